@@ -1,0 +1,1 @@
+"""Minimal training of image classifiers; knows nothing of ``workbench``."""

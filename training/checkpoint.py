@@ -1,0 +1,132 @@
+"""Checkpoints: weights as safetensors with a readable JSON sidecar. Nothing is ever unpickled."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import subprocess
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from training.errors import TrainingError
+from training.files import write_atomically
+from training.model import ARCHITECTURE, STAGES, ResNet18LN, summary
+
+WEIGHTS, SIDECAR = "model.safetensors", "model.json"
+_REQUIRED = ("architecture", "width", "classes", "mean", "std", "image_size", "weights_sha256")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide the numbers."""
+    packages = ("torch", "torchvision", "numpy", "albumentations", "safetensors")
+    return {"python": platform.python_version(), **{package: version(package) for package in packages}}
+
+
+def git_revision() -> str | None:
+    """Commit of the code, with ``+changes`` if files differ from it; None outside a checkout."""
+    here = Path(__file__).parent
+    try:
+        command = ["git", "-C", str(here), "describe", "--always", "--abbrev=40", "--dirty=+changes"]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def cam_layers(model: ResNet18LN, image_size: int) -> list[dict[str, Any]]:
+    """The stages as CAM layers, each with its grid (rows, columns) for the given image side."""
+    shapes = {r.layer: r.output_shape for r in summary(model, (1, 3, image_size, image_size))}
+    return [{"layer": name, "grid": list(shapes[f"{name}.1.relu2"][2:])} for name in STAGES]
+
+
+def save(folder: Path, model: ResNet18LN, sidecar: Mapping[str, Any]) -> None:
+    """Write both files atomically; the sidecar names the weights' SHA-256.
+
+    Raises
+    ------
+    TrainingError
+        If the disk is full or the folder can't be written.
+    """
+    state = {name: tensor.detach().cpu().float().contiguous() for name, tensor in model.state_dict().items()}
+    write_atomically(folder / WEIGHTS, lambda path: save_file(state, path))
+    digest = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+    content = {"architecture": ARCHITECTURE, **sidecar, "weights_sha256": digest}
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    write_atomically(folder / SIDECAR, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def read_sidecar(folder: Path) -> dict[str, Any]:
+    """The sidecar of the checkpoint in ``folder``.
+
+    Raises
+    ------
+    TrainingError
+        If it is missing, not JSON, or lacks a field.
+    """
+    path = folder / SIDECAR
+    if not path.is_file():
+        raise TrainingError(f"no checkpoint in {folder}: expected {WEIGHTS} and {SIDECAR}, as training.run writes them")
+    try:
+        sidecar = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise TrainingError(f"{path} is not JSON ({error}): restore it from the run that wrote it") from error
+    missing = [name for name in _REQUIRED if name not in sidecar] if isinstance(sidecar, dict) else list(_REQUIRED)
+    if missing:
+        raise TrainingError(f"{path} lacks the field {missing[0]!r}: restore it from the run that wrote it")
+    if sidecar["architecture"] != ARCHITECTURE:
+        raise TrainingError(f"{path}: expected architecture {ARCHITECTURE!r}, not {sidecar['architecture']!r}")
+    return dict(sidecar)
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file.
+
+    Raises
+    ------
+    TrainingError
+        If the file is missing, truncated or of another format.
+    """
+    if not path.is_file():
+        raise TrainingError(f"{path} is missing: expected a safetensors file, as training.run writes it")
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise TrainingError(f"{path} is truncated or no safetensors file ({error}): copy it again") from error
+
+
+def load(folder: Path) -> tuple[ResNet18LN, dict[str, Any]]:
+    """The model in evaluation mode and its sidecar.
+
+    Raises
+    ------
+    TrainingError
+        If a file is missing, truncated, or the two don't fit each other.
+    """
+    sidecar = read_sidecar(folder)
+    path = folder / WEIGHTS
+    state = read_weights(path)
+    if hashlib.sha256(path.read_bytes()).hexdigest() != sidecar["weights_sha256"]:
+        raise TrainingError(f"{folder / SIDECAR} does not belong to {path} (other SHA-256): restore both from one run")
+    model = ResNet18LN(len(sidecar["classes"]), int(sidecar["width"]))
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    received = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    if expected != received:
+        name = sorted(k for k in expected.keys() | received.keys() if expected.get(k) != received.get(k))[0]
+        raise TrainingError(
+            f"{path} does not fit {SIDECAR}: expected {name} {expected.get(name)}, not {received.get(name)}; "
+            "restore both from one run"
+        )
+    model.load_state_dict(state)
+    return model.eval(), sidecar
+
+
+def parameter_count(model: torch.nn.Module) -> int:
+    """Number of trainable and frozen parameters."""
+    return sum(parameter.numel() for parameter in model.parameters())

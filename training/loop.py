@@ -1,0 +1,157 @@
+"""One epoch of training, one pass of evaluation, on one process or several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn import functional
+
+from training.augment import AugmentedRows, batches
+from training.recipe import Precision, Recipe
+
+EVALUATION_BATCH = 250
+
+
+def pick_device(name: str) -> torch.device:
+    """The device asked for; ``"auto"`` is a GPU if there is one."""
+    if name != "auto":
+        return torch.device(name)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def has_fast_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 in hardware; emulated, it is far slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def pick_precision(name: Precision, device: torch.device) -> torch.dtype:
+    """The type of the products; ``"auto"`` is bfloat16 where the hardware has it."""
+    if name == "auto":
+        return torch.bfloat16 if has_fast_bfloat16(device) else torch.float32
+    return torch.bfloat16 if name == "bfloat16" else torch.float32
+
+
+def rank_and_world() -> tuple[int, int]:
+    """This process's rank and the number of processes."""
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+
+
+def forward(model: nn.Module, images: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Logits float32 ``(n, K)``, computed in channels_last and, if asked, under bfloat16 autocast."""
+    images = images.to(device, memory_format=torch.channels_last)
+    with torch.autocast(device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
+        logits: Tensor = model(images)
+    return logits.float()
+
+
+def backward(
+    model: nn.Module, images: Tensor, labels: Tensor, *, smoothing: float, device: torch.device, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """Per-row losses and correctness ``(n,)`` of a global batch, after leaving its mean gradient in ``.grad``.
+
+    With several processes each computes its share of the rows and the sums are exchanged, so that
+    every process ends with the gradient that one process would compute.
+    """
+    rank, world = rank_and_world()
+    share = slice(rank * len(labels) // world, (rank + 1) * len(labels) // world)
+    losses, correct = torch.zeros(len(labels)), torch.zeros(len(labels))
+    target = labels[share].to(device)
+    if len(target):
+        logits = forward(model, images[share], device, dtype)
+        (functional.cross_entropy(logits, target, label_smoothing=smoothing, reduction="sum") / len(labels)).backward()
+        losses[share] = functional.cross_entropy(logits.detach(), target, reduction="none").cpu()
+        correct[share] = (logits.argmax(1) == target).float().cpu()
+    if world > 1:
+        parameters = [p for p in model.parameters() if p.requires_grad]
+        for p in parameters:
+            p.grad = torch.zeros_like(p) if p.grad is None else p.grad
+        flat = torch.cat([p.grad.flatten() for p in parameters if p.grad is not None] + [losses.to(device)])
+        flat = torch.cat([flat, correct.to(device)])
+        dist.all_reduce(flat)
+        for p in parameters:
+            gradient, flat = flat[: p.numel()], flat[p.numel() :]
+            p.grad = gradient.view_as(p).clone(memory_format=torch.preserve_format)
+        losses, correct = flat[: len(labels)].cpu(), flat[len(labels) :].cpu()
+    return losses, correct
+
+
+def epoch_order(rows: Sequence[int] | torch.Tensor, seed: int, epoch: int) -> Tensor:
+    """The training rows in the order of one epoch, drawn from the seed and the epoch alone."""
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    indices = torch.as_tensor(rows)
+    return indices[torch.randperm(len(indices), generator=generator)]
+
+
+def train_epoch(
+    model: nn.Module,
+    rows: AugmentedRows,
+    recipe: Recipe,
+    *,
+    first_step: int,
+    step: Callable[[int], None],
+    done: Callable[[int, Tensor, Tensor, Tensor], None],
+    device: torch.device,
+    dtype: torch.dtype,
+) -> None:
+    """Train on ``rows`` in their order, from batch ``first_step`` on.
+
+    ``step(i)`` applies the gradient of batch i; ``done(i, rows, losses, correct)`` then receives plain
+    cross entropy and correctness (without label smoothing) as measured on the augmented images.
+    """
+    model.train()
+    positions = list(torch.arange(len(rows)).split(recipe.batch_size))[first_step:]
+    loader = batches(rows, [p.tolist() for p in positions], recipe.workers)
+    for number, (images, labels, indices) in enumerate(loader, start=first_step):
+        model.zero_grad(set_to_none=True)
+        losses, correct = backward(
+            model, images, labels, smoothing=recipe.label_smoothing, device=device, dtype=dtype
+        )
+        step(number)
+        done(number, indices, losses, correct)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one pass measured: plain cross entropy per row, argmax and the label's probability."""
+
+    losses: Tensor
+    predicted: Tensor
+    label_probability: Tensor
+    labels: Tensor
+
+    @property
+    def loss(self) -> float:
+        """Mean cross entropy over the rows, in nats."""
+        return float(self.losses.double().mean())
+
+    @property
+    def accuracy(self) -> float:
+        """Fraction of rows whose argmax is the label."""
+        return float((self.predicted == self.labels).double().mean())
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module, rows: AugmentedRows, *, device: torch.device, dtype: torch.dtype, workers: int = 0
+) -> Evaluation:
+    """One pass over ``rows`` in their order, with the model in evaluation mode, as it was before after it."""
+    training = model.training
+    model.eval()
+    parts: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+    positions = [p.tolist() for p in torch.arange(len(rows)).split(EVALUATION_BATCH)]
+    try:
+        for images, labels, _ in batches(rows, positions, workers):
+            log_probability = functional.log_softmax(forward(model, images, device, dtype), 1).cpu()
+            losses = -log_probability.gather(1, labels[:, None])[:, 0]
+            parts.append((losses, log_probability.argmax(1), (-losses).exp(), labels))
+    finally:
+        model.train(training)
+    losses, predicted, probability, labels = (torch.cat(column) for column in zip(*parts, strict=True))
+    return Evaluation(losses, predicted, probability, labels)

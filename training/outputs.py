@@ -1,0 +1,97 @@
+"""What a run leaves beside the weights: history, dynamics and their curves."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.files import write_atomically
+from training.session import Session
+
+HISTORY, DYNAMICS, CURVES = "history.csv", "dynamics.parquet", "curves.png"
+COLUMNS = (
+    "epoch",
+    "image_size",
+    "learning_rate",
+    "train_loss",
+    "train_accuracy",
+    "validation_loss",
+    "validation_accuracy",
+    "test_loss",
+    "test_accuracy",
+    "seconds",
+    "images_per_s",
+)
+
+
+def write_history(folder: Path, history: Sequence[Mapping[str, Any]]) -> None:
+    """Write ``history.csv``: a row an epoch; losses in nats without smoothing, accuracies as fractions.
+
+    Train columns are means over the epoch on augmented images; the others are measured after it.
+    """
+
+    def write(path: Path) -> None:
+        with path.open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, COLUMNS)
+            writer.writeheader()
+            writer.writerows(history)
+
+    write_atomically(folder / HISTORY, write)
+
+
+def write_dynamics(folder: Path, session: Session) -> None:
+    """Write ``dynamics.parquet``: one row for each image, with lists over the finished epochs.
+
+    ``split`` and ``index`` name the image. Train rows have ``loss`` (float32, nats) and ``correct``
+    on the augmented image, as in Swayamdipta 2020 (arXiv 2009.10795) and Toneva 2019 (arXiv
+    1812.05159); test rows have ``predicted`` and ``label_probability``. Other cells are null.
+    """
+    import polars as pl
+
+    epochs = len(session.history)
+    measured = {name: tensor[:epochs].T.numpy() for name, tensor in session.measured.items()}
+
+    def frame(split: str, index: NDArray[np.int64], **columns: NDArray[Any]) -> pl.DataFrame:
+        cells = {name: pl.Series(list(np.ascontiguousarray(values))) for name, values in columns.items()}
+        return pl.DataFrame({"split": [split] * len(index), "index": index, **cells})
+
+    train = frame("train", session.train_rows, loss=measured["row_loss"], correct=measured["row_correct"] > 0)
+    test = frame(
+        "test",
+        np.arange(len(session.test)),
+        predicted=measured["test_predicted"],
+        label_probability=measured["test_label_probability"],
+    )
+    whole = pl.concat([train, test], how="diagonal")
+    write_atomically(folder / DYNAMICS, lambda path: whole.write_parquet(path, compression="zstd"))
+
+
+def write_curves(folder: Path, history: Sequence[Mapping[str, Any]]) -> None:
+    """Draw loss, accuracy and learning rate over the epochs as ``curves.png``."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+    epochs = [row["epoch"] for row in history]
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    loss, accuracy, rate = figure.subplots(1, 3)
+    for split, colour, marker in (("train", "#4477AA", "o"), ("validation", "#EE6677", "s"), ("test", "#228833", "^")):
+        style = {"color": colour, "marker": marker, "markersize": 4, "label": split}
+        loss.plot(epochs, [row[f"{split}_loss"] for row in history], **style)
+        accuracy.plot(epochs, [row[f"{split}_accuracy"] for row in history], **style)
+    rate.plot(epochs, [row["learning_rate"] for row in history], color="#444444", marker="o", markersize=4)
+    accuracy.yaxis.set_major_formatter(PercentFormatter(1.0))
+    for ax, title in ((loss, "Cross entropy (nats)"), (accuracy, "Accuracy"), (rate, "Learning rate at epoch's end")):
+        ax.set_title(title, loc="left")
+        ax.set_xlabel("Epoch")
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.grid(alpha=0.25)
+        ax.spines[["top", "right"]].set_visible(False)
+    loss.legend(frameon=False)
+    write_atomically(folder / CURVES, lambda path: figure.savefig(path, dpi=150, format="png"))

@@ -1,0 +1,134 @@
+"""Recipes: everything that decides what a training run computes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from training.errors import TrainingError
+
+Optimizer = Literal["adam", "muon"]
+Schedule = Literal["plateau", "linear"]
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is trained; round-trips through JSON.
+
+    ``learning_rate`` and ``weight_decay`` belong to ``optimizer``; with Muon they are those of the
+    convolutions and ``other_learning_rate`` is AdamW's for everything else. Adam's
+    ``weight_decay`` is an L2 term added to the gradient (Kingma & Ba 2015, arXiv 1412.6980).
+    ``image_sizes`` gives the side in pixels for equal shares of the epochs, in order. Distances of
+    the augmentation are pixels at the data's own size and angles are degrees; 0 switches a step off.
+    """
+
+    name: str
+    epochs: int
+    batch_size: int = 256
+    seed: int = 0
+    optimizer: Optimizer = "muon"
+    learning_rate: float = 0.07
+    weight_decay: float = 0.02
+    other_learning_rate: float = 0.002
+    schedule: Schedule = "linear"
+    warmup_fraction: float = 0.1
+    plateau_factor: float = 0.2
+    plateau_patience: int = 3
+    label_smoothing: float = 0.0
+    image_sizes: tuple[int, ...] = (32,)
+    width: int = 64
+    zero_init_residual: bool = True
+    validation_fraction: float = 0.1
+    flip: bool = False
+    crop_padding: int = 4
+    pad_reflect: bool = True
+    cutout: int = 0
+    rotate_degrees: float = 0.0
+    coarse_dropout: bool = False
+    device: str = "auto"
+    precision: Precision = "auto"
+    workers: int = 1
+
+    def __post_init__(self) -> None:
+        checks = (
+            (self.epochs >= 1, "epochs", "at least 1", self.epochs),
+            (self.batch_size >= 1, "batch-size", "at least 1", self.batch_size),
+            (self.workers >= 0, "workers", "at least 0", self.workers),
+            (self.seed >= 0, "seed", "at least 0", self.seed),
+            (0 < self.validation_fraction < 1, "validation-fraction", "between 0 and 1", self.validation_fraction),
+            (bool(self.image_sizes) and min(self.image_sizes) >= 8, "image-sizes", "8 or more", self.image_sizes),
+            (self.width >= 1, "width", "at least 1", self.width),
+        )
+        for holds, option, expected, received in checks:
+            if not holds:
+                raise TrainingError(f"--{option}: expected {expected}, not {received}")
+
+    def image_size(self, epoch: int) -> int:
+        """Side in pixels of the images in ``epoch`` (counted from 0)."""
+        return self.image_sizes[epoch * len(self.image_sizes) // self.epochs]
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as JSON values."""
+        return {**dataclasses.asdict(self), "image_sizes": list(self.image_sizes)}
+
+    def computes_as(self, other: Recipe) -> bool:
+        """Whether both compute the same; the number of workers and the device decide only how fast."""
+        return dataclasses.replace(self, workers=other.workers, device=other.device) == other
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Recipe:
+        """The recipe that `to_json` wrote.
+
+        Raises
+        ------
+        TrainingError
+            If a field is unknown or missing.
+        """
+        known = {field.name for field in dataclasses.fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise TrainingError(f"recipe: unknown field {unknown[0]!r}; was it written by a newer version?")
+        if missing := sorted({"name", "epochs"} - set(values)):
+            raise TrainingError(f"recipe: field {missing[0]!r} is missing")
+        return cls(**{**values, "image_sizes": tuple(values.get("image_sizes", (32,)))})
+
+
+RECIPES: Mapping[str, Recipe] = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe(
+            name="paper",
+            epochs=40,
+            batch_size=128,
+            optimizer="adam",
+            learning_rate=0.001,
+            weight_decay=0.0001,
+            schedule="plateau",
+            warmup_fraction=0.0,
+            zero_init_residual=False,
+            pad_reflect=False,
+            cutout=16,
+            rotate_degrees=5.0,
+            coarse_dropout=True,
+        ),
+        Recipe(
+            name="fast",
+            epochs=18,
+            label_smoothing=0.1,
+            image_sizes=(16, 16, 24, 24, 24, 32),
+            flip=True,
+            cutout=8,
+        ),
+        Recipe(
+            name="digits",
+            epochs=12,
+            batch_size=64,
+            width=16,
+            image_sizes=(16, 32),
+            crop_padding=3,
+            rotate_degrees=5.0,
+        ),
+    )
+}

@@ -1,0 +1,256 @@
+"""Train a classifier: ``python -m training.run --recipe fast --data DIR --out DIR``."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import sys
+import time
+import typing
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from training.errors import TrainingError
+from training.recipe import RECIPES, Recipe
+
+if typing.TYPE_CHECKING:
+    from torch import Tensor
+
+    from training.data import DataSet
+    from training.session import Session
+
+SAVE_EVERY_S = 300.0
+Progress = Callable[[int, int, float, float], None]
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line; one option for each scalar field of `Recipe`."""
+    top = argparse.ArgumentParser(prog="python -m training.run", description="Train an image classifier.")
+    top.add_argument("--recipe", choices=sorted(RECIPES), help="default: digits for --data digits, else fast")
+    top.add_argument("--data", help="folder with the images, or digits; default: CIFAR10_ROOT, else ./data")
+    top.add_argument("--out", type=Path, help="folder for the checkpoint and its records")
+    top.add_argument("--download", action="store_true", help="fetch CIFAR-10 into --data if it is not there")
+    top.add_argument("--resume", action="store_true", help="go on with the stopped run in --out")
+    top.add_argument("--force", action="store_true", help="replace what is in --out")
+    top.add_argument("--summary", action="store_true", help="print the model's layers and stop")
+    group = top.add_argument_group("fields of the recipe")
+    hints = typing.get_type_hints(Recipe)
+    for field in dataclasses.fields(Recipe):
+        option, kind = "--" + field.name.replace("_", "-"), hints[field.name]
+        if field.name == "name":
+            continue
+        if kind is bool:
+            group.add_argument(option, action=argparse.BooleanOptionalAction, default=None)
+        elif typing.get_origin(kind) is typing.Literal:
+            group.add_argument(option, choices=typing.get_args(kind))
+        elif typing.get_origin(kind) is tuple:
+            group.add_argument(option, type=int, nargs="+", metavar="PIXELS")
+        else:
+            group.add_argument(option, type=kind, metavar=kind.__name__.upper())
+    return top
+
+
+def recipe_from(options: argparse.Namespace) -> Recipe:
+    """The named recipe with the fields that the command line gave."""
+    name = options.recipe or ("digits" if options.data == "digits" else "fast")
+    given = {f.name: getattr(options, f.name) for f in dataclasses.fields(Recipe) if f.name != "name"}
+    changes = {key: tuple(v) if isinstance(v, list) else v for key, v in given.items() if v is not None}
+    return dataclasses.replace(RECIPES[name], **changes)
+
+
+def run_epoch(session: Session, folder: Path | None, progress: Progress) -> None:
+    """Train the session's next epoch from where it stands, evaluate it, and record both.
+
+    ``folder`` receives the state every few minutes and the records at the end; None writes nothing.
+    """
+    import torch
+
+    from training import augment, loop, outputs
+    from training.session import row_columns
+
+    recipe, epoch = session.recipe, session.epoch
+    size = recipe.image_size(epoch)
+    training = augment.pipeline(recipe, session.statistics, size, train=True)
+    plain = augment.pipeline(recipe, session.statistics, size, train=False)
+    order = loop.epoch_order(torch.from_numpy(session.train_rows), recipe.seed, epoch).numpy()
+    columns = row_columns(session)
+    started = saved = time.perf_counter()
+    before = session.epoch_seconds
+
+    def step(number: int) -> None:
+        session.optimisation.step(epoch * session.steps_per_epoch + number)
+
+    def done(number: int, rows: Tensor, losses: Tensor, correct: Tensor) -> None:
+        nonlocal saved
+        session.measured["row_loss"][epoch, columns[rows]] = losses
+        session.measured["row_correct"][epoch, columns[rows]] = correct.to(torch.int8)
+        session.step = number + 1
+        now = time.perf_counter()
+        session.epoch_seconds = before + now - started
+        progress(number + 1, session.steps_per_epoch, float(losses.mean()), float(correct.mean()))
+        if folder is not None and now - saved > SAVE_EVERY_S:
+            session.save(folder)
+            saved = now
+
+    loop.train_epoch(
+        session.model,
+        augment.AugmentedRows(session.train, order, training, (recipe.seed, epoch)),
+        recipe,
+        first_step=session.step,
+        step=step,
+        done=done,
+        device=session.device,
+        dtype=session.dtype,
+    )
+    train_seconds = session.epoch_seconds
+    # the last pass is the checkpoint's own accuracy, so it is taken in float32 whatever the training was
+    dtype = torch.float32 if epoch + 1 == recipe.epochs else session.dtype
+    measured: dict[str, loop.Evaluation] = {}
+    for name, data, rows in (
+        ("validation", session.train, session.validation_rows),
+        ("test", session.test, np.arange(len(session.test))),
+    ):
+        evaluated = augment.AugmentedRows(data, rows, plain, None)
+        measured[name] = loop.evaluate(
+            session.model, evaluated, device=session.device, dtype=dtype, workers=recipe.workers
+        )
+    test = measured["test"]
+    session.measured["test_predicted"][epoch] = test.predicted.to(torch.int16)
+    session.measured["test_label_probability"][epoch] = test.label_probability
+    rate = session.optimisation.learning_rate
+    session.optimisation.end_epoch(measured["validation"].loss)
+    session.history.append(
+        {
+            "epoch": epoch + 1,
+            "image_size": size,
+            "learning_rate": rate,
+            "train_loss": float(session.measured["row_loss"][epoch].double().mean()),
+            "train_accuracy": float(session.measured["row_correct"][epoch].double().mean()),
+            **{f"{name}_loss": result.loss for name, result in measured.items()},
+            **{f"{name}_accuracy": result.accuracy for name, result in measured.items()},
+            "seconds": round(before + time.perf_counter() - started, 2),
+            "images_per_s": round(len(session.train_rows) / train_seconds, 2),
+        }
+    )
+    session.epoch, session.step, session.epoch_seconds = epoch + 1, 0, 0.0
+    if folder is not None:
+        session.save(folder)
+        outputs.write_history(folder, session.history)
+        outputs.write_dynamics(folder, session)
+        outputs.write_curves(folder, session.history)
+
+
+@contextmanager
+def progress_bar(label: str, total: int, first: int) -> typing.Iterator[Progress]:
+    """A bar with the time left in a terminal or notebook; a plain line a minute elsewhere."""
+    from tqdm.auto import tqdm
+
+    last = time.perf_counter()
+    with tqdm(total=total, initial=first, desc=label, unit="batch", disable=None, leave=False) as bar:
+
+        def report(number: int, count: int, loss: float, accuracy: float) -> None:
+            nonlocal last
+            bar.set_postfix(loss=f"{loss:.3f}", accuracy=f"{accuracy:.1%}", refresh=False)
+            bar.update(number - bar.n)
+            if bar.disable and time.perf_counter() - last > 60:
+                last = time.perf_counter()
+                print(f"{label}: batch {number} of {count}, loss {loss:.3f}, accuracy {accuracy:.1%}", flush=True)
+
+        yield report
+
+
+def train(session: Session, folder: Path | None, *, quiet: bool = False) -> None:
+    """Run the session's remaining epochs; the end leaves the checkpoint in ``folder``."""
+    from training import checkpoint
+
+    while session.epoch < session.recipe.epochs:
+        label = f"epoch {session.epoch + 1}/{session.recipe.epochs}"
+        with progress_bar(label, session.steps_per_epoch, session.step) as progress:
+            run_epoch(session, folder, (lambda *_: None) if quiet else progress)
+        row = session.history[-1]
+        if not quiet:
+            print(
+                f"{label}: {row['image_size']} px, train loss {row['train_loss']:.3f}, validation "
+                f"{row['validation_accuracy']:.2%}, test {row['test_accuracy']:.2%}, {row['seconds']:.0f} s",
+                flush=True,
+            )
+    if folder is not None:
+        checkpoint.save(folder, session.model, session.sidecar())
+
+
+def open_session(options: argparse.Namespace) -> Session:
+    """The session that the command line asks for, new or resumed.
+
+    Raises
+    ------
+    TrainingError
+        If the data, the output folder or the state to resume is not usable.
+    """
+    from training import data
+    from training.session import STATE, Session
+
+    root = data.data_root(options.data)
+    options.data = root
+    recipe = recipe_from(options)
+    out: Path = options.out
+    taken = [name for name in (STATE, "model.safetensors", "model.json") if (out / name).exists()]
+    if taken and not (options.force or options.resume):
+        raise TrainingError(f"{out} already holds {taken[0]}: go on with --resume, replace it with --force")
+    splits: list[DataSet] = [data.load(root, split, download=options.download) for split in ("train", "test")]
+    if splits[0].classes != splits[1].classes:
+        raise TrainingError(f"{root}: train and test have other classes: {splits[0].classes}, {splits[1].classes}")
+    session = Session(recipe, *splits)
+    if options.resume:
+        session.restore(out)
+    return session
+
+
+@contextmanager
+def process_group() -> typing.Iterator[int]:
+    """Join the other processes if ``torchrun`` started this one; yields the rank."""
+    if "WORLD_SIZE" not in os.environ:
+        yield 0
+        return
+    import torch
+    import torch.distributed as dist
+
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield dist.get_rank()
+    finally:
+        dist.destroy_process_group()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; 0 on success, 2 on bad input with one line on standard error."""
+    top = parser()
+    options = top.parse_args(argv)
+    try:
+        if options.summary:
+            return _print_summary(options)
+        if options.out is None:
+            raise TrainingError("--out is missing: name the folder for the checkpoint")
+        with process_group() as rank:
+            session = open_session(options)
+            train(session, options.out if rank == 0 else None, quiet=rank != 0)
+    except TrainingError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _print_summary(options: argparse.Namespace) -> int:
+    from training.model import ResNet18LN, format_summary, summary
+
+    size: Any = options.image_sizes or (32,)
+    print(format_summary(summary(ResNet18LN(width=recipe_from(options).width), (1, 3, size[-1], size[-1]))))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,155 @@
+"""A training run as data: the model, its optimisation and all that was measured so far."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from training import checkpoint
+from training.data import DataSet, channel_statistics, split_validation
+from training.errors import TrainingError
+from training.files import write_atomically
+from training.loop import pick_device, pick_precision
+from training.model import ResNet18LN, initialise
+from training.optimise import Optimisation
+from training.recipe import Recipe
+
+STATE = "state.safetensors"
+
+
+class Session:
+    """What a run needs to go on, and nothing that it could compute again.
+
+    Attributes
+    ----------
+    epoch, step : int
+        The next epoch, and the next batch within it.
+    history : list of dict
+        One row of ``history.csv`` for each finished epoch.
+    measured : dict of tensors
+        ``row_loss`` float32 and ``row_correct`` int8 ``(epochs, train rows)``; ``test_predicted``
+        int16 and ``test_label_probability`` float32 ``(epochs, test rows)``.
+    """
+
+    def __init__(self, recipe: Recipe, train: DataSet, test: DataSet) -> None:
+        self.recipe, self.train, self.test = recipe, train, test
+        self.device = pick_device(recipe.device)
+        self.dtype = pick_precision(recipe.precision, self.device)
+        self.statistics = channel_statistics(train.images)
+        self.train_rows, self.validation_rows = split_validation(
+            train.labels, recipe.validation_fraction, recipe.seed
+        )
+        self.epoch, self.step, self.epoch_seconds = 0, 0, 0.0
+        self.history: list[dict[str, Any]] = []
+        self.steps_per_epoch = -(-len(self.train_rows) // recipe.batch_size)
+        self.measured: dict[str, Tensor] = {
+            "row_loss": torch.full((recipe.epochs, len(self.train_rows)), torch.nan),
+            "row_correct": torch.zeros((recipe.epochs, len(self.train_rows)), dtype=torch.int8),
+            "test_predicted": torch.full((recipe.epochs, len(test)), -1, dtype=torch.int16),
+            "test_label_probability": torch.full((recipe.epochs, len(test)), torch.nan),
+        }
+        torch.manual_seed(recipe.seed)
+        model = ResNet18LN(len(train.classes), recipe.width)
+        initialise(model, zero_init_residual=recipe.zero_init_residual)
+        self.model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimisation = Optimisation(self.model, recipe, recipe.epochs * self.steps_per_epoch)
+
+    def _fingerprints(self) -> list[str]:
+        return [self.train.fingerprint, self.test.fingerprint]
+
+    def save(self, folder: Path) -> None:
+        """Write the state atomically.
+
+        Raises
+        ------
+        TrainingError
+            If the disk is full or the folder can't be written.
+        """
+        values = {
+            "recipe": self.recipe.to_json(),
+            "data": self._fingerprints(),
+            "epoch": self.epoch,
+            "step": self.step,
+            "epoch_seconds": self.epoch_seconds,
+            "history": self.history,
+            "optimisation": self.optimisation.values(),
+        }
+        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        tensors |= {f"optimisation.{k}": v for k, v in self.optimisation.tensors().items()}
+        tensors |= {f"measured.{k}": v for k, v in self.measured.items()}
+        plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        metadata = {"session": json.dumps(values)}
+        write_atomically(folder / STATE, lambda path: save_file(plain, path, metadata))
+
+    def restore(self, folder: Path) -> None:
+        """Go back to what `save` wrote in ``folder``.
+
+        Raises
+        ------
+        TrainingError
+            If there is no state, it is damaged, or belongs to another recipe or other data.
+        """
+        path = folder / STATE
+        if not path.is_file():
+            raise TrainingError(f"nothing to resume in {folder}: expected {STATE}; start without --resume")
+        try:
+            with safe_open(path, "pt") as stream:
+                values = json.loads((stream.metadata() or {})["session"])
+                tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+        except (SafetensorError, KeyError, ValueError) as error:
+            raise TrainingError(f"{path} is damaged ({error}): start again with --force") from error
+        if not Recipe.from_json(values["recipe"]).computes_as(self.recipe) or values["data"] != self._fingerprints():
+            raise TrainingError(f"{path} belongs to another recipe or other data: use the options of that run")
+        groups: dict[str, dict[str, Tensor]] = {"model": {}, "optimisation": {}, "measured": {}}
+        for name, tensor in tensors.items():
+            group, _, rest = name.partition(".")
+            groups[group][rest] = tensor
+        self.model.load_state_dict(groups["model"])
+        self.optimisation.restore(groups["optimisation"], values["optimisation"])
+        self.measured = groups["measured"]
+        self.epoch, self.step = int(values["epoch"]), int(values["step"])
+        self.epoch_seconds, self.history = float(values["epoch_seconds"]), list(values["history"])
+
+    def sidecar(self) -> dict[str, Any]:
+        """What the checkpoint's sidecar says besides the architecture and the weights' hash."""
+        size = self.recipe.image_sizes[-1]
+        model = ResNet18LN(len(self.train.classes), self.recipe.width)
+        mean, deviation = self.statistics
+        return {
+            "width": self.recipe.width,
+            "parameters": checkpoint.parameter_count(model),
+            "classes": list(self.train.classes),
+            "image_size": size,
+            "mean": list(mean),
+            "std": list(deviation),
+            "cam_layers": checkpoint.cam_layers(model, size),
+            "recipe": self.recipe.to_json(),
+            "seed": self.recipe.seed,
+            "precision": str(self.dtype).removeprefix("torch."),
+            "measured": self.history[-1] if self.history else {},
+            "train_seconds": round(sum(row["seconds"] for row in self.history), 1),
+            "data": {
+                "name": self.train.name,
+                "fingerprint_train": self.train.fingerprint,
+                "fingerprint_test": self.test.fingerprint,
+                "train_rows": len(self.train_rows),
+                "validation_rows": len(self.validation_rows),
+                "test_rows": len(self.test),
+            },
+            "versions": checkpoint.versions(),
+            "git_revision": checkpoint.git_revision(),
+        }
+
+
+def row_columns(session: Session) -> Tensor:
+    """Column of ``measured`` by train row number, int64 ``(all train rows,)``; -1 for validation rows."""
+    columns = np.full(len(session.train), -1, np.int64)
+    columns[session.train_rows] = np.arange(len(session.train_rows))
+    return torch.from_numpy(columns)
