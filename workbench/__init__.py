@@ -1,0 +1,21 @@
+"""Explainability and error analysis for image classifiers."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "Explorer": "workbench.ui.explorer",
+    "Run": "workbench.run",
+    "open_run": "workbench.run",
+    "train_digits": "workbench.run",
+}
+__all__ = sorted(_HOMES)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that the package itself loads at once."""
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'workbench' has no attribute {name!r}")

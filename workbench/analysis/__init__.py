@@ -1,0 +1,1 @@
+"""Error analysis on predictions alone."""

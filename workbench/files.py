@@ -1,0 +1,46 @@
+"""Files that are either whole or absent."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from workbench.errors import OutputError
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Let ``write`` fill a temporary file beside ``path``, then rename it into place.
+
+    Raises
+    ------
+    OutputError
+        If the disk is full or the folder can't be written; an older file at ``path`` stays whole.
+    """
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(temporary)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        if error.errno == errno.ENOSPC or os.strerror(errno.ENOSPC) in str(error):
+            raise OutputError(f"disk full while writing {path}: free some space and run again") from error
+        raise OutputError(f"cannot write {path} ({error.strerror or error}): choose another --out") from error
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def refuse_to_overwrite(paths: list[Path], force: bool) -> None:
+    """Raise `OutputError` if one of the paths exists and ``force`` is off."""
+    if not force and (taken := [path for path in paths if path.exists()]):
+        raise OutputError(f"{taken[0]} exists already: choose another --out, or replace it with --force")
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes as 64 hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,96 @@
+"""Arrays to uint8 RGB pictures; no plotting library."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from workbench.records import ImageArray
+
+Map = NDArray[np.float32]
+
+# Perceptually even ramps as anchor colours, interpolated in CIE Lab: the first runs from dark to
+# light, so that more never looks like less; the second from blue through white to red.
+_UNSIGNED = ((13, 8, 48), (84, 15, 109), (156, 41, 97), (217, 79, 52), (249, 142, 9), (252, 222, 110))
+_SIGNED = ((33, 76, 145), (112, 161, 214), (247, 247, 247), (228, 130, 100), (158, 27, 43))
+
+
+def _lookup(anchors: Sequence[tuple[int, int, int]], count: int = 256) -> NDArray[np.float32]:
+    lab = cv2.cvtColor(np.asarray([anchors], np.float32) / 255, cv2.COLOR_RGB2LAB)[0]
+    # even steps along the path in Lab are even steps to the eye
+    length = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(lab, axis=0), axis=1))])
+    places = np.linspace(0, length[-1], count)
+    path = np.stack([np.interp(places, length, lab[:, c]) for c in range(3)], axis=1).astype(np.float32)
+    return np.clip(cv2.cvtColor(path[None], cv2.COLOR_LAB2RGB)[0], 0, 1)
+
+
+_LOOKUP = {False: _lookup(_UNSIGNED), True: _lookup(_SIGNED)}
+
+
+def colour_ramp(signed: bool) -> NDArray[np.float32]:
+    """The colours from lowest to highest value, float32 ``(256, 3)`` in 0..1."""
+    return _LOOKUP[signed]
+
+
+def scale_of(maps: Map, *, signed: bool) -> float:
+    """The value that gets the strongest colour: the largest magnitude, or the largest positive value."""
+    finite = np.nan_to_num(maps)
+    return float(np.abs(finite).max() if signed else max(finite.max(), 0.0))
+
+
+def normalise(values: Map, scale: float, *, signed: bool) -> Map:
+    """Positions 0..1 on the colour ramp, float32 of the same shape.
+
+    Unsigned: negative values count as 0 (the ReLU of Grad-CAM). Signed: 0 lies at 0.5. A scale of 0 gives all zeros.
+    """
+    share = np.asarray(values, np.float32) / np.float32(scale) if scale > 0 else np.zeros_like(values, np.float32)
+    placed = (share + 1) / 2 if signed else share
+    return np.clip(placed, 0, 1)
+
+
+def upsample(values: Map, side: int) -> Map:
+    """The map ``(h, w)`` at ``(side, side)``, bilinear, as float32."""
+    resized: Map = cv2.resize(np.asarray(values, np.float32), (side, side), interpolation=cv2.INTER_LINEAR)
+    return resized
+
+
+def colour(values: Map, scale: float, *, signed: bool) -> ImageArray:
+    """The map as colours, uint8 ``(h, w, 3)``."""
+    places = np.rint(normalise(values, scale, signed=signed) * 255).astype(np.int64)
+    return np.rint(_LOOKUP[signed][places] * 255).astype(np.uint8)
+
+
+def overlay(image: ImageArray, values: Map, scale: float, *, signed: bool = False, strength: float = 0.65) -> ImageArray:
+    """The map in colours over a grey copy of the image, uint8 ``(H, W, 3)``, computed in float."""
+    side = image.shape[0]
+    grey = image.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+    colours = colour(upsample(values, side), scale, signed=signed).astype(np.float32)
+    return np.rint((1 - strength) * grey[..., None] + strength * colours).astype(np.uint8)
+
+
+def enlarge(image: ImageArray, factor: int) -> ImageArray:
+    """The image with each pixel repeated ``factor`` times, so that small images stay crisp."""
+    return np.repeat(np.repeat(image, factor, axis=0), factor, axis=1)
+
+
+def png(image: ImageArray) -> bytes:
+    """The picture as PNG bytes."""
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def sprite(images: Sequence[ImageArray], columns: int) -> ImageArray:
+    """Images of one size laid out row by row, uint8 ``(rows * H, columns * W, 3)``; unused cells are black."""
+    height, width = images[0].shape[:2]
+    rows = -(-len(images) // columns)
+    sheet = np.zeros((rows * height, columns * width, 3), np.uint8)
+    for number, image in enumerate(images):
+        top, left = number // columns * height, number % columns * width
+        sheet[top : top + height, left : left + width] = image
+    return sheet

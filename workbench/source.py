@@ -1,0 +1,93 @@
+"""Where classifiers and images come from: the only module that knows ``training``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import training.checkpoint
+import training.data
+from training.errors import TrainingError
+
+from workbench.classifier import Classifier
+from workbench.errors import CheckpointError, DataError, WorkbenchError
+from workbench.records import ImageSet, Provenance
+
+Split = Literal["train", "test"]
+
+
+@contextmanager
+def _translated(kind: type[WorkbenchError]) -> Iterator[None]:
+    try:
+        yield
+    except TrainingError as error:
+        raise kind(str(error)) from error
+
+
+def load_classifier(folder: Path) -> Classifier:
+    """The checkpoint in ``folder`` as a classifier in channels_last and evaluation mode.
+
+    Raises
+    ------
+    CheckpointError
+        If a file is missing or damaged, or the two don't fit each other.
+    """
+    import torch
+
+    with _translated(CheckpointError):
+        module, card = training.checkpoint.load(folder)
+    size = int(card["image_size"])
+    layers = {entry["layer"]: tuple(entry["grid"]) for entry in training.checkpoint.cam_layers(module, size)}
+    provenance = Provenance(
+        checkpoint=card["weights_sha256"],
+        device="cpu",
+        precision="float32",
+        seed=card.get("seed"),
+        versions=training.checkpoint.versions(),
+    )
+    return Classifier(
+        module=module.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
+        classes=tuple(card["classes"]),
+        mean=tuple(card["mean"]),
+        std=tuple(card["std"]),
+        image_size=size,
+        cam_layers=layers,
+        embedding_layer="head",
+        provenance=provenance,
+        card=card,
+    )
+
+
+def load_images(root: str | None, split: Split) -> ImageSet:
+    """The split of the data under ``root``, else ``CIFAR10_ROOT``, else ``./data``; never downloads.
+
+    Raises
+    ------
+    DataError
+        If there is none, or it can't be read.
+    """
+    with _translated(DataError):
+        data = training.data.load(training.data.data_root(root), split)
+    return ImageSet(data.images, data.labels, data.classes, split, data.fingerprint)
+
+
+def train_digits(out: Path, report: Callable[[str], None] = print) -> None:
+    """Train the small digits model into ``out``, with a progress bar; nothing if it is there already.
+
+    Raises
+    ------
+    CheckpointError
+        If ``out`` can't be written.
+    """
+    if (out / training.checkpoint.SIDECAR).is_file():
+        return
+    import training.run
+    from training.recipe import RECIPES
+    from training.session import Session
+
+    report("Training a small model on scikit-learn's handwritten digits: about a minute, no download.")
+    with _translated(CheckpointError):
+        session = Session(RECIPES["digits"], training.data.load("digits", "train"), training.data.load("digits", "test"))
+        training.run.train(session, out)
