@@ -5,13 +5,17 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from training.errors import TrainingError
 from training.files import write_atomically
 from training.session import Session
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 HISTORY, DYNAMICS, CURVES = "history.csv", "dynamics.parquet", "curves.png"
 COLUMNS = (
@@ -71,15 +75,31 @@ def write_dynamics(folder: Path, session: Session) -> None:
     write_atomically(folder / DYNAMICS, lambda path: whole.write_parquet(path, compression="zstd"))
 
 
-def write_curves(folder: Path, history: Sequence[Mapping[str, Any]]) -> None:
-    """Draw loss, accuracy and learning rate over the epochs as ``curves.png``."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+def read_history(folder: Path) -> list[dict[str, float]]:
+    """The rows that `write_history` wrote, all as numbers.
+
+    Raises
+    ------
+    TrainingError
+        If the file is missing or has other columns.
+    """
+    path = folder / HISTORY
+    if not path.is_file():
+        raise TrainingError(f"{path} is missing: expected the history that training.run writes")
+    with path.open(newline="") as stream:
+        reader = csv.DictReader(stream)
+        if tuple(reader.fieldnames or ()) != COLUMNS:
+            raise TrainingError(f"{path}: expected the columns {', '.join(COLUMNS)}")
+        return [{name: float(value) for name, value in row.items()} for row in reader]
+
+
+def curves(history: Sequence[Mapping[str, Any]]) -> Figure:
+    """Loss, accuracy and learning rate over the epochs."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
     epochs = [row["epoch"] for row in history]
     figure = Figure(figsize=(12, 3.6), layout="constrained")
-    FigureCanvasAgg(figure)
     loss, accuracy, rate = figure.subplots(1, 3)
     for split, colour, marker in (("train", "#4477AA", "o"), ("validation", "#EE6677", "s"), ("test", "#228833", "^")):
         style = {"color": colour, "marker": marker, "markersize": 4, "label": split}
@@ -87,11 +107,17 @@ def write_curves(folder: Path, history: Sequence[Mapping[str, Any]]) -> None:
         accuracy.plot(epochs, [row[f"{split}_accuracy"] for row in history], **style)
     rate.plot(epochs, [row["learning_rate"] for row in history], color="#444444", marker="o", markersize=4)
     accuracy.yaxis.set_major_formatter(PercentFormatter(1.0))
-    for ax, title in ((loss, "Cross entropy (nats)"), (accuracy, "Accuracy"), (rate, "Learning rate at epoch's end")):
+    for ax, title in ((loss, "Cross entropy (nats)"), (accuracy, "Accuracy"), (rate, "Learning rate at the end")):
         ax.set_title(title, loc="left")
         ax.set_xlabel("Epoch")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.grid(alpha=0.25)
         ax.spines[["top", "right"]].set_visible(False)
     loss.legend(frameon=False)
+    return figure
+
+
+def write_curves(folder: Path, history: Sequence[Mapping[str, Any]]) -> None:
+    """Write `curves` as ``curves.png``."""
+    figure = curves(history)
     write_atomically(folder / CURVES, lambda path: figure.savefig(path, dpi=150, format="png"))

@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--recipe", choices=sorted(RECIPES), help="default: digits for --data digits, else fast")
     top.add_argument("--data", help="folder with the images, or digits; default: CIFAR10_ROOT, else ./data")
     top.add_argument("--out", type=Path, help="folder for the checkpoint and its records")
-    top.add_argument("--download", action="store_true", help="fetch CIFAR-10 into --data if it is not there")
+    top.add_argument("--download", action="store_true", help="fetch CIFAR-10 into --data if it is not there; without --out, do nothing else")
     top.add_argument("--resume", action="store_true", help="go on with the stopped run in --out")
     top.add_argument("--force", action="store_true", help="replace what is in --out")
     top.add_argument("--summary", action="store_true", help="print the model's layers and stop")
@@ -233,6 +233,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if options.summary:
             return _print_summary(options)
+        if options.download and options.out is None:
+            return _download(options)
         if options.out is None:
             raise TrainingError("--out is missing: name the folder for the checkpoint")
         with process_group() as rank:
@@ -241,6 +243,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except TrainingError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    return 0
+
+
+def _download(options: argparse.Namespace) -> int:
+    from training import data
+
+    root = data.data_root(options.data)
+    rows = [len(data.load(root, split, download=True)) for split in ("train", "test")]
+    print(f"{root} holds CIFAR-10: {rows[0]} train and {rows[1]} test images")
     return 0
 
 

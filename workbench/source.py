@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import training.checkpoint
 import training.data
@@ -14,6 +14,9 @@ from training.errors import TrainingError
 from workbench.classifier import Classifier
 from workbench.errors import CheckpointError, DataError, WorkbenchError
 from workbench.records import ImageSet, Provenance
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Split = Literal["train", "test"]
 
@@ -71,6 +74,22 @@ def load_images(root: str | None, split: Split) -> ImageSet:
     with _translated(DataError):
         data = training.data.load(training.data.data_root(root), split)
     return ImageSet(data.images, data.labels, data.classes, split, data.fingerprint)
+
+
+def training_curves(folder: Path) -> Figure | None:
+    """The curves of the run that left ``history.csv`` in ``folder``; None if there is none.
+
+    Raises
+    ------
+    CheckpointError
+        If the file has other columns.
+    """
+    import training.outputs
+
+    if not (folder / training.outputs.HISTORY).is_file():
+        return None
+    with _translated(CheckpointError):
+        return training.outputs.curves(training.outputs.read_history(folder))
 
 
 def train_digits(out: Path, report: Callable[[str], None] = print) -> None:

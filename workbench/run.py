@@ -1,0 +1,118 @@
+"""A run: predictions with, where they are at hand, the images and the model."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from workbench import predict, source
+from workbench.errors import CheckpointError, DataError
+from workbench.records import ImageSet, Predictions
+
+if TYPE_CHECKING:
+    from workbench.classifier import Classifier
+
+ROOT = Path(__file__).resolve().parent.parent
+SHIPPED = ROOT / "artifacts" / "resnet18_ln_cifar10"
+DIGITS = ROOT / "artifacts" / "digits"
+PREDICTIONS = "predictions"
+
+NO_IMAGES = (
+    "The images are not on this machine, so only numbers are shown. Fetch CIFAR-10 once with "
+    "`python -m training.run --data data --download`, or set CIFAR10_ROOT to a copy, and run this again."
+)
+OTHER_PIXELS = (
+    "These images have the labels of those the predictions were made on, but other pixels (another encoding). "
+    "The numbers are of the original pixels; `python -m workbench predict` makes new ones."
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What an explorer or report works on; ``notes`` say in plain words what is missing and the remedy."""
+
+    name: str
+    predictions: Predictions
+    images: ImageSet | None = None
+    classifier: Classifier | None = None
+    notes: tuple[str, ...] = ()
+
+
+def open_run(folder: Path | str = SHIPPED, data: str | None = None) -> Run:
+    """The run in a checkpoint's folder, with its own predictions or, if it has none, fresh ones.
+
+    ``data`` is the folder with the images; default: ``CIFAR10_ROOT``, else ``./data``. Without images
+    the numbers come from the predictions beside the checkpoint, and a note says how to get them.
+
+    Raises
+    ------
+    CheckpointError, DataError
+        If the checkpoint or its predictions are damaged, or there are neither predictions nor images.
+    """
+    folder = Path(folder)
+    classifier = source.load_classifier(folder)
+    images = _images_at_hand(data)
+    if (folder / PREDICTIONS).is_dir():
+        predictions = predict.read(folder / PREDICTIONS)
+    elif images is not None:
+        predictions = predict.predict(classifier, images)
+    else:
+        raise DataError(f"{folder} has no predictions, and there are no images to predict. {NO_IMAGES}")
+    return _assemble(folder.name, predictions, images, classifier)
+
+
+def open_report(predictions: Path | None, checkpoint: Path | None, data: str | None) -> Run:
+    """The run that ``python -m workbench report`` was asked for: predictions, with model and images if given.
+
+    Raises
+    ------
+    CheckpointError, DataError
+        If neither predictions nor a checkpoint are given, or what is given is damaged or does not fit.
+    """
+    if predictions is None:
+        if checkpoint is None:
+            raise DataError("nothing to report on: give --predictions DIR or --checkpoint DIR")
+        return open_run(checkpoint, data)
+    classifier = None if checkpoint is None else source.load_classifier(checkpoint)
+    return _assemble(predictions.name, predict.read(predictions), _images_at_hand(data), classifier)
+
+
+def train_digits(folder: Path | str = DIGITS) -> Run:
+    """The digits run; its small model is trained on the spot if it is not there yet (about a minute).
+
+    Raises
+    ------
+    CheckpointError
+        If ``folder`` can't be written or holds a damaged checkpoint.
+    """
+    source.train_digits(Path(folder))
+    return open_run(folder, data="digits")
+
+
+def _images_at_hand(data: str | None) -> ImageSet | None:
+    """The test images; None if nothing was asked for and the default folder is not there."""
+    root = data or os.environ.get("CIFAR10_ROOT")
+    if root is None and not Path("data").is_dir():
+        return None
+    if root is not None and root != "digits" and data is None and not Path(root).is_dir():
+        return None
+    return source.load_images(data, "test")
+
+
+def _assemble(name: str, predictions: Predictions, images: ImageSet | None, classifier: Classifier | None) -> Run:
+    """The run of parts that fit each other."""
+    if classifier is not None and predictions.provenance.checkpoint != classifier.provenance.checkpoint:
+        raise CheckpointError(f"the predictions of {name} were made with other weights: predict again with --force")
+    run = Run(name, predictions, images, classifier)
+    if images is None:
+        return replace(run, notes=(NO_IMAGES,))
+    if images.fingerprint == predictions.provenance.data:
+        return run
+    same = images.classes == predictions.classes and int(predictions.index.max()) < len(images)
+    if not same or not np.array_equal(images.labels[predictions.index], predictions.label):
+        raise DataError(f"the images are not those of the predictions of {name}: point --data at the right folder")
+    return replace(run, notes=(OTHER_PIXELS,))
