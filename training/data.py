@@ -120,7 +120,7 @@ def _digits(split: Split) -> DataSet:
     source = load_digits()
     grey = (source.images * (255 / 16)).astype(np.uint8)
     images = np.stack([cv2.resize(g, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC) for g in grey])
-    train, test = split_validation(source.target.astype(np.int64), 0.2, seed=0)
+    train, test = split_validation(source.target.astype(np.int64), 0.5, seed=0)
     rows = train if split == "train" else test
     return DataSet(
         name="digits",

@@ -123,10 +123,9 @@ RECIPES: Mapping[str, Recipe] = {
         ),
         Recipe(
             name="digits",
-            epochs=12,
+            epochs=10,
             batch_size=64,
             width=16,
-            image_sizes=(16, 32),
             crop_padding=3,
             rotate_degrees=5.0,
         ),

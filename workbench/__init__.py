@@ -8,6 +8,7 @@ from typing import Any
 _HOMES = {
     "Explorer": "workbench.ui.explorer",
     "Run": "workbench.run",
+    "open_example": "workbench.run",
     "open_run": "workbench.run",
     "train_digits": "workbench.run",
 }

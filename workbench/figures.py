@@ -49,7 +49,7 @@ def confusion_matrix(matrix: ConfusionMatrix, *, by: Normalisation | None = None
         sns.heatmap(
             np.where(np.eye(len(values), dtype=bool), np.nan, values),
             ax=ax,
-            cmap="flare",
+            cmap=sns.light_palette(ACCENT, as_cmap=True),
             vmin=0,
             vmax=largest,
             annot=labels,
@@ -64,6 +64,8 @@ def confusion_matrix(matrix: ConfusionMatrix, *, by: Normalisation | None = None
         )
         if by is not None and ax.collections[0].colorbar is not None:
             ax.collections[0].colorbar.ax.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=""))
+        for text in ax.texts:
+            text.set_alpha(0.35 if text.get_text() in ("0", "0.0") else 1.0)
         for k in range(len(values)):
             ax.text(k + 0.5, k + 0.5, labels[k, k], ha="center", va="center", fontsize=9, fontweight="bold")
         ax.set(xlabel="Predicted class", ylabel="True class")
@@ -92,7 +94,7 @@ def class_error_rates(report: ClassReport, *, ax: Axes | None = None) -> Axes:
         ax.axvline(overall, color=INK, linewidth=1, linestyle=":")
         ax.text(overall, len(order) - 0.35, f" all classes {overall:.2%}", fontsize=9, va="bottom")
         ax.set_yticks(places, [report.classes[k] for k in order])
-        ax.set_xlim(0, min(1.0, float(np.max(high)) * 1.2))
+        ax.set_xlim(0, float(np.max(high)) * 1.25)
         ax.set_ylim(-0.6, len(order) + 0.2)
         ax.xaxis.set_major_formatter(PercentFormatter(1.0))
         ax.grid(axis="x", color=GRID)
@@ -129,20 +131,27 @@ def image_grid(images: ImageSet, predictions: Predictions, rows: IntArray, *, co
     return figure
 
 
+def _kind(attribution: Attribution) -> tuple[str, str]:
+    return attribution.method, attribution.layer
+
+
 def attribution_grid(
     images: ImageSet, predictions: Predictions, columns: Mapping[str, Attribution], *, signed: bool = False
 ) -> Figure:
     """One line an image: the image, then each column's map over it.
 
-    Every column has one scale for all its images, shown by its colour bar, so that the maps of a
-    column can be compared by eye. Columns must explain the same rows.
+    Columns of one method and layer share one scale for all images, shown by their colour bars, so
+    that their maps can be compared by eye. Columns must explain the same rows.
     """
     rows: Sequence[int] = [int(row) for row in next(iter(columns.values())).rows]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(1.35 * (len(columns) + 1) + 1.2, 1.35 * len(rows) + 1.3), layout="constrained")
         figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01)
         grid = figure.subplots(len(rows), len(columns) + 1, squeeze=False)
-        scales = {title: render.scale_of(a.values, signed=signed) for title, a in columns.items()}
+        scales = {
+            title: max(render.scale_of(b.values, signed=signed) for b in columns.values() if _kind(b) == _kind(a))
+            for title, a in columns.items()
+        }
         for line, row in enumerate(rows):
             place = predictions.position(row)
             image = images.image(row)

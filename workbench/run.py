@@ -30,6 +30,11 @@ OTHER_PIXELS = (
     "The numbers are of the original pixels; `python -m workbench predict` makes new ones."
 )
 
+NO_CHECKPOINT = (
+    "There is no CIFAR-10 checkpoint in artifacts/resnet18_ln_cifar10, so this is the handwritten digits' model. "
+    "Train the other with `python -m training.run --recipe fast --data data --out artifacts/resnet18_ln_cifar10`."
+)
+
 
 @dataclass(frozen=True)
 class Run:
@@ -93,12 +98,24 @@ def train_digits(folder: Path | str = DIGITS) -> Run:
     return open_run(folder, data="digits")
 
 
+def open_example() -> Run:
+    """The shipped CIFAR-10 run; the digits run where no checkpoint is shipped.
+
+    Raises
+    ------
+    CheckpointError, DataError
+        As `open_run`.
+    """
+    if SHIPPED.is_dir():
+        return open_run()
+    run = train_digits()
+    return replace(run, notes=(*run.notes, NO_CHECKPOINT))
+
+
 def _images_at_hand(data: str | None) -> ImageSet | None:
     """The test images; None if nothing was asked for and the default folder is not there."""
-    root = data or os.environ.get("CIFAR10_ROOT")
-    if root is None and not Path("data").is_dir():
-        return None
-    if root is not None and root != "digits" and data is None and not Path(root).is_dir():
+    fallback = Path(os.environ.get("CIFAR10_ROOT", "data"))
+    if data is None and not fallback.is_dir():
         return None
     return source.load_images(data, "test")
 

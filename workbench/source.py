@@ -84,12 +84,12 @@ def training_curves(folder: Path) -> Figure | None:
     CheckpointError
         If the file has other columns.
     """
-    import training.outputs
+    from training import outputs
 
-    if not (folder / training.outputs.HISTORY).is_file():
+    if not (folder / outputs.HISTORY).is_file():
         return None
     with _translated(CheckpointError):
-        return training.outputs.curves(training.outputs.read_history(folder))
+        return outputs.curves(outputs.read_history(folder))
 
 
 def train_digits(out: Path, report: Callable[[str], None] = print) -> None:
@@ -102,11 +102,11 @@ def train_digits(out: Path, report: Callable[[str], None] = print) -> None:
     """
     if (out / training.checkpoint.SIDECAR).is_file():
         return
-    import training.run
     from training.recipe import RECIPES
+    from training.run import train
     from training.session import Session
 
     report("Training a small model on scikit-learn's handwritten digits: about a minute, no download.")
     with _translated(CheckpointError):
-        session = Session(RECIPES["digits"], training.data.load("digits", "train"), training.data.load("digits", "test"))
-        training.run.train(session, out)
+        splits = (training.data.load("digits", "train"), training.data.load("digits", "test"))
+        train(Session(RECIPES["digits"], *splits), out)

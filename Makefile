@@ -1,0 +1,34 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PORT ?= 8888
+export CIFAR10_ROOT ?= $(CURDIR)/data
+export NO_ALBUMENTATIONS_UPDATE := 1
+
+.PHONY: lab test setup check clean
+
+lab: setup
+	cd notebooks && ../$(BIN)/jupyter lab $(LAB_OPTIONS) --ServerApp.ip=127.0.0.1 --ServerApp.port=$(PORT) explore_errors.ipynb
+
+test: setup
+	$(BIN)/python -m tests.browser.install
+	$(MAKE) check
+	$(BIN)/python -m pytest
+
+setup: $(VENV)/ready
+
+$(VENV)/ready: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; name one with make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pre-commit validate-config
+
+clean:
+	rm -rf $(VENV) build *.egg-info

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, sync_playwright
+
+from tests.browser.install import chromium
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+TOKEN = "browser-tests"
+SETTINGS = {
+    "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
+    "@jupyterlab/docmanager-extension:plugin": {"autosave": False},
+}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def jupyter(folder: Path, environment: dict[str, str]) -> Iterator[str]:
+    """A JupyterLab on ``folder``, gone afterwards with its kernels; yields its address."""
+    port = free_port()
+    config = folder / ".config"
+    (config / "labconfig").mkdir(parents=True)
+    (config / "labconfig" / "default_setting_overrides.json").write_text(json.dumps(SETTINGS))
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1"]
+    command += [f"--ServerApp.port={port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={TOKEN}"]
+    command += ["--LabApp.expose_app_in_browser=True", f"--ServerApp.root_dir={folder}"]
+    environment = {**os.environ, "JUPYTER_CONFIG_DIR": str(config), **environment}
+    with (folder / ".server.log").open("w") as log:
+        server = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT, cwd=folder)
+        try:
+            address = f"http://127.0.0.1:{port}"
+            wait_for(server, f"{address}/api/status?token={TOKEN}", folder / ".server.log")
+            yield address
+        finally:
+            server.terminate()
+            server.wait(30)
+
+
+def wait_for(server: subprocess.Popen[bytes], address: str, log: Path, limit_s: float = 120) -> None:
+    end = time.monotonic() + limit_s
+    while time.monotonic() < end:
+        if server.poll() is not None:
+            break
+        try:
+            urllib.request.urlopen(address, timeout=5).close()
+            return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+    raise RuntimeError(f"JupyterLab did not start:\n{log.read_text()[-2000:]}")
+
+
+@pytest.fixture(scope="session")
+def browser():
+    path = chromium()
+    if path is None:
+        pytest.skip("no Chromium on this machine")
+    arguments = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking", "--no-first-run"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=arguments)
+        yield browser
+        browser.close()
+
+
+class Console:
+    """What the page complained of; JupyterLab's own start-up noise is known by name."""
+
+    KNOWN = ("favicon", "Error: Failed to fetch", "/lab/api/workspaces", "Failed to load resource")
+
+    def __init__(self, page: Page) -> None:
+        self.errors: list[str] = []
+        page.on("console", lambda message: message.type == "error" and self.errors.append(message.text))
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+
+    def check(self) -> None:
+        surprising = [text for text in self.errors if not any(known in text for known in self.KNOWN)]
+        assert not surprising, surprising
+
+
+def open_and_run(page: Page, address: str, notebook: str, limit_s: float = 180) -> None:
+    """Open the notebook, run all its cells, and fail with the traceback of a cell that failed."""
+    page.set_default_timeout(limit_s * 1000)
+    page.goto(f"{address}/lab/tree/{notebook}?token={TOKEN}")
+    page.wait_for_function("() => window.jupyterapp !== undefined")
+    ran = page.evaluate(
+        """async () => {
+            const app = window.jupyterapp;
+            await app.restored;
+            let widget = null;
+            while (!widget || !widget.context) {
+                widget = app.shell.currentWidget;
+                await new Promise(requestAnimationFrame);
+            }
+            await widget.context.ready;
+            await widget.revealed;
+            await widget.sessionContext.ready;
+            return await app.commands.execute("notebook:run-all-cells");
+        }"""
+    )
+    failures = page.evaluate(
+        """() => window.jupyterapp.shell.currentWidget.context.model.toJSON().cells
+            .flatMap((cell) => cell.outputs ?? []).filter((o) => o.output_type === "error")
+            .map((o) => o.traceback.join("\\n"))"""
+    )
+    assert not failures, failures[0]
+    cells = page.evaluate("() => JSON.stringify(window.jupyterapp.shell.currentWidget.context.model.toJSON().cells)")
+    assert ran, f"the cells did not run: {cells}"
+
+
+@pytest.fixture
+def notebooks(tmp_path: Path) -> Path:
+    """A copy of the notebooks, so that running them leaves the checkout as it is."""
+    folder = tmp_path / "notebooks"
+    shutil.copytree(REPOSITORY / "notebooks", folder)
+    return folder

@@ -1,0 +1,1 @@
+"""Thin widgets that bind the explorer state."""
