@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,7 +134,7 @@ def _digits(split: Split) -> DataSet:
 class _ArrayUnpickler(pickle.Unpickler):
     """Reads dictionaries of NumPy arrays, and refuses every other global name."""
 
-    _allowed = {
+    _allowed: ClassVar = {
         ("numpy.core.multiarray", "_reconstruct"),
         ("numpy._core.multiarray", "_reconstruct"),
         ("numpy", "ndarray"),

@@ -26,7 +26,7 @@ def pick_device(name: str) -> torch.device:
 def has_fast_bfloat16(device: torch.device) -> bool:
     """Whether the device multiplies bfloat16 in hardware; emulated, it is far slower than float32."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
@@ -39,7 +39,7 @@ def pick_precision(name: Precision, device: torch.device) -> torch.dtype:
 
 
 def rank_and_world() -> tuple[int, int]:
-    """This process's rank and the number of processes."""
+    """Rank of this process and the number of processes."""
     return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 
 
@@ -65,7 +65,8 @@ def backward(
     target = labels[share].to(device)
     if len(target):
         logits = forward(model, images[share], device, dtype)
-        (functional.cross_entropy(logits, target, label_smoothing=smoothing, reduction="sum") / len(labels)).backward()
+        loss = functional.cross_entropy(logits, target, label_smoothing=smoothing, reduction="sum") / len(labels)
+        torch.autograd.backward(loss)
         losses[share] = functional.cross_entropy(logits.detach(), target, reduction="none").cpu()
         correct[share] = (logits.argmax(1) == target).float().cpu()
     if world > 1:
@@ -106,13 +107,11 @@ def train_epoch(
     cross entropy and correctness (without label smoothing) as measured on the augmented images.
     """
     model.train()
-    positions = list(torch.arange(len(rows)).split(recipe.batch_size))[first_step:]
+    positions = list(torch.split(torch.arange(len(rows)), recipe.batch_size))[first_step:]
     loader = batches(rows, [p.tolist() for p in positions], recipe.workers)
     for number, (images, labels, indices) in enumerate(loader, start=first_step):
         model.zero_grad(set_to_none=True)
-        losses, correct = backward(
-            model, images, labels, smoothing=recipe.label_smoothing, device=device, dtype=dtype
-        )
+        losses, correct = backward(model, images, labels, smoothing=recipe.label_smoothing, device=device, dtype=dtype)
         step(number)
         done(number, indices, losses, correct)
 
@@ -145,7 +144,7 @@ def evaluate(
     training = model.training
     model.eval()
     parts: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
-    positions = [p.tolist() for p in torch.arange(len(rows)).split(EVALUATION_BATCH)]
+    positions = [p.tolist() for p in torch.split(torch.arange(len(rows)), EVALUATION_BATCH)]
     try:
         for images, labels, _ in batches(rows, positions, workers):
             log_probability = functional.log_softmax(forward(model, images, device, dtype), 1).cpu()

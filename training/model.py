@@ -41,6 +41,7 @@ class ResidualBlock(nn.Module):
         self.relu2 = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
+        """``(N, channels_out, H / stride, W / stride)`` of ``(N, channels_in, H, W)``."""
         y = self.relu1(self.norm1(self.conv1(x)))
         y = self.norm2(self.conv2(y))
         z: Tensor = self.relu2(y + self.shortcut(x))
@@ -83,6 +84,7 @@ class ResNet18LN(nn.Module):
         return pooled.flatten(1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits ``(N, K)`` of normalised images ``(N, 3, H, W)``."""
         logits: Tensor = self.head(self.embed(x))
         return logits
 

@@ -31,7 +31,8 @@ def orthogonalise(matrix: Tensor) -> Tensor:
         if number < _STEPS - 1:
             gram = step @ gram @ step
     x = factor @ x
-    return x if matrix.shape[0] <= matrix.shape[1] else x.T
+    near: Tensor = x if matrix.shape[0] <= matrix.shape[1] else x.T
+    return near
 
 
 class Muon(torch.optim.Optimizer):

@@ -34,7 +34,11 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--recipe", choices=sorted(RECIPES), help="default: digits for --data digits, else fast")
     top.add_argument("--data", help="folder with the images, or digits; default: CIFAR10_ROOT, else ./data")
     top.add_argument("--out", type=Path, help="folder for the checkpoint and its records")
-    top.add_argument("--download", action="store_true", help="fetch CIFAR-10 into --data if it is not there; without --out, do nothing else")
+    top.add_argument(
+        "--download",
+        action="store_true",
+        help="fetch CIFAR-10 into --data if it is not there; without --out, do nothing else",
+    )
     top.add_argument("--resume", action="store_true", help="go on with the stopped run in --out")
     top.add_argument("--force", action="store_true", help="replace what is in --out")
     top.add_argument("--summary", action="store_true", help="print the model's layers and stop")
@@ -59,7 +63,7 @@ def recipe_from(options: argparse.Namespace) -> Recipe:
     """The named recipe with the fields that the command line gave."""
     name = options.recipe or ("digits" if options.data == "digits" else "fast")
     given = {f.name: getattr(options, f.name) for f in dataclasses.fields(Recipe) if f.name != "name"}
-    changes = {key: tuple(v) if isinstance(v, list) else v for key, v in given.items() if v is not None}
+    changes: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in given.items() if v is not None}
     return dataclasses.replace(RECIPES[name], **changes)
 
 

@@ -43,9 +43,7 @@ class Session:
         self.device = pick_device(recipe.device)
         self.dtype = pick_precision(recipe.precision, self.device)
         self.statistics = channel_statistics(train.images)
-        self.train_rows, self.validation_rows = split_validation(
-            train.labels, recipe.validation_fraction, recipe.seed
-        )
+        self.train_rows, self.validation_rows = split_validation(train.labels, recipe.validation_fraction, recipe.seed)
         self.epoch, self.step, self.epoch_seconds = 0, 0, 0.0
         self.history: list[dict[str, Any]] = []
         self.steps_per_epoch = -(-len(self.train_rows) // recipe.batch_size)

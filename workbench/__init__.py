@@ -12,7 +12,7 @@ _HOMES = {
     "open_run": "workbench.run",
     "train_digits": "workbench.run",
 }
-__all__ = sorted(_HOMES)  # noqa: PLE0605
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

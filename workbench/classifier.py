@@ -31,7 +31,7 @@ class Classifier:
     image_size: int
     cam_layers: Mapping[str, tuple[int, int]]
     embedding_layer: str | None = None
-    provenance: Provenance = Provenance()
+    provenance: Provenance = field(default_factory=Provenance)
     card: Mapping[str, Any] = field(default_factory=dict)
 
     @functools.cached_property

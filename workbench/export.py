@@ -12,7 +12,7 @@ import numpy as np
 from workbench import figures, source
 from workbench.analysis.classes import class_report
 from workbench.analysis.confusion import confusion_matrix
-from workbench.analysis.index import error_index, row_ids
+from workbench.analysis.index import error_index
 from workbench.attribution import methods
 from workbench.errors import DataError
 from workbench.files import refuse_to_overwrite, sha256, write_atomically

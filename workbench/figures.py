@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -11,15 +12,16 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import PercentFormatter
 
 from workbench import render
 from workbench.analysis.confusion import Normalisation, normalised
 from workbench.files import write_atomically
-from workbench.records import Attribution, ClassReport, ConfusionMatrix, ImageSet, IntArray, Predictions
+from workbench.records import Attribution, ClassReport, ConfusionMatrix, ImageArray, ImageSet, IntArray, Predictions
 
 INK, GRID, ACCENT = "#222222", "#DDDDDD", "#B5403A"
-STYLE = {
+STYLE: Any = {
     "font.size": 10,
     "axes.edgecolor": INK,
     "axes.labelcolor": INK,
@@ -105,7 +107,7 @@ def class_error_rates(report: ClassReport, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def _picture(ax: Axes, image: render.ImageArray) -> None:
+def _picture(ax: Axes, image: ImageArray) -> None:
     ax.imshow(image, interpolation="nearest")
     ax.set_xticks([])
     ax.set_yticks([])
@@ -145,8 +147,8 @@ def attribution_grid(
     """
     rows: Sequence[int] = [int(row) for row in next(iter(columns.values())).rows]
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(1.35 * (len(columns) + 1) + 1.2, 1.35 * len(rows) + 1.3), layout="constrained")
-        figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01)
+        layout = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01)
+        figure = Figure(figsize=(1.35 * (len(columns) + 1) + 1.2, 1.35 * len(rows) + 1.3), layout=layout)
         grid = figure.subplots(len(rows), len(columns) + 1, squeeze=False)
         scales = {
             title: max(render.scale_of(b.values, signed=signed) for b in columns.values() if _kind(b) == _kind(a))
@@ -157,9 +159,7 @@ def attribution_grid(
             image = images.image(row)
             _picture(grid[line, 0], image)
             true, predicted = (predictions.classes[c[place]] for c in (predictions.label, predictions.predicted))
-            grid[line, 0].set_ylabel(
-                f"{true}\n→ {predicted}\n#{row}", rotation=0, ha="right", va="center", fontsize=8
-            )
+            grid[line, 0].set_ylabel(f"{true}\n→ {predicted}\n#{row}", rotation=0, ha="right", va="center", fontsize=8)
             for column, (title, attribution) in enumerate(columns.items(), start=1):
                 large = render.enlarge(image, max(1, 128 // image.shape[0]))
                 picture = render.overlay(large, attribution.values[line], scales[title], signed=signed)

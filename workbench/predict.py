@@ -40,7 +40,7 @@ def predict(
 
     if images.classes != classifier.classes:
         raise DataError(
-            f"the model knows {len(classifier.classes)} classes ({', '.join(classifier.classes[:3])} ...), the data has "
+            f"the model has {len(classifier.classes)} classes ({', '.join(classifier.classes[:3])} ...), the data "
             f"{len(images.classes)} ({', '.join(images.classes[:3])} ...): use the data that the model was trained on"
         )
     probability: list[ProbabilityArray] = []
@@ -71,7 +71,8 @@ def predict(
 def write(predictions: Predictions, folder: Path, *, force: bool = False) -> None:
     """Write ``predictions.parquet`` and ``provenance.json`` atomically.
 
-    Columns: ``index``, ``label``, ``predicted`` int64, ``probability`` list of K float32, ``embedding`` list of D float32.
+    Columns: ``index``, ``label`` and ``predicted`` int64, ``probability`` a list of K float32 and, if
+    there is one, ``embedding`` a list of D float32.
 
     Raises
     ------

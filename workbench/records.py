@@ -100,7 +100,7 @@ class Predictions:
     probability: ProbabilityArray
     classes: tuple[str, ...]
     embedding: ProbabilityArray | None = None
-    provenance: Provenance = Provenance()
+    provenance: Provenance = field(default_factory=Provenance)
 
     def __post_init__(self) -> None:
         rows, classes = len(self.index), len(self.classes)
@@ -129,7 +129,8 @@ class Predictions:
     @cached_property
     def correct(self) -> NDArray[np.bool_]:
         """Whether the predicted class is the label, bool ``(N,)``."""
-        return self.predicted == self.label
+        right: NDArray[np.bool_] = self.predicted == self.label
+        return right
 
     @cached_property
     def confidence(self) -> ProbabilityArray:
@@ -149,7 +150,8 @@ class Predictions:
         """
         others = self.probability.copy()
         np.put_along_axis(others, self.label[:, None], -np.inf, 1)
-        return self.label_probability - others.max(1)
+        margin: ProbabilityArray = self.label_probability - others.max(1)
+        return margin
 
     @cached_property
     def loss(self) -> FloatArray:

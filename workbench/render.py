@@ -26,7 +26,7 @@ def _lookup(anchors: Sequence[tuple[int, int, int]], count: int = 256) -> NDArra
     length = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(lab, axis=0), axis=1))])
     places = np.linspace(0, length[-1], count)
     path = np.stack([np.interp(places, length, lab[:, c]) for c in range(3)], axis=1).astype(np.float32)
-    return np.clip(cv2.cvtColor(path[None], cv2.COLOR_LAB2RGB)[0], 0, 1)
+    return np.asarray(np.clip(cv2.cvtColor(path[None], cv2.COLOR_LAB2RGB)[0], 0, 1), np.float32)
 
 
 _LOOKUP = {False: _lookup(_UNSIGNED), True: _lookup(_SIGNED)}
@@ -55,8 +55,9 @@ def normalise(values: Map, scale: float, *, signed: bool) -> Map:
 
 def upsample(values: Map, side: int) -> Map:
     """The map ``(h, w)`` at ``(side, side)``, bilinear, as float32."""
-    resized: Map = cv2.resize(np.asarray(values, np.float32), (side, side), interpolation=cv2.INTER_LINEAR)
-    return resized
+    return np.asarray(
+        cv2.resize(np.asarray(values, np.float32), (side, side), interpolation=cv2.INTER_LINEAR), np.float32
+    )
 
 
 def colour(values: Map, scale: float, *, signed: bool) -> ImageArray:
@@ -65,7 +66,9 @@ def colour(values: Map, scale: float, *, signed: bool) -> ImageArray:
     return np.rint(_LOOKUP[signed][places] * 255).astype(np.uint8)
 
 
-def overlay(image: ImageArray, values: Map, scale: float, *, signed: bool = False, strength: float = 0.65) -> ImageArray:
+def overlay(
+    image: ImageArray, values: Map, scale: float, *, signed: bool = False, strength: float = 0.65
+) -> ImageArray:
     """The map in colours over a grey copy of the image, uint8 ``(H, W, 3)``, computed in float."""
     side = image.shape[0]
     grey = image.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)

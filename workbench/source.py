@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Literal
 import training.checkpoint
 import training.data
 from training.errors import TrainingError
-
 from workbench.classifier import Classifier
 from workbench.errors import CheckpointError, DataError, WorkbenchError
 from workbench.records import ImageSet, Provenance
@@ -51,7 +50,7 @@ def load_classifier(folder: Path) -> Classifier:
         versions=training.checkpoint.versions(),
     )
     return Classifier(
-        module=module.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
+        module=module.to(memory_format=torch.channels_last),
         classes=tuple(card["classes"]),
         mean=tuple(card["mean"]),
         std=tuple(card["std"]),

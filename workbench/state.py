@@ -126,7 +126,9 @@ class ExplorerState(traitlets.HasTraits):
             return Explanation({}, str(error))
         roles = ("predicted", "true") if len(targets) == 2 else ("predicted and true",)
         classes = run.predictions.classes
-        return Explanation({f"{classes[t]} ({r})": _one(whole, k) for k, (t, r) in enumerate(zip(targets, roles, strict=True))})
+        return Explanation(
+            {f"{classes[t]} ({r})": _one(whole, k) for k, (t, r) in enumerate(zip(targets, roles, strict=True))}
+        )
 
     def on_rows(self, call: Callable[[], None]) -> None:
         """Call now, and whenever the rows or the page change."""

@@ -36,8 +36,12 @@ def journey(page: Page, true: int, predicted: int, shots: Path | None) -> None:
     expect(detail).to_have_attribute("data-maps", "2")
     row = tiles.first.get_attribute("data-row")
     expect(detail).to_have_attribute("data-row", str(row))
-    painted = detail.locator("canvas").nth(1).evaluate(
-        """canvas => new Set(canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data).size"""
+    painted = (
+        detail.locator("canvas")
+        .nth(1)
+        .evaluate(
+            """canvas => new Set(canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data).size"""
+        )
     )
     assert painted > 20, "the map is empty"
     if shots is not None:
@@ -56,7 +60,9 @@ def test_cell_then_image_then_map(browser, digits_run: Path, tmp_path: Path, the
             page.add_init_script("window.localStorage.clear()")
         open_and_run(page, address, name)
         if theme == "dark":
-            page.evaluate("() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
+            page.evaluate(
+                "() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})"
+            )
             page.wait_for_function("() => document.body.dataset.jpThemeLight === 'false'")
         true, predicted = most_confused(digits_run)
         journey(page, true, predicted, shots and shots / f"explorer_digits_{theme}.png")

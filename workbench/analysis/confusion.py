@@ -27,7 +27,8 @@ def normalised(matrix: ConfusionMatrix, by: Normalisation) -> FloatArray:
     counts = matrix.counts.astype(np.float64)
     axis = {"true": 1, "predicted": 0, "all": None}[by]
     total = counts.sum(axis=axis, keepdims=True)
-    return np.divide(counts, total, out=np.zeros_like(counts), where=total > 0)
+    shares: FloatArray = np.divide(counts, total, out=np.zeros_like(counts), where=total > 0)
+    return shares
 
 
 def most_confused(matrix: ConfusionMatrix, count: int = 10) -> list[tuple[int, int, int]]:

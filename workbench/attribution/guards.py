@@ -61,7 +61,9 @@ def check_baseline(classifier: Classifier, x: Tensor, baseline: Tensor, targets:
         )
 
 
-def completeness_residual(attributions: Tensor, end: Tensor, start: Tensor) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def completeness_residual(
+    attributions: Tensor, end: Tensor, start: Tensor
+) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """``|sum - (F(x) - F(x'))| / |F(x) - F(x')|`` for each image, float64 ``(n,)`` (arXiv 1703.01365).
 
     A change smaller than 1e-6 gives nan: a share of nothing is not defined.

@@ -62,9 +62,7 @@ def grad_cam(
                     parts[layer].append(np.asarray(values, np.float32))
         finally:
             cam.activations_and_grads.release()
-    return {
-        layer: Attribution(np.concatenate(part), rows, targets, "Grad-CAM", layer) for layer, part in parts.items()
-    }
+    return {layer: Attribution(np.concatenate(part), rows, targets, "Grad-CAM", layer) for layer, part in parts.items()}
 
 
 def baseline_images(classifier: Classifier, images: ImageArray, kind: Baseline) -> Tensor:
@@ -114,9 +112,7 @@ def integrated_gradients(
             guards.check_baseline(classifier, x, start, target)
             attribution = method.attribute(x, start, target=target, n_steps=steps, internal_batch_size=2 * BATCH)
             with torch.no_grad():
-                end, begin = (
-                    classifier.module(z).gather(1, target[:, None])[:, 0] for z in (x, start)
-                )
+                end, begin = (classifier.module(z).gather(1, target[:, None])[:, 0] for z in (x, start))
             residuals.append(guards.completeness_residual(attribution, end, begin))
             values.append(attribution.sum(1).detach().cpu().numpy().astype(np.float32))
     return Attribution(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import anywidget
 import numpy as np
@@ -16,7 +17,7 @@ _STATIC = Path(__file__).parent / "static"
 SIDE = 192
 
 
-class DetailView(anywidget.AnyWidget):  # type: ignore[misc]
+class DetailView(anywidget.AnyWidget):
     """The selected image with the probabilities of all classes and the maps of the chosen method.
 
     ``sheet`` is a PNG of the image and its maps side by side, each ``side`` pixels wide; ``panels``
@@ -30,8 +31,8 @@ class DetailView(anywidget.AnyWidget):  # type: ignore[misc]
     message = traitlets.Unicode().tag(sync=True)
     sheet = traitlets.Bytes().tag(sync=True)
     side = traitlets.Int(SIDE).tag(sync=True)
-    panels = traitlets.List().tag(sync=True)
-    bars = traitlets.List().tag(sync=True)
+    panels: traitlets.List[Any] = traitlets.List().tag(sync=True)
+    bars: traitlets.List[Any] = traitlets.List().tag(sync=True)
     scale = traitlets.Dict().tag(sync=True)
 
     def __init__(self, state: ExplorerState) -> None:
@@ -76,7 +77,7 @@ class DetailView(anywidget.AnyWidget):  # type: ignore[misc]
         for title, attribution in maps.items():
             pictures.append(render.overlay(large, attribution.values[0], top, signed=signed))
             panels.append({"title": title, "note": _note(attribution, signed)})
-        ramp = np.rint(render.colour_ramp(signed)[:: 15] * 255).astype(int)
+        ramp = np.rint(render.colour_ramp(signed)[::15] * 255).astype(int)
         self.sheet, self.panels = render.png(render.sprite(pictures, len(pictures))), panels
         self.scale = (
             {"top": top, "signed": signed, "colours": [f"rgb({r},{g},{b})" for r, g, b in ramp]} if maps else {}

@@ -14,7 +14,7 @@ from workbench.state import ExplorerState
 _STATIC = Path(__file__).parent / "static"
 
 
-class GalleryView(anywidget.AnyWidget):  # type: ignore[misc]
+class GalleryView(anywidget.AnyWidget):
     """A page of the selected rows; a click or Enter on an image selects it.
 
     The thumbnails of a page travel as one PNG with the tiles side by side.
@@ -23,7 +23,7 @@ class GalleryView(anywidget.AnyWidget):  # type: ignore[misc]
     _esm = _STATIC / "gallery.js"
     _css = _STATIC / "workbench.css"
     sheet = traitlets.Bytes().tag(sync=True)
-    items = traitlets.List().tag(sync=True)
+    items: traitlets.List[Any] = traitlets.List().tag(sync=True)
     description = traitlets.Unicode().tag(sync=True)
     page = traitlets.Int().tag(sync=True)
     page_count = traitlets.Int(1).tag(sync=True)

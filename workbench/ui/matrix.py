@@ -15,19 +15,19 @@ from workbench.state import ExplorerState
 _STATIC = Path(__file__).parent / "static"
 
 
-class MatrixView(anywidget.AnyWidget):  # type: ignore[misc]
+class MatrixView(anywidget.AnyWidget):
     """Counts or shares by true and predicted class; a click or Enter on a cell selects its images."""
 
     _esm = _STATIC / "matrix.js"
     _css = _STATIC / "workbench.css"
-    classes = traitlets.List().tag(sync=True)
-    counts = traitlets.List().tag(sync=True)
-    by_true = traitlets.List().tag(sync=True)
-    by_predicted = traitlets.List().tag(sync=True)
-    low = traitlets.List().tag(sync=True)
-    high = traitlets.List().tag(sync=True)
+    classes: traitlets.List[Any] = traitlets.List().tag(sync=True)
+    counts: traitlets.List[Any] = traitlets.List().tag(sync=True)
+    by_true: traitlets.List[Any] = traitlets.List().tag(sync=True)
+    by_predicted: traitlets.List[Any] = traitlets.List().tag(sync=True)
+    low: traitlets.List[Any] = traitlets.List().tag(sync=True)
+    high: traitlets.List[Any] = traitlets.List().tag(sync=True)
     mode = traitlets.Enum(["counts", "by_true", "by_predicted"], default_value="counts").tag(sync=True)
-    cell = traitlets.List([-1, -1]).tag(sync=True)
+    cell: traitlets.List[Any] = traitlets.List([-1, -1]).tag(sync=True)
 
     def __init__(self, state: ExplorerState) -> None:
         matrix = confusion_matrix(state.run.predictions)
