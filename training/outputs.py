@@ -61,7 +61,7 @@ def write_dynamics(folder: Path, session: Session) -> None:
     measured = {name: tensor[:epochs].T.numpy() for name, tensor in session.measured.items()}
 
     def frame(split: str, index: NDArray[np.int64], **columns: NDArray[Any]) -> pl.DataFrame:
-        cells = {name: pl.Series(list(np.ascontiguousarray(values))) for name, values in columns.items()}
+        cells = {name: pl.Series(np.ascontiguousarray(values)).arr.to_list() for name, values in columns.items()}
         return pl.DataFrame({"split": [split] * len(index), "index": index, **cells})
 
     train = frame("train", session.train_rows, loss=measured["row_loss"], correct=measured["row_correct"] > 0)

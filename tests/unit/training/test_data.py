@@ -1,0 +1,153 @@
+import hashlib
+import io
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+from torchvision.datasets import CIFAR10
+
+from tests.factories import CLASSES, data_set, image_folder
+from training import data
+from training.errors import TrainingError
+
+
+def png(image: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def batches(root: Path, monkeypatch: pytest.MonkeyPatch, content: object) -> Path:
+    folder = root / CIFAR10.base_folder
+    folder.mkdir(parents=True)
+    path = folder / "test_batch"
+    path.write_bytes(pickle.dumps(content, protocol=2))
+    checksum = hashlib.md5(path.read_bytes()).hexdigest()
+    monkeypatch.setattr(CIFAR10, "test_list", [["test_batch", checksum]])
+    return root
+
+
+def test_torchvision_layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = data_set(9, "test")
+    rows = source.images.transpose(0, 3, 1, 2).reshape(9, -1)
+    root = batches(tmp_path, monkeypatch, {"data": rows, "labels": source.labels.tolist()})
+    read = data.load(str(root), "test")
+    np.testing.assert_array_equal(read.images, source.images)
+    np.testing.assert_array_equal(read.labels, source.labels)
+    assert read.classes == data.CIFAR10_CLASSES
+
+
+def test_changed_batch_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = batches(tmp_path, monkeypatch, {"data": np.zeros((1, 3072), np.uint8), "labels": [0]})
+    with (root / CIFAR10.base_folder / "test_batch").open("ab") as stream:
+        stream.write(b"x")
+    with pytest.raises(TrainingError, match="other checksum|another checksum"):
+        data.load(str(root), "test")
+
+
+class Malicious:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, ("touch pwned",)
+
+
+def test_foreign_pickle_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    root = batches(tmp_path, monkeypatch, {"data": Malicious(), "labels": [0]})
+    with pytest.raises(TrainingError, match="refused to unpickle"):
+        data.load(str(root), "test")
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_parquet_layout(tmp_path: Path) -> None:
+    source = data_set(9, "train")
+    cells = [{"bytes": png(image), "path": None} for image in source.images]
+    (tmp_path / "plain_text").mkdir()
+    frame = pl.DataFrame({"img": cells, "label": source.labels})
+    frame.write_parquet(tmp_path / "plain_text" / "train-00000-of-00001.parquet")
+    read = data.load(str(tmp_path), "train")
+    np.testing.assert_array_equal(read.images, source.images)
+    np.testing.assert_array_equal(read.labels, source.labels)
+
+
+def test_folder_layout_keeps_a_stable_order(tmp_path: Path) -> None:
+    read = data.load(str(image_folder(tmp_path)), "test")
+    assert read.classes == CLASSES
+    assert read.labels.tolist() == sorted(read.labels.tolist())
+    assert read.fingerprint == data.load(str(tmp_path), "test").fingerprint
+
+
+@pytest.mark.parametrize(
+    ("prepare", "words"),
+    [
+        (lambda root: None, "is missing"),
+        (lambda root: root.mkdir(), "is empty"),
+        (lambda root: (root / "photos").mkdir(parents=True), "has another layout"),
+    ],
+)
+def test_unusable_folder_names_the_choices(tmp_path: Path, prepare, words: str) -> None:
+    prepare(tmp_path / "data")
+    with pytest.raises(TrainingError, match=words) as caught:
+        data.load(str(tmp_path / "data"), "train")
+    for choice in ("cifar-10-batches-py", "parquet", "image folders", "--download", "digits"):
+        assert choice in str(caught.value)
+
+
+def test_damaged_files_are_named(tmp_path: Path) -> None:
+    (tmp_path / "train-0.parquet").write_bytes(b"PAR1 nothing")
+    with pytest.raises(TrainingError, match=r"train-0\.parquet is not a readable parquet"):
+        data.load(str(tmp_path), "train")
+    root = image_folder(tmp_path / "folders")
+    (root / "train" / "ant" / "000.png").write_bytes(b"not an image")
+    with pytest.raises(TrainingError, match=r"000\.png is not a readable image"):
+        data.load(str(root), "train")
+
+
+def test_wrong_size_is_named(tmp_path: Path) -> None:
+    root = image_folder(tmp_path)
+    Image.new("RGB", (40, 32)).save(root / "train" / "ant" / "000.png")
+    with pytest.raises(TrainingError, match="expected 32×32 pixels, not 40×32"):
+        data.load(str(root), "train")
+
+
+def test_offline_download_says_what_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(*_: object, **__: object) -> None:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("torchvision.datasets.CIFAR10.__init__", offline)
+    with pytest.raises(TrainingError, match="could not download CIFAR-10 .*no route.*digits"):
+        data.load(str(tmp_path), "train", download=True)
+
+
+def test_digits_are_complete_and_disjoint() -> None:
+    train, test = data.load("digits", "train"), data.load("digits", "test")
+    assert len(train) + len(test) == 1797
+    assert train.images.shape[1:] == (32, 32, 3)
+    assert train.fingerprint != test.fingerprint
+
+
+def test_channel_statistics_equal_numpy() -> None:
+    images = data_set(20).images
+    mean, deviation = data.channel_statistics(images)
+    scaled = images.reshape(-1, 3) / 255
+    np.testing.assert_allclose(mean, scaled.mean(0), rtol=1e-12)
+    np.testing.assert_allclose(deviation, scaled.std(0), rtol=1e-10)
+
+
+def test_validation_split_is_stratified_and_repeatable() -> None:
+    labels = np.repeat(np.arange(10), 100)
+    train, validation = data.split_validation(labels, 0.1, 0)
+    assert np.bincount(labels[validation]).tolist() == [10] * 10
+    assert sorted([*train, *validation]) == list(range(1000))
+    np.testing.assert_array_equal(validation, data.split_validation(labels, 0.1, 0)[1])
+
+
+def test_where_the_data_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CIFAR10_ROOT", raising=False)
+    assert data.data_root(None) == "data"
+    monkeypatch.setenv("CIFAR10_ROOT", "elsewhere")
+    assert data.data_root(None) == "elsewhere"
+    assert data.data_root("given") == "given"

@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from tests.factories import TINY, data_set, image_folder
+from training import checkpoint, loop, run
+from training.data import channel_statistics
+from training.recipe import Recipe
+from training.session import Session
+
+OPTIONS = ["--recipe", "fast", "--epochs", "3", "--batch-size", "8", "--width", "8", "--workers", "0"]
+OPTIONS += ["--image-sizes", "16", "32", "--precision", "float32", "--validation-fraction", "0.2"]
+
+
+def session(recipe: Recipe = TINY) -> Session:
+    return Session(recipe, data_set(60, "train"), data_set(24, "test", seed=1))
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return checkpoint.read_weights(folder / checkpoint.WEIGHTS)
+
+
+class Stopped(Exception):
+    pass
+
+
+ADAM = dataclasses.replace(TINY, optimizer="adam", learning_rate=0.001, schedule="plateau", plateau_patience=0)
+
+
+@pytest.mark.parametrize("recipe", [TINY, ADAM], ids=["muon", "adam"])
+@pytest.mark.parametrize("stop_at", [1, 3, 5])
+def test_resume_gives_the_very_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recipe: Recipe, stop_at: int
+) -> None:
+    run.train(session(recipe), tmp_path / "whole", quiet=True)
+    monkeypatch.setattr(run, "SAVE_EVERY_S", 0.0)
+    stopped, count = session(recipe), 0
+
+    def progress(*_: object) -> None:
+        nonlocal count
+        count += 1
+        if count > stop_at:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        while True:
+            run.run_epoch(stopped, tmp_path / "parts", progress)
+    resumed = session(recipe)
+    resumed.restore(tmp_path / "parts")
+    run.train(resumed, tmp_path / "parts", quiet=True)
+    whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    without_time = [pl.read_csv(tmp_path / n / "history.csv").drop("seconds", "images_per_s") for n in ("whole", "parts")]
+    assert without_time[0].equals(without_time[1])
+    assert pl.read_parquet(tmp_path / "whole" / "dynamics.parquet").equals(
+        pl.read_parquet(tmp_path / "parts" / "dynamics.parquet")
+    )
+
+
+def test_killed_process_resumes(tmp_path: Path) -> None:
+    root = image_folder(tmp_path / "data")
+    command = [sys.executable, "-m", "training.run", "--data", str(root), *OPTIONS]
+    subprocess.run([*command, "--out", str(tmp_path / "whole")], check=True, timeout=240)
+    process = subprocess.Popen([*command, "--out", str(tmp_path / "killed")])
+    end = time.monotonic() + 120
+    while not (tmp_path / "killed" / "history.csv").exists() and time.monotonic() < end:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    subprocess.run([*command, "--out", str(tmp_path / "killed"), "--resume"], check=True, timeout=240)
+    whole, killed = weights(tmp_path / "whole"), weights(tmp_path / "killed")
+    assert all(torch.equal(whole[name], killed[name]) for name in whole)
+    assert not list((tmp_path / "killed").glob("*.tmp"))
+
+
+def test_records_are_complete(tmp_path: Path) -> None:
+    finished = session()
+    run.train(finished, tmp_path, quiet=True)
+    with (tmp_path / "history.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    dynamics = pl.read_parquet(tmp_path / "dynamics.parquet")
+    train = dynamics.filter(pl.col("split") == "train")
+    assert train["index"].to_list() == finished.train_rows.tolist()
+    assert set(train["loss"].list.len()) == {3}
+    last = np.array([losses[-1] for losses in train["loss"]])
+    assert last.mean() == pytest.approx(float(rows[-1]["train_loss"]), rel=1e-5)
+    test = dynamics.filter(pl.col("split") == "test")
+    right = [p[-1] == label for p, label in zip(test["predicted"], finished.test.labels, strict=True)]
+    assert np.mean(right) == pytest.approx(float(rows[-1]["test_accuracy"]))
+    sidecar = json.loads((tmp_path / "model.json").read_text())
+    assert sidecar["data"]["fingerprint_train"] == finished.train.fingerprint
+    assert sidecar["measured"]["test_accuracy"] == float(rows[-1]["test_accuracy"])
+    assert (tmp_path / "curves.png").stat().st_size > 10_000
+
+
+def test_noise_with_a_colour_is_learnt(tmp_path: Path) -> None:
+    recipe = dataclasses.replace(TINY, epochs=8, width=8)
+    learnt = session(recipe)
+    run.train(learnt, tmp_path, quiet=True)
+    assert learnt.history[-1]["test_accuracy"] > 0.9
+
+
+def test_evaluation_equals_a_hand_computed_mean() -> None:
+    own = session()
+    from training import augment
+
+    transform = augment.pipeline(TINY, channel_statistics(own.train.images), 32, train=False)
+    rows = augment.AugmentedRows(own.test, np.arange(24), transform, None)
+    result = loop.evaluate(own.model, rows, device=torch.device("cpu"), dtype=torch.float32)
+    images = torch.stack([rows[i][0] for i in range(24)])
+    with torch.no_grad():
+        probability = own.model(images).softmax(1).numpy()
+    by_hand = -np.log(probability[np.arange(24), own.test.labels]).mean()
+    assert result.loss == pytest.approx(by_hand, rel=1e-5)
+    assert result.accuracy == (probability.argmax(1) == own.test.labels).mean()
+    assert own.model.training
+
+
+WORKER = """
+import sys, torch
+from tests.factories import TINY, data_set
+from training import loop, run
+from training.session import Session
+
+with run.process_group() as rank:
+    session = Session(TINY, data_set(60), data_set(24, "test", seed=1))
+    generator = torch.Generator().manual_seed(7)
+    images = torch.randn(11, 3, 32, 32, generator=generator)
+    labels = torch.arange(11) % 3
+    losses, correct = loop.backward(
+        session.model, images, labels, smoothing=0.1, device=session.device, dtype=torch.float32
+    )
+    gradient = torch.cat([p.grad.flatten() for p in session.model.parameters()])
+    torch.save({"gradient": gradient, "losses": losses, "correct": correct}, f"{sys.argv[1]}.{rank}")
+"""
+
+
+def test_two_processes_give_the_gradient_of_one(tmp_path: Path) -> None:
+    script = tmp_path / "worker.py"
+    script.write_text(WORKER)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), "OMP_NUM_THREADS": "1"}
+    environment = {k: v for k, v in environment.items() if k not in ("WORLD_SIZE", "RANK")}
+    subprocess.run([sys.executable, script, tmp_path / "one"], check=True, env=environment, timeout=240)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    subprocess.run([*launcher, script, tmp_path / "two"], check=True, env=environment, timeout=240)
+    one = torch.load(tmp_path / "one.0", weights_only=True)
+    for rank in (0, 1):
+        two = torch.load(tmp_path / f"two.{rank}", weights_only=True)
+        torch.testing.assert_close(two["gradient"], one["gradient"], rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(two["losses"], one["losses"], rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(two["correct"], one["correct"])
+
+
+def error_of(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
+    assert run.main(arguments) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    return lines[0]
+
+
+def test_output_is_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "model.json").write_text("precious")
+    message = error_of(capsys, ["--data", "digits", "--out", str(tmp_path)])
+    assert "already holds model.json" in message
+    assert "--force" in message
+    assert (tmp_path / "model.json").read_text() == "precious"
+
+
+def test_nothing_to_resume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "nothing to resume" in error_of(capsys, ["--data", "digits", "--out", str(tmp_path), "--resume"])
+
+
+def test_state_of_another_recipe_or_damaged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = image_folder(tmp_path / "data")
+    arguments = ["--data", str(root), "--out", str(tmp_path / "out"), *OPTIONS]
+    assert run.main(arguments) == 0
+    capsys.readouterr()
+    assert "another recipe" in error_of(capsys, [*arguments, "--resume", "--seed", "5"])
+    state = tmp_path / "out" / "state.safetensors"
+    state.write_bytes(state.read_bytes()[:1000])
+    assert "is damaged" in error_of(capsys, [*arguments, "--resume"])
+
+
+def test_missing_data_and_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "is missing" in error_of(capsys, ["--data", str(tmp_path / "no"), "--out", str(tmp_path / "out")])
+    assert "--out is missing" in error_of(capsys, ["--data", "digits"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_summary_on_demand(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run.main(["--summary"]) == 0
+    assert "11,173,962" in capsys.readouterr().out
