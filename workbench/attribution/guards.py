@@ -10,7 +10,8 @@ from workbench.classifier import Classifier
 from workbench.errors import AttributionError
 from workbench.records import ImageArray, IntArray
 
-_FRACTIONS = (0.02, 0.2, 0.6)
+# not nearer to the start: there the normalisation's own epsilon lets the output move a little
+_FRACTIONS = (0.1, 0.3, 0.6)
 
 
 def check_request(classifier: Classifier, images: ImageArray, rows: IntArray, targets: IntArray) -> None:
@@ -37,8 +38,8 @@ def check_baseline(classifier: Classifier, x: Tensor, baseline: Tensor, targets:
     Where a bias-free convolution is followed by a normalisation, F(a·x) = F(x) for every a > 0. From
     the zero tensor the path to x is such a ray: the output jumps at its start and is constant
     after, so integrated gradients are zero in exact arithmetic and noise in floating point.
-    Refused is therefore a baseline x' for which F at 2, 20 and 60 % of the path equals F(x)
-    within 1 % of the change F(x) - F(x'), for every image tried.
+    Refused is therefore a baseline x' for which F at 10, 30 and 60 % of the path equals F(x)
+    within 2 % of the change F(x) - F(x'), for every image tried.
 
     Raises
     ------
@@ -54,7 +55,7 @@ def check_baseline(classifier: Classifier, x: Tensor, baseline: Tensor, targets:
         end, start = output(x), output(baseline)
         change = (end - start).abs()
         along = torch.stack([(output(baseline + f * (x - baseline)) - end).abs() for f in _FRACTIONS])
-    if bool((along.amax(0) <= 0.01 * change).all()):
+    if bool((along.amax(0) <= 0.02 * change).all()):
         raise AttributionError(
             "degenerate baseline: the model's output is the same all along the path from it to the image (the model "
             "ignores the scale of its input), so integrated gradients mean nothing; take 'black' or 'blurred'"

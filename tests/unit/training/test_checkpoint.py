@@ -60,7 +60,9 @@ def test_class_count_that_differs(saved: tuple[Path, ResNet18LN]) -> None:
         checkpoint.load(saved[0])
 
 
-@pytest.mark.parametrize(("text", "words"), [("{", "is not JSON"), ("{}", "lacks the field"), ("[]", "lacks the field")])
+@pytest.mark.parametrize(
+    ("text", "words"), [("{", "is not JSON"), ("{}", "lacks the field"), ("[]", "lacks the field")]
+)
 def test_damaged_sidecar(saved: tuple[Path, ResNet18LN], text: str, words: str) -> None:
     (saved[0] / checkpoint.SIDECAR).write_text(text)
     with pytest.raises(TrainingError, match=words):

@@ -28,7 +28,9 @@ def test_every_field_is_an_option() -> None:
 
 
 def test_options_change_the_named_recipe() -> None:
-    options = parser().parse_args("--recipe paper --epochs 3 --no-coarse-dropout --image-sizes 16 32".split())
+    options = parser().parse_args(
+        ["--recipe", "paper", "--epochs", "3", "--no-coarse-dropout", "--image-sizes", "16", "32"]
+    )
     changed = dataclasses.replace(RECIPES["paper"], epochs=3, coarse_dropout=False, image_sizes=(16, 32))
     assert recipe_from(options) == changed
 

@@ -63,7 +63,9 @@ def test_resume_gives_the_very_weights(
     run.train(resumed, tmp_path / "parts", quiet=True)
     whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
-    without_time = [pl.read_csv(tmp_path / n / "history.csv").drop("seconds", "images_per_s") for n in ("whole", "parts")]
+    without_time = [
+        pl.read_csv(tmp_path / n / "history.csv").drop("seconds", "images_per_s") for n in ("whole", "parts")
+    ]
     assert without_time[0].equals(without_time[1])
     assert pl.read_parquet(tmp_path / "whole" / "dynamics.parquet").equals(
         pl.read_parquet(tmp_path / "parts" / "dynamics.parquet")

@@ -1,0 +1,64 @@
+"""``workbench.predict`` against a plain eager float32 forward pass over the same images; run it by itself.
+
+The last line is one JSON object; ``speedup`` is the ratio of images/s, preparation and softmax included in both.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from training.model import ResNet18LN
+from workbench import predict
+from workbench.classifier import Classifier
+from workbench.records import ImageSet
+
+ROWS, REPEATS = 500, 5
+
+
+def median_seconds(call: Callable[[], object]) -> float:
+    call()
+    times = []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def main() -> None:
+    torch.manual_seed(0)
+    classes = tuple(map(str, range(10)))
+    pixels = np.random.default_rng(0).integers(0, 256, (ROWS, 32, 32, 3)).astype(np.uint8)
+    images = ImageSet(pixels, np.zeros(ROWS, np.int64), classes, "test", "")
+    plain = ResNet18LN().eval()
+    module = ResNet18LN().eval()
+    module.load_state_dict(plain.state_dict())
+    classifier = Classifier(
+        module.to(memory_format=torch.channels_last), classes, (0.5,) * 3, (0.25,) * 3, 32, {}, "head"
+    )
+
+    @torch.no_grad()
+    def eager() -> np.ndarray:
+        x = (torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous().float() / 255 - 0.5) / 0.25
+        return torch.cat([plain(part).softmax(1) for part in x.split(predict.BATCH)]).numpy()
+
+    difference = float(np.abs(predict.predict(classifier, images).probability - eager()).max())
+    eager_s, ours_s = median_seconds(eager), median_seconds(lambda: predict.predict(classifier, images))
+    figures = {
+        "speedup": eager_s / ours_s,
+        "images_per_s": ROWS / ours_s,
+        "eager_images_per_s": ROWS / eager_s,
+        "largest_difference": difference,
+        "threads": torch.get_num_threads(),
+    }
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()

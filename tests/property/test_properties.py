@@ -1,0 +1,87 @@
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from workbench import render
+from workbench.analysis.classes import class_report, wilson_interval
+from workbench.analysis.confusion import confusion_matrix, normalised
+from workbench.analysis.index import select
+from workbench.records import ORDERS, Predictions, Query
+
+settings.register_profile("repository", deadline=None, max_examples=60)
+settings.load_profile("repository")
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> Predictions:
+    classes, rows = draw(st.integers(2, 6)), draw(st.integers(1, 40))
+    seed = draw(st.integers(0, 2**32 - 1))
+    generator = np.random.default_rng(seed)
+    probability = generator.dirichlet(np.full(classes, 0.5), rows).astype(np.float32)
+    probability /= probability.sum(1, keepdims=True)
+    label = generator.integers(0, classes, rows)
+    index = generator.permutation(10 * rows)[:rows]
+    return Predictions(index, label, probability.argmax(1), probability, tuple(map(str, range(classes))))
+
+
+def reordered(p: Predictions, order: np.ndarray) -> Predictions:
+    return Predictions(p.index[order], p.label[order], p.predicted[order], p.probability[order], p.classes)
+
+
+@given(tables())
+def test_counts_add_up(p: Predictions) -> None:
+    matrix = confusion_matrix(p)
+    assert matrix.counts.sum() == len(p)
+    assert matrix.counts.sum() - np.trace(matrix.counts) == p.error_count
+    sums = normalised(matrix, "true").sum(1)
+    np.testing.assert_allclose(sums, matrix.counts.sum(1) > 0)
+
+
+@given(tables(), st.randoms(use_true_random=False))
+def test_order_of_rows_changes_nothing(p: Predictions, random) -> None:
+    order = np.array(random.sample(range(len(p)), len(p)))
+    q = reordered(p, order)
+    np.testing.assert_array_equal(confusion_matrix(p).counts, confusion_matrix(q).counts)
+    for name in ORDERS:
+        assert select(p, Query(order=name))["index"].to_list() == select(q, Query(order=name))["index"].to_list()
+
+
+@given(tables(), st.randoms(use_true_random=False))
+def test_renaming_classes_permutes_the_report(p: Predictions, random) -> None:
+    order = np.array(random.sample(range(len(p.classes)), len(p.classes)))
+    inverse = np.argsort(order)
+    q = Predictions(
+        p.index, inverse[p.label], inverse[p.predicted], p.probability[:, order], tuple(p.classes[k] for k in order)
+    )
+    one, two = class_report(p), class_report(q)
+    np.testing.assert_array_equal(one.errors[order], two.errors)
+    np.testing.assert_allclose(one.low[order], two.low)
+
+
+@given(st.integers(0, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_contains_the_rate_and_mirrors(pair: tuple[int, int]) -> None:
+    k, n = pair
+    low, high = wilson_interval(k, n)
+    other_low, other_high = wilson_interval(n - k, n)
+    assert 0 <= low <= high <= 1
+    np.testing.assert_allclose([low, high], [1 - other_high, 1 - other_low], atol=1e-12)
+    if n:
+        assert low - 1e-12 <= k / n <= high + 1e-12
+
+
+@given(tables())
+def test_margin_tells_the_errors(p: Predictions) -> None:
+    assert (p.margin[~p.correct] <= 0).all()
+    assert (p.margin[p.correct] >= 0).all()
+    assert np.isfinite(p.loss).all()
+
+
+@given(hnp.arrays(np.float32, (4, 4), elements=st.floats(-1000, 1000, width=32)), st.booleans())
+def test_stronger_values_never_look_weaker(values: np.ndarray, signed: bool) -> None:
+    top = render.scale_of(values, signed=signed)
+    places = render.normalise(values, top, signed=signed)
+    order = np.argsort(values, axis=None)
+    assert (np.diff(places.ravel()[order]) >= 0).all()
+    assert places.min() >= 0
+    assert places.max() <= 1
