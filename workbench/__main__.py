@@ -1,4 +1,4 @@
-"""The command line: ``python -m workbench predict | report``."""
+"""The command line: ``python -m workbench predict | report | card``."""
 
 from __future__ import annotations
 
@@ -28,6 +28,13 @@ def parser() -> argparse.ArgumentParser:
     two.add_argument("--out", type=Path, required=True, help="folder for the bundle")
     two.add_argument("--force", action="store_true", help="replace what is in --out")
     two.set_defaults(run=_report)
+    three = commands.add_parser("card", help="write a checkpoint's MODEL_CARD.md from its predictions")
+    three.add_argument("--checkpoint", type=Path, required=True, help="folder with the model and its predictions")
+    three.add_argument("--hardware", required=True, help="what it was trained on, in words")
+    three.add_argument("--pixels", required=True, help="encoding of the images, in words")
+    three.add_argument("--data", help="folder with the images, or digits; default: CIFAR10_ROOT, else ./data")
+    three.add_argument("--force", action="store_true", help="replace the card that is there")
+    three.set_defaults(run=_card)
     return top
 
 
@@ -59,6 +66,16 @@ def _report(options: argparse.Namespace) -> int:
     for line in (*run.notes, *(f"left out {line}" for line in left_out)):
         print(line)
     print(f"written to {options.out}")
+    return 0
+
+
+def _card(options: argparse.Namespace) -> int:
+    from workbench import card
+    from workbench.run import open_run
+
+    run = open_run(options.checkpoint, options.data)
+    card.write_card(run, options.checkpoint, hardware=options.hardware, pixels=options.pixels, force=options.force)
+    print(f"written to {options.checkpoint / card.CARD}")
     return 0
 
 

@@ -149,7 +149,10 @@ def attribution_grid(
     with mpl.rc_context(STYLE):
         layout = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01)
         figure = Figure(figsize=(1.35 * (len(columns) + 1) + 1.2, 1.35 * len(rows) + 1.3), layout=layout)
-        grid = figure.subplots(len(rows), len(columns) + 1, squeeze=False)
+        heights = [1.0] * len(rows) + [0.09]  # the last line holds the colour bars
+        whole = figure.subplots(len(heights), len(columns) + 1, squeeze=False, height_ratios=heights)
+        grid, bars = whole[:-1], whole[-1]
+        bars[0].set_axis_off()
         scales = {
             title: max(render.scale_of(b.values, signed=signed) for b in columns.values() if _kind(b) == _kind(a))
             for title, a in columns.items()
@@ -170,9 +173,11 @@ def attribution_grid(
         for column, title in enumerate(columns, start=1):
             top = scales[title] or 1.0
             colours = mpl.cm.ScalarMappable(Normalize(-top if signed else 0, top), ramp)
-            bar = figure.colorbar(colours, ax=grid[:, column], location="bottom", fraction=0.02, pad=0.01, aspect=12)
+            bar = figure.colorbar(colours, cax=bars[column], orientation="horizontal")
             bar.set_ticks([0, top], labels=["0", f"{top:.2g}"])
             bar.ax.tick_params(labelsize=7, length=2)
+            for label, side in zip(bar.ax.get_xticklabels(), ("left", "right"), strict=True):
+                label.set_horizontalalignment(side)  # neighbours would touch
             bar.outline.set_visible(False)
     return figure
 

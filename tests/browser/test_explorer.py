@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import nbformat
@@ -77,3 +78,20 @@ def most_confused(folder: Path) -> tuple[int, int]:
     run = workbench.train_digits(folder)
     true, predicted, _ = confusion.most_confused(confusion.confusion_matrix(run.predictions))[0]
     return true, predicted
+
+
+def test_cat_taken_for_dog_in_the_notebook(browser, notebooks: Path, shots: Path | None) -> None:
+    """The newcomer's way: the committed notebook, all cells, on CIFAR-10 with the shipped checkpoint."""
+    from workbench.run import SHIPPED
+
+    if not SHIPPED.is_dir():
+        pytest.skip("no CIFAR-10 checkpoint is shipped")
+    if not Path(os.environ.get("CIFAR10_ROOT", "data")).is_dir():
+        pytest.skip("CIFAR-10 is not on this machine")
+    page = browser.new_page(viewport={"width": 1400, "height": 1500})
+    console = Console(page)
+    with jupyter(notebooks, {}) as address:
+        open_and_run(page, address, "explore_errors.ipynb", limit_s=420)
+        journey(page, 3, 5, shots and shots / "explorer_cifar10.png")
+    console.check()
+    page.close()

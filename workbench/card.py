@@ -1,0 +1,73 @@
+"""The model card: what a checkpoint is, as measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from workbench.analysis.classes import class_report, wilson_interval
+from workbench.files import refuse_to_overwrite, write_atomically
+from workbench.run import Run
+
+CARD = "MODEL_CARD.md"
+
+
+def model_card(run: Run, *, hardware: str, pixels: str) -> str:
+    """The card as Markdown; every figure comes from the run's predictions and its checkpoint's sidecar.
+
+    ``hardware`` says in words what it was trained on, ``pixels`` what encoding the images have.
+    """
+    if run.classifier is None:
+        raise ValueError("a model card needs the run's classifier")
+    card, predictions = run.classifier.card, run.predictions
+    recipe, right = card["recipe"], int(predictions.correct.sum())
+    low, high = wilson_interval(right, len(predictions))
+    report = class_report(predictions)
+    rows = [
+        f"| {name} | {errors} of {support} | {rate:.1%} | {lo:.1%} to {hi:.1%} |"
+        for name, errors, support, rate, lo, hi in zip(
+            report.classes, report.errors, report.support, report.error_rate, report.low, report.high, strict=True
+        )
+    ]
+    changed = ", ".join(f"{key} {value}" for key, value in recipe.items() if key != "name")
+    hours = card["train_seconds"] / 3600
+    return "\n".join(
+        [
+            f"# {run.name}",
+            "",
+            f"{card['architecture']} (width {card['width']}), {card['parameters']:,} parameters, for "
+            f"{len(predictions.classes)} classes: {', '.join(predictions.classes)}.",
+            "",
+            f"**{right / len(predictions):.2%} of {len(predictions):,} test images right** "
+            f"({predictions.error_count:,} wrong; 95 % Wilson interval {low:.2%} to {high:.2%}), in float32.",
+            "",
+            "## Training",
+            "",
+            f"- Data: {card['data']['name']}, {card['data']['train_rows']:,} images to train on and "
+            f"{card['data']['validation_rows']:,} for validation; {pixels}. The test split steered nothing.",
+            f"- Command: `python -m training.run --recipe {recipe['name']} --data DIR --out DIR`, seed {card['seed']}.",
+            f"- Recipe: {changed}.",
+            f"- {card['train_seconds']:,.0f} seconds ({hours:.1f} hours) on {hardware}, in {card['precision']}.",
+            f"- Weights SHA-256 `{card['weights_sha256']}`, test images `{card['data']['fingerprint_test']}`.",
+            "",
+            "## Errors by class",
+            "",
+            "| class | errors | error rate | 95 % Wilson interval |",
+            "| --- | --- | --- | --- |",
+            *rows,
+            "",
+            "## Limits",
+            "",
+            f"- Images of {card['image_size']}×{card['image_size']} pixels of these classes only; anything else is "
+            "given one of them all the same.",
+            "- Confidence is not calibrated.",
+            "- The output ignores the scale of the normalised input, so contrast about the mean carries no evidence.",
+            "",
+        ]
+    )
+
+
+def write_card(run: Run, folder: Path, *, hardware: str, pixels: str, force: bool = False) -> None:
+    """Write ``MODEL_CARD.md`` into ``folder``; `OutputError` if it exists and ``force`` is off."""
+    refuse_to_overwrite([folder / CARD], force)
+    text = model_card(run, hardware=hardware, pixels=pixels)
+    write_atomically(folder / CARD, lambda path: path.write_text(text, encoding="utf-8"))
