@@ -118,7 +118,7 @@ RECIPES: Mapping[str, Recipe] = {
             name="fast",
             epochs=18,
             label_smoothing=0.1,
-            image_sizes=(16, 16, 24, 24, 24, 32),
+            image_sizes=(16,) * 9 + (24,) * 7 + (32,) * 2,
             flip=True,
             cutout=8,
         ),
