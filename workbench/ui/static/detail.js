@@ -57,9 +57,9 @@ function render({ model, el }) {
       ]);
     });
     const scale = model.get("scale");
-    const parts = [...panels];
-    if (model.get("bars").length) parts.push(barsOf(model.get("bars")));
-    if (scale.colours) parts.splice(panels.length, 0, scaleOf(scale));
+    const beside = scale.colours ? [scaleOf(scale)] : [];
+    if (model.get("bars").length) beside.push(barsOf(model.get("bars")));
+    const parts = [...panels, element("div", { className: "wb-beside" }, beside)];
     const children = [];
     if (model.get("heading")) children.push(element("h3", { textContent: model.get("heading") }));
     if (model.get("message")) children.push(element("p", { className: "wb-note", textContent: model.get("message") }));

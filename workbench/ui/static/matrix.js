@@ -76,7 +76,7 @@ function render({ model, el }) {
         else {
           const share = strength(value, largest);
           button.style.background = `rgba(${WARM}, ${share})`;
-          if (share > 0.6) button.style.color = "#fff";
+          if (share > 0.75) button.style.color = "#fff";
           if (value === 0) button.className = "wb-zero";
         }
         buttons.push(button);
