@@ -236,10 +236,10 @@ def _folder_reader(folder: Path, split: Split) -> Callable[[], DataSet] | None:
 
 
 def _download(folder: Path) -> None:
-    from torchvision.datasets import CIFAR10
+    from torchvision.datasets import CIFAR10, utils
 
-    try:
-        CIFAR10(str(folder), download=True)
+    try:  # not through CIFAR10's constructor, which would unpickle what it fetched
+        utils.download_and_extract_archive(CIFAR10.url, str(folder), filename=CIFAR10.filename, md5=CIFAR10.tgz_md5)
     except (OSError, RuntimeError) as error:
         raise TrainingError(
             f"could not download CIFAR-10 into {folder} ({error}): check the network, point --data at a copy "

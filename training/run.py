@@ -91,6 +91,11 @@ def run_epoch(session: Session, folder: Path | None, progress: Progress) -> None
 
     def done(number: int, rows: Tensor, losses: Tensor, correct: Tensor) -> None:
         nonlocal saved
+        if not bool(losses.isfinite().all()):
+            raise TrainingError(
+                f"the loss is not finite at batch {number + 1} of epoch {epoch + 1}: "
+                "lower --learning-rate and start again"
+            )
         session.measured["row_loss"][epoch, columns[rows]] = losses
         session.measured["row_correct"][epoch, columns[rows]] = correct.to(torch.int8)
         session.step = number + 1
@@ -247,6 +252,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except TrainingError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("stopped; go on with --resume", file=sys.stderr)
+        return 130
     return 0
 
 

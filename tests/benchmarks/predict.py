@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import statistics
-import time
+import timeit
 from collections.abc import Callable
 
 import numpy as np
@@ -23,12 +23,7 @@ ROWS, REPEATS = 500, 5
 
 def median_seconds(call: Callable[[], object]) -> float:
     call()
-    times = []
-    for _ in range(REPEATS):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+    return statistics.median(timeit.repeat(call, number=1, repeat=REPEATS))
 
 
 def main() -> None:

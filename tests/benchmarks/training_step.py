@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import statistics
-import time
+import timeit
 from collections.abc import Callable
 
 import torch
@@ -24,12 +24,7 @@ BATCH, REPEATS = 128, 5
 
 def median_seconds(step: Callable[[], object]) -> float:
     step()
-    times = []
-    for _ in range(REPEATS):
-        start = time.perf_counter()
-        step()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+    return statistics.median(timeit.repeat(step, number=1, repeat=REPEATS))
 
 
 def forward_flop(model: ResNet18LN) -> float:

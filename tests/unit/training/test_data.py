@@ -117,7 +117,7 @@ def test_offline_download_says_what_else(tmp_path: Path, monkeypatch: pytest.Mon
     def offline(*_: object, **__: object) -> None:
         raise OSError("no route to host")
 
-    monkeypatch.setattr("torchvision.datasets.CIFAR10.__init__", offline)
+    monkeypatch.setattr("torchvision.datasets.utils.download_and_extract_archive", offline)
     with pytest.raises(TrainingError, match="could not download CIFAR-10 .*no route.*digits"):
         data.load(str(tmp_path), "train", download=True)
 

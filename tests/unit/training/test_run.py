@@ -18,6 +18,7 @@ import torch
 from tests.factories import TINY, data_set, image_folder
 from training import checkpoint, loop, run
 from training.data import channel_statistics
+from training.errors import TrainingError
 from training.recipe import Recipe
 from training.session import Session
 
@@ -165,6 +166,17 @@ def test_two_processes_give_the_gradient_of_one(tmp_path: Path) -> None:
         torch.testing.assert_close(two["gradient"], one["gradient"], rtol=1e-5, atol=1e-5)
         torch.testing.assert_close(two["losses"], one["losses"], rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(two["correct"], one["correct"])
+
+
+def test_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_state(tmp_path: Path) -> None:
+    broken = session()
+    run.run_epoch(broken, tmp_path, lambda *_: None)
+    state = (tmp_path / "state.safetensors").read_bytes()
+    with torch.no_grad():
+        broken.model.head.bias.fill_(torch.nan)
+    with pytest.raises(TrainingError, match="not finite at batch 1 of epoch 2: lower --learning-rate"):
+        run.run_epoch(broken, tmp_path, lambda *_: None)
+    assert (tmp_path / "state.safetensors").read_bytes() == state
 
 
 def error_of(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
