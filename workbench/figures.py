@@ -176,8 +176,9 @@ def attribution_grid(
             bar = figure.colorbar(colours, cax=bars[column], orientation="horizontal")
             bar.set_ticks([0, top], labels=["0", f"{top:.2g}"])
             bar.ax.tick_params(labelsize=7, length=2)
-            for label, side in zip(bar.ax.get_xticklabels(), ("left", "right"), strict=True):
-                label.set_horizontalalignment(side)  # neighbours would touch
+            lowest, highest = bar.ax.get_xticklabels()
+            lowest.set_horizontalalignment("left")  # centred, the numbers of neighbours would touch
+            highest.set_horizontalalignment("right")
             bar.outline.set_visible(False)
     return figure
 

@@ -18,7 +18,7 @@ from workbench import predict
 from workbench.classifier import Classifier
 from workbench.records import ImageSet
 
-ROWS, REPEATS = 500, 5
+ROWS, REPEATS = 250, 5
 
 
 def median_seconds(call: Callable[[], object]) -> float:
