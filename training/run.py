@@ -22,6 +22,7 @@ if typing.TYPE_CHECKING:
     from torch import Tensor
 
     from training.data import DataSet
+    from training.loop import Evaluation
     from training.session import Session
 
 SAVE_EVERY_S = 300.0
@@ -80,7 +81,6 @@ def run_epoch(session: Session, folder: Path | None, progress: Progress) -> None
     recipe, epoch = session.recipe, session.epoch
     size = recipe.image_size(epoch)
     training = augment.pipeline(recipe, session.statistics, size, train=True)
-    plain = augment.pipeline(recipe, session.statistics, size, train=False)
     order = loop.epoch_order(torch.from_numpy(session.train_rows), recipe.seed, epoch).numpy()
     columns = row_columns(session)
     started = saved = time.perf_counter()
@@ -117,41 +117,34 @@ def run_epoch(session: Session, folder: Path | None, progress: Progress) -> None
         dtype=session.dtype,
     )
     train_seconds = session.epoch_seconds
-    # the last pass is the checkpoint's own accuracy, so it is taken in float32 whatever the training was
-    dtype = torch.float32 if epoch + 1 == recipe.epochs else session.dtype
-    measured: dict[str, loop.Evaluation] = {}
-    for name, data, rows in (
-        ("validation", session.train, session.validation_rows),
-        ("test", session.test, np.arange(len(session.test))),
-    ):
-        evaluated = augment.AugmentedRows(data, rows, plain, None)
-        measured[name] = loop.evaluate(
-            session.model, evaluated, device=session.device, dtype=dtype, workers=recipe.workers
-        )
-    test = measured["test"]
-    session.measured["test_predicted"][epoch] = test.predicted.to(torch.int16)
-    session.measured["test_label_probability"][epoch] = test.label_probability
-    rate = session.optimisation.learning_rate
-    session.optimisation.end_epoch(measured["validation"].loss)
-    session.history.append(
-        {
-            "epoch": epoch + 1,
-            "image_size": size,
-            "learning_rate": rate,
-            "train_loss": float(session.measured["row_loss"][epoch].double().mean()),
-            "train_accuracy": float(session.measured["row_correct"][epoch].double().mean()),
-            **{f"{name}_loss": result.loss for name, result in measured.items()},
-            **{f"{name}_accuracy": result.accuracy for name, result in measured.items()},
-            "seconds": round(before + time.perf_counter() - started, 2),
-            "images_per_s": round(len(session.train_rows) / train_seconds, 2),
-        }
-    )
-    session.epoch, session.step, session.epoch_seconds = epoch + 1, 0, 0.0
+    measured = evaluate_epoch(session, size)
+    seconds = {"seconds": round(before + time.perf_counter() - started, 2)}
+    seconds["images_per_s"] = round(len(session.train_rows) / train_seconds, 2)
+    session.finish_epoch(size, measured, seconds)
     if folder is not None:
         session.save(folder)
         outputs.write_history(folder, session.history)
         outputs.write_dynamics(folder, session)
         outputs.write_curves(folder, session.history)
+
+
+def evaluate_epoch(session: Session, size: int) -> dict[str, Evaluation]:
+    """Evaluations of the validation and the test images at ``size`` pixels, as the model stands."""
+    import torch
+
+    from training import augment, loop
+
+    plain = augment.pipeline(session.recipe, session.statistics, size, train=False)
+    # the last pass is the checkpoint's own accuracy, so it is taken in float32 whatever the training was
+    dtype = torch.float32 if session.epoch + 1 == session.recipe.epochs else session.dtype
+    sets = {
+        "validation": augment.AugmentedRows(session.train, session.validation_rows, plain, None),
+        "test": augment.AugmentedRows(session.test, np.arange(len(session.test)), plain, None),
+    }
+    return {
+        name: loop.evaluate(session.model, rows, device=session.device, dtype=dtype, workers=session.recipe.workers)
+        for name, rows in sets.items()
+    }
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from training import checkpoint
 from training.data import DataSet, channel_statistics, split_validation
 from training.errors import TrainingError
 from training.files import write_atomically
-from training.loop import pick_device, pick_precision
+from training.loop import Evaluation, pick_device, pick_precision
 from training.model import ResNet18LN, initialise
 from training.optimise import Optimisation
 from training.recipe import Recipe
@@ -58,6 +59,26 @@ class Session:
         initialise(model, zero_init_residual=recipe.zero_init_residual)
         self.model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimisation = Optimisation(self.model, recipe, recipe.epochs * self.steps_per_epoch)
+
+    def finish_epoch(self, size: int, measured: Mapping[str, Evaluation], seconds: Mapping[str, float]) -> None:
+        """Record the epoch that was trained at ``size`` pixels, let the schedule see it, and go on to the next."""
+        epoch, test = self.epoch, measured["test"]
+        self.measured["test_predicted"][epoch] = test.predicted.to(torch.int16)
+        self.measured["test_label_probability"][epoch] = test.label_probability
+        self.history.append(
+            {
+                "epoch": epoch + 1,
+                "image_size": size,
+                "learning_rate": self.optimisation.learning_rate,
+                "train_loss": float(self.measured["row_loss"][epoch].double().mean()),
+                "train_accuracy": float(self.measured["row_correct"][epoch].double().mean()),
+                **{f"{name}_loss": result.loss for name, result in measured.items()},
+                **{f"{name}_accuracy": result.accuracy for name, result in measured.items()},
+                **seconds,
+            }
+        )
+        self.optimisation.end_epoch(measured["validation"].loss)
+        self.epoch, self.step, self.epoch_seconds = epoch + 1, 0, 0.0
 
     def _fingerprints(self) -> list[str]:
         return [self.train.fingerprint, self.test.fingerprint]
