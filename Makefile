@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8888
 # JupyterLab refuses to run as root unless told to, as in a container
-LAB_OPTIONS += $(if $(filter 0,$(shell id -u)),--allow-root)
+override LAB_OPTIONS += $(if $(filter 0,$(shell id -u)),--allow-root)
 export CIFAR10_ROOT ?= $(CURDIR)/data
 export NO_ALBUMENTATIONS_UPDATE := 1
 
