@@ -116,9 +116,9 @@ RECIPES: Mapping[str, Recipe] = {
         ),
         Recipe(
             name="fast",
-            epochs=18,
+            epochs=20,
             label_smoothing=0.1,
-            image_sizes=(16,) * 9 + (24,) * 7 + (32,) * 2,
+            image_sizes=(20,) * 9 + (24,) * 7 + (32,) * 4,
             flip=True,
             cutout=8,
         ),
