@@ -10,7 +10,8 @@ from PIL import Image
 from training.data import DataSet
 from training.recipe import Recipe
 from workbench.classifier import Classifier
-from workbench.records import ImageSet, Predictions
+from workbench.predictions import Predictions
+from workbench.records import ImageSet
 
 CLASSES = ("ant", "bee", "cow")
 TINY = Recipe(
@@ -53,7 +54,7 @@ def predictions(rows: int = 200, classes: int = 4, seed: int = 0) -> Predictions
     probability = generator.dirichlet(np.ones(classes), rows) + 0.6 * np.eye(classes)[label]
     probability = (probability / probability.sum(1, keepdims=True)).astype(np.float32)
     names = tuple(f"class {k}" for k in range(classes))
-    return Predictions(np.arange(rows), label, probability.argmax(1), probability, names)
+    return Predictions.from_arrays(label, probability, names)
 
 
 def image_set(rows: int = 12) -> ImageSet:

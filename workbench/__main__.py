@@ -6,8 +6,12 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from workbench.errors import WorkbenchError
+
+if TYPE_CHECKING:
+    from workbench.predictions import Predictions
 
 
 def parser() -> argparse.ArgumentParser:
@@ -22,9 +26,24 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--force", action="store_true", help="replace what is in --out")
     one.set_defaults(run=_predict)
     two = commands.add_parser("report", help="write figures and tables of a run's errors")
-    two.add_argument("--predictions", type=Path, help="folder that predict wrote; default: those of --checkpoint")
+    two.add_argument(
+        "--predictions",
+        type=Path,
+        help="what predict wrote, or a .parquet, .csv or .npz; default: those of --checkpoint",
+    )
     two.add_argument("--checkpoint", type=Path, help="folder with the model, for Grad-CAM and the training curves")
     two.add_argument("--data", help="folder with the images, or digits; default: CIFAR10_ROOT, else ./data")
+    two.add_argument("--compare", type=Path, help="predictions of a second model on the same rows")
+    two.add_argument("--votes", type=Path, help=".npy of people's answers (rows, classes), counts or shares, by row id")
+    two.add_argument("--train", type=Path, help="predictions on the train split, for neighbours and typicality")
+    two.add_argument("--classes", help="class names of a foreign file in the order of its columns, separated by commas")
+    two.add_argument(
+        "--column",
+        action="append",
+        default=[],
+        metavar="OURS=THEIRS",
+        help="what a foreign file calls a column: label, probability, logit, index or embedding; may be repeated",
+    )
     two.add_argument("--out", type=Path, required=True, help="folder for the bundle")
     two.add_argument("--force", action="store_true", help="replace what is in --out")
     two.set_defaults(run=_report)
@@ -39,34 +58,65 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _predict(options: argparse.Namespace) -> int:
+    import polars as pl
     from tqdm import tqdm
 
     from workbench import predict, source
-    from workbench.files import refuse_to_overwrite
 
-    refuse_to_overwrite([options.out / predict.TABLE], options.force)
+    rank, world = predict.rank_and_world()
     classifier = source.load_classifier(options.checkpoint)
     images = source.load_images(options.data, options.split)
-    with tqdm(total=len(images), unit="image", disable=None) as bar:
-        predictions = predict.predict(classifier, images, progress=lambda done, _: bar.update(done - bar.n))
-    predict.write(predictions, options.out, force=options.force)
-    print(
-        f"{predictions.accuracy:.2%} of {len(predictions):,} {options.split} images right, "
-        f"{predictions.error_count:,} wrong; written to {options.out}"
-    )
+    rows = predict.share(len(images), rank, world)
+    with tqdm(total=len(rows), unit="image", disable=None if rank == 0 else True) as bar:
+        shard = predict.predict_into(
+            classifier,
+            images,
+            options.out,
+            rank=rank,
+            world=world,
+            force=options.force,
+            progress=lambda done, _: bar.update(done - bar.n),
+        )
+    table = pl.scan_parquet(shard).select(wrong=(pl.col("label") != pl.col("predicted")).sum(), rows=pl.len())
+    wrong, count = table.collect().row(0)
+    print(f"{1 - wrong / count:.2%} of {count:,} {options.split} images right, {wrong:,} wrong; written to {shard}")
     return 0
 
 
 def _report(options: argparse.Namespace) -> int:
-    from workbench import export
+    from workbench import export, store
+    from workbench.analysis.votes import read_votes
     from workbench.run import open_report
 
-    run = open_report(options.predictions, options.checkpoint, options.data)
-    left_out = export.report(run, options.out, checkpoint=options.checkpoint, force=options.force)
+    classes = None if options.classes is None else [name.strip() for name in options.classes.split(",")]
+    columns = dict(_pair(text) for text in options.column)
+    run = open_report(options.predictions, options.checkpoint, options.data, classes=classes, columns=columns)
+
+    def second(path: Path | None) -> Predictions | None:
+        return None if path is None else store.read(path, classes=run.predictions.classes, columns=columns)
+
+    left_out = export.report(
+        run,
+        options.out,
+        checkpoint=options.checkpoint,
+        compared=second(options.compare),
+        votes=None if options.votes is None else read_votes(options.votes),
+        train=second(options.train),
+        force=options.force,
+    )
     for line in (*run.notes, *(f"left out {line}" for line in left_out)):
         print(line)
     print(f"written to {options.out}")
     return 0
+
+
+def _pair(text: str) -> tuple[str, str]:
+    from workbench.errors import DataError
+
+    ours, equals, theirs = text.partition("=")
+    if not equals or not theirs:
+        raise DataError(f"--column: expected OURS=THEIRS such as label=y_true, not {text!r}")
+    return ours, theirs
 
 
 def _card(options: argparse.Namespace) -> int:

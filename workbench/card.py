@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from workbench.analysis.classes import class_report, wilson_interval
+from workbench.analysis.classes import class_report
+from workbench.analysis.statistics import wilson_interval
 from workbench.files import refuse_to_overwrite, write_atomically
 from workbench.run import Run
 
@@ -22,10 +23,11 @@ def model_card(run: Run, *, hardware: str, pixels: str) -> str:
     recipe, right = card["recipe"], int(predictions.correct.sum())
     low, high = wilson_interval(right, len(predictions))
     report = class_report(predictions)
+    rate = report.error_rate
     rows = [
-        f"| {name} | {errors} of {support} | {rate:.1%} | {lo:.1%} to {hi:.1%} |"
-        for name, errors, support, rate, lo, hi in zip(
-            report.classes, report.errors, report.support, report.error_rate, report.low, report.high, strict=True
+        f"| {name} | {errors} of {support} | {share:.1%} | {lo:.1%} to {hi:.1%} |"
+        for name, errors, support, share, lo, hi in zip(
+            report.classes, report.errors, report.support, rate.value, rate.low, rate.high, strict=True
         )
     ]
     changed = ", ".join(f"{key} {value}" for key, value in recipe.items() if key != "name")

@@ -1,107 +1,225 @@
-"""A bundle of figures and tables with a manifest of what they were computed from."""
+"""A bundle of figures, tables and numbers with a manifest of what they were computed from."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+import polars as pl
 
 from workbench import figures, source
+from workbench.analysis.calibration import reliability, risk_coverage
+from workbench.analysis.causes import causes, where_to_work
 from workbench.analysis.classes import class_report
-from workbench.analysis.confusion import confusion_matrix
+from workbench.analysis.compare import Comparison, compare, paired
+from workbench.analysis.confusion import asymmetries, confusion_matrix
+from workbench.analysis.dynamics import read_dynamics
 from workbench.analysis.index import error_index
-from workbench.attribution import methods
+from workbench.analysis.labels import label_suspects
+from workbench.analysis.neighbours import join_neighbours
+from workbench.analysis.slices import find_slices, slice_features, slice_table
+from workbench.analysis.summary import comparison_metrics, metrics, vote_metrics
+from workbench.analysis.votes import ambiguous, human_confusion, join_votes
 from workbench.errors import DataError
 from workbench.files import refuse_to_overwrite, sha256, write_atomically
-from workbench.records import Attribution, IntArray
+from workbench.maps import sample_errors, stage_maps
+from workbench.predictions import Predictions
 from workbench.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from numpy.typing import ArrayLike
 
-MANIFEST = "manifest.json"
-SAMPLE = 20
-
-
-def sample_errors(run: Run, count: int = SAMPLE, seed: int = 0) -> IntArray:
-    """Row ids of ``count`` misclassified rows drawn without replacement, sorted: a fair sample, not the worst.
-
-    Raises
-    ------
-    DataError
-        If no row is misclassified.
-    """
-    wrong = run.predictions.index[~run.predictions.correct]
-    if len(wrong) == 0:
-        raise DataError("no row is misclassified: there is no error to show")
-    return np.sort(np.random.default_rng(seed).choice(wrong, min(count, len(wrong)), replace=False))
+MANIFEST, METRICS = "manifest.json", "metrics.json"
+DYNAMICS = "dynamics.parquet"
 
 
-def stage_maps(run: Run, rows: IntArray) -> dict[str, Attribution]:
-    """Grad-CAM of the rows at every stage, for the predicted and for the true class, by column title.
+@dataclass
+class _Bundle:
+    """What is to be written: figures and tables by name, numbers, and what was left out and why."""
 
-    Raises
-    ------
-    DataError
-        If the run has no images or no model.
-    """
-    if run.images is None or run.classifier is None:
-        raise DataError("Grad-CAM needs the images and the model: give --data and --checkpoint")
-    images = run.images.pixels[rows]
-    places = [run.predictions.position(int(row)) for row in rows]
-    columns: dict[str, Attribution] = {}
-    for name, target in (("predicted", run.predictions.predicted), ("true", run.predictions.label)):
-        maps = methods.grad_cam(run.classifier, images, rows, target[places], list(run.classifier.cam_layers))
-        columns |= {f"{layer}\n{name}": attribution for layer, attribution in maps.items()}
-    return columns
+    figures: dict[str, Callable[[], Figure]] = field(default_factory=dict)
+    tables: dict[str, pl.DataFrame] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
 
 
-def report(run: Run, out: Path, *, checkpoint: Path | None = None, force: bool = False) -> list[str]:
+def report(
+    run: Run,
+    out: Path,
+    *,
+    checkpoint: Path | None = None,
+    compared: Predictions | None = None,
+    votes: ArrayLike | None = None,
+    train: Predictions | None = None,
+    force: bool = False,
+) -> list[str]:
     """Write the bundle into ``out`` and return one line for each thing left out, with the reason.
 
-    Figures as PNG and SVG: ``confusion_matrix``, ``confusion_matrix_by_true_class``,
-    ``class_error_rates``, ``misclassified``, ``gradcam_stages``, ``curves``. Tables: ``errors.csv``
-    and ``errors.parquet`` (the index of errors, highest loss first). ``manifest.json`` names the hashes of
-    checkpoint, data and every file.
+    Figures as PNG and SVG, tables as CSV (the index of errors as Parquet too), ``metrics.json``, and
+    ``manifest.json``, which names the hashes of checkpoint, data and every file. The predictions alone give
+    confusion, class rates, calibration, doubtful labels and causes; images give slices by look and the pictures;
+    the model (``checkpoint``) Grad-CAM, curves and training dynamics; ``compared`` a second model on the same rows;
+    ``votes`` people's answers ``(M, K)``; ``train`` (predictions on the train split, with embeddings) neighbours
+    and typicality.
 
     Raises
     ------
     OutputError
         If ``out`` holds a bundle and ``force`` is off, the disk is full or the folder can't be written.
+    DataError
+        If the second model, the votes or the train split do not fit the predictions.
     """
     refuse_to_overwrite([out / MANIFEST], force)
-    matrix = confusion_matrix(run.predictions)
-    drawn: dict[str, Callable[[], Figure | None]] = {
+    bundle = _Bundle()
+    predictions = run.predictions
+    if votes is None:
+        bundle.left_out.append("people's answers: no --votes")
+    else:
+        predictions = join_votes(predictions, votes)
+        _votes(bundle, predictions)
+    if train is None:
+        bundle.left_out.append("neighbours and typicality: no --train")
+    else:
+        predictions = join_neighbours(predictions, train)
+        frame = predictions.columns("nearest_similarity", "correct")
+        bundle.figures["neighbours"] = lambda: figures.figure_of(
+            figures.neighbours(frame["nearest_similarity"].to_numpy(), frame["correct"].to_numpy())
+        )
+    if compared is None:
+        bundle.left_out.append("comparison: no --compare")
+    else:
+        _comparison(bundle, run.predictions, compared)
+    _classes(bundle, predictions)
+    _calibration(bundle, predictions, compared)
+    _findings(bundle, run, predictions)
+    _pictures(bundle, run)
+    _training(bundle, checkpoint)
+    return _write(bundle, run, out)
+
+
+def _classes(bundle: _Bundle, predictions: Predictions) -> None:
+    matrix = confusion_matrix(predictions)
+    rates, uneven = class_report(matrix), asymmetries(matrix)
+    classes = predictions.classes
+    bundle.figures |= {
         "confusion_matrix": lambda: figures.figure_of(figures.confusion_matrix(matrix)),
         "confusion_matrix_by_true_class": lambda: figures.figure_of(figures.confusion_matrix(matrix, by="true")),
-        "class_error_rates": lambda: figures.figure_of(figures.class_error_rates(class_report(run.predictions))),
-        "curves": lambda: source.training_curves(checkpoint) if checkpoint is not None else None,
+        "class_error_rates": lambda: figures.figure_of(figures.class_error_rates(rates)),
+        "class_rates": lambda: figures.figure_of(figures.class_rates(rates)),
+        "asymmetries": lambda: figures.figure_of(figures.asymmetries(uneven, classes)),
     }
-    left_out: list[str] = []
+    columns: dict[str, Any] = {"class": classes, "support": rates.support, "errors": rates.errors}
+    for name in ("error_rate", "precision", "recall", "f1"):
+        rate = getattr(rates, name)
+        columns |= {name: rate.value, f"{name}_low": rate.low, f"{name}_high": rate.high}
+    bundle.tables["class_report"] = pl.DataFrame(columns)
+    bundle.tables["asymmetries"] = uneven.with_columns(_named(classes, "first"), _named(classes, "second"))
+    bundle.tables["errors"] = error_index(predictions)
+    bundle.metrics |= metrics(predictions)
+
+
+def _named(classes: tuple[str, ...], column: str) -> pl.Expr:
+    return pl.lit(pl.Series(classes, dtype=pl.String)).gather(pl.col(column)).alias(column)
+
+
+def _calibration(bundle: _Bundle, predictions: Predictions, compared: Predictions | None) -> None:
+    diagram, curve = reliability(predictions), risk_coverage(predictions)
+    other = None if compared is None else reliability(compared)
+    of_classes = [reliability(predictions, of_class=k) for k in range(len(predictions.classes))]
+    bundle.figures |= {
+        "reliability": lambda: figures.figure_of(figures.reliability(diagram, compared=other)),
+        "risk_coverage": lambda: figures.figure_of(figures.risk_coverage(curve)),
+        "class_calibration": lambda: figures.figure_of(figures.class_calibration(predictions.classes, of_classes)),
+    }
+    bundle.metrics["ece_per_class"] = dict(zip(predictions.classes, (d.ece for d in of_classes), strict=True))
+
+
+def _findings(bundle: _Bundle, run: Run, predictions: Predictions) -> None:
+    doubtful, verdicts = label_suspects(predictions), causes(predictions)
+    work, classes = where_to_work(verdicts), predictions.classes
+    bundle.tables |= {
+        "label_suspects": doubtful.with_columns(_named(classes, "label"), _named(classes, "suggested")),
+        "causes": verdicts.with_columns(_named(classes, "label"), _named(classes, "predicted")),
+        "where_to_work": work.with_columns(pl.col("examples").cast(pl.List(pl.String)).list.join(" ")),
+    }
+    bundle.figures |= {
+        "label_suspects": lambda: figures.figure_of(figures.suspects(doubtful, classes)),
+        "causes": lambda: figures.figure_of(figures.causes(work)),
+    }
+    try:
+        found = find_slices(slice_features(predictions, run.images), ~predictions.correct)
+    except DataError as error:
+        bundle.left_out.append(f"slices: {error}")
+        return
+    bundle.tables["slices"] = slice_table(found)
+    bundle.figures["slices"] = lambda: figures.figure_of(figures.slices(found))
+
+
+def _comparison(bundle: _Bundle, before: Predictions, after: Predictions) -> None:
+    result: Comparison = compare(before, after)
+    changed = paired(before, after).filter(pl.col("outcome").is_in(["fixed", "broken"])).sort("index")
+    bundle.figures |= {
+        "comparison": lambda: figures.figure_of(figures.outcomes(result)),
+        "comparison_classes": lambda: figures.figure_of(figures.class_differences(result)),
+    }
+    bundle.tables["comparison"] = changed.collect(engine="streaming").with_columns(
+        *(_named(before.classes, name) for name in ("label", "before", "after"))
+    )
+    bundle.metrics["comparison"] = comparison_metrics(result)
+
+
+def _votes(bundle: _Bundle, predictions: Predictions) -> None:
+    people = human_confusion(predictions)
+    model, others = class_report(predictions), class_report(people)
+    bundle.figures |= {
+        "people_against_model": lambda: figures.figure_of(figures.human_against_model(model, others)),
+        "people_confusion_matrix": lambda: figures.figure_of(figures.confusion_matrix(people)),
+    }
+    bundle.tables["ambiguous"] = ambiguous(predictions)
+    bundle.metrics["votes"] = vote_metrics(predictions)
+
+
+def _pictures(bundle: _Bundle, run: Run) -> None:
     if run.images is None or run.predictions.error_count == 0:
         why = "there are no images" if run.images is None else "no row is misclassified"
-        left_out += [f"misclassified: {why}", f"gradcam_stages: {why}"]
+        bundle.left_out += [f"misclassified: {why}", f"gradcam_stages: {why}"]
+        return
+    images, rows = run.images, sample_errors(run)
+    bundle.figures["misclassified"] = lambda: figures.image_grid(images, run.predictions, rows)
+    if run.classifier is None:
+        bundle.left_out.append("gradcam_stages: there is no model")
+        return
+    maps = stage_maps(run, rows)
+    bundle.figures["gradcam_stages"] = lambda: figures.attribution_grid(images, run.predictions, maps)
+
+
+def _training(bundle: _Bundle, checkpoint: Path | None) -> None:
+    curves = None if checkpoint is None else source.training_curves(checkpoint)
+    if curves is None:
+        bundle.left_out.append("curves: there is no history.csv beside the checkpoint")
     else:
-        images, rows = run.images, sample_errors(run)
-        drawn["misclassified"] = lambda: figures.image_grid(images, run.predictions, rows)
-        if run.classifier is None:
-            left_out.append("gradcam_stages: there is no model")
-        else:
-            drawn["gradcam_stages"] = lambda: figures.attribution_grid(images, run.predictions, stage_maps(run, rows))
+        bundle.figures["curves"] = lambda: curves
+    if checkpoint is None or not (checkpoint / DYNAMICS).is_file():
+        bundle.left_out.append(f"training dynamics: there is no {DYNAMICS} beside the checkpoint")
+        return
+    frame = read_dynamics(checkpoint / DYNAMICS)
+    bundle.figures["training_dynamics"] = lambda: figures.figure_of(figures.cartography(frame))
+
+
+def _write(bundle: _Bundle, run: Run, out: Path) -> list[str]:
     files: list[Path] = []
-    for name, draw in drawn.items():
-        figure = draw()
-        if figure is None:
-            left_out.append(f"{name}: there is no history.csv beside the checkpoint")
-            continue
-        files += figures.save(figure, out / name)
-    table = error_index(run.predictions)
-    for path, write in ((out / "errors.csv", table.write_csv), (out / "errors.parquet", table.write_parquet)):
-        write_atomically(path, write)
-        files.append(path)
+    for name, draw in bundle.figures.items():
+        files += figures.save(draw(), out / name)
+    for name, table in bundle.tables.items():
+        write_atomically(out / f"{name}.csv", table.write_csv)
+        files.append(out / f"{name}.csv")
+    write_atomically(out / "errors.parquet", bundle.tables["errors"].write_parquet)
+    _write_json(out / METRICS, bundle.metrics)
+    files += [out / "errors.parquet", out / METRICS]
     manifest = {
         "run": run.name,
         "rows": len(run.predictions),
@@ -109,9 +227,13 @@ def report(run: Run, out: Path, *, checkpoint: Path | None = None, force: bool =
         "accuracy": run.predictions.accuracy,
         "provenance": run.predictions.provenance.to_json(),
         "images": None if run.images is None else run.images.fingerprint,
-        "left_out": left_out,
+        "left_out": bundle.left_out,
         "files": {path.name: sha256(path) for path in sorted(files)},
     }
-    text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
-    write_atomically(out / MANIFEST, lambda path: path.write_text(text, encoding="utf-8"))
-    return left_out
+    _write_json(out / MANIFEST, manifest)
+    return bundle.left_out
+
+
+def _write_json(path: Path, values: dict[str, Any]) -> None:
+    text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_atomically(path, lambda target: target.write_text(text, encoding="utf-8"))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from workbench import predict, source
+from workbench import predict, source, store
 from workbench.errors import CheckpointError, DataError
-from workbench.records import ImageSet, Predictions
+from workbench.predictions import Predictions
+from workbench.records import ImageSet
 
 if TYPE_CHECKING:
     from workbench.classifier import Classifier
@@ -62,7 +64,7 @@ def open_run(folder: Path | str = SHIPPED, data: str | None = None) -> Run:
     classifier = source.load_classifier(folder)
     images = _images_at_hand(data)
     if (folder / PREDICTIONS).is_dir():
-        predictions = predict.read(folder / PREDICTIONS)
+        predictions = store.read(folder / PREDICTIONS)
     elif images is not None:
         predictions = predict.predict(classifier, images)
     else:
@@ -70,8 +72,18 @@ def open_run(folder: Path | str = SHIPPED, data: str | None = None) -> Run:
     return _assemble(folder.name, predictions, images, classifier)
 
 
-def open_report(predictions: Path | None, checkpoint: Path | None, data: str | None) -> Run:
+def open_report(
+    predictions: Path | None,
+    checkpoint: Path | None,
+    data: str | None,
+    *,
+    classes: Sequence[str] | None = None,
+    columns: Mapping[str, str] | None = None,
+) -> Run:
     """The run that ``python -m workbench report`` was asked for: predictions, with model and images if given.
+
+    ``classes`` and ``columns`` are those of `store.read`. Predictions of unknown origin are not matched with images
+    unless ``data`` names them.
 
     Raises
     ------
@@ -80,10 +92,12 @@ def open_report(predictions: Path | None, checkpoint: Path | None, data: str | N
     """
     if predictions is None:
         if checkpoint is None:
-            raise DataError("nothing to report on: give --predictions DIR or --checkpoint DIR")
+            raise DataError("nothing to report on: give --predictions PATH or --checkpoint DIR")
         return open_run(checkpoint, data)
     classifier = None if checkpoint is None else source.load_classifier(checkpoint)
-    return _assemble(predictions.name, predict.read(predictions), _images_at_hand(data), classifier)
+    found = store.read(predictions, classes=classes, columns=columns)
+    images = None if data is None and found.provenance.data is None else _images_at_hand(data)
+    return _assemble(predictions.name, found, images, classifier)
 
 
 def train_digits(folder: Path | str = DIGITS) -> Run:

@@ -64,9 +64,8 @@ class ExplorerState(traitlets.HasTraits):
             self.wrong_only = true != predicted or true == -1
 
     def _select(self, _: object = None) -> None:
-        any_or = {"true": self.true, "predicted": self.predicted}
-        wanted = {name: None if value < 0 else value for name, value in any_or.items()}
-        query = Query(**wanted, wrong_only=self.wrong_only, order=self.order, descending=self.descending)
+        true, predicted = (None if value < 0 else value for value in (self.true, self.predicted))
+        query = Query(true, predicted, self.wrong_only, order=self.order, descending=self.descending)
         self.frame = select(self.run.predictions, query)
         self.page = 0
         if self.selected >= 0 and self.selected not in self.rows:

@@ -4,10 +4,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from workbench import render
-from workbench.analysis.classes import class_report, wilson_interval
+from workbench.analysis.classes import class_report
 from workbench.analysis.confusion import confusion_matrix, normalised
 from workbench.analysis.index import select
-from workbench.records import ORDERS, Predictions, Query
+from workbench.analysis.statistics import wilson_interval
+from workbench.predictions import Predictions
+from workbench.records import ORDERS, Query
 
 settings.register_profile("repository", deadline=None, max_examples=60)
 settings.load_profile("repository")
@@ -22,11 +24,11 @@ def tables(draw: st.DrawFn) -> Predictions:
     probability /= probability.sum(1, keepdims=True)
     label = generator.integers(0, classes, rows)
     index = generator.permutation(10 * rows)[:rows]
-    return Predictions(index, label, probability.argmax(1), probability, tuple(map(str, range(classes))))
+    return Predictions.from_arrays(label, probability, tuple(map(str, range(classes))), index=index)
 
 
 def reordered(p: Predictions, order: np.ndarray) -> Predictions:
-    return Predictions(p.index[order], p.label[order], p.predicted[order], p.probability[order], p.classes)
+    return Predictions.from_arrays(p.label[order], p.probability[order], p.classes, index=p.index[order])
 
 
 @given(tables())
@@ -51,12 +53,12 @@ def test_order_of_rows_changes_nothing(p: Predictions, random) -> None:
 def test_renaming_classes_permutes_the_report(p: Predictions, random) -> None:
     order = np.array(random.sample(range(len(p.classes)), len(p.classes)))
     inverse = np.argsort(order)
-    q = Predictions(
-        p.index, inverse[p.label], inverse[p.predicted], p.probability[:, order], tuple(p.classes[k] for k in order)
+    q = Predictions.from_arrays(
+        inverse[p.label], p.probability[:, order], tuple(p.classes[k] for k in order), index=p.index
     )
     one, two = class_report(p), class_report(q)
     np.testing.assert_array_equal(one.errors[order], two.errors)
-    np.testing.assert_allclose(one.low[order], two.low)
+    np.testing.assert_allclose(one.error_rate.low[order], two.error_rate.low)
 
 
 @given(st.integers(0, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))

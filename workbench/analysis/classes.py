@@ -1,43 +1,54 @@
-"""Error rates of the classes with intervals."""
+"""How well each class is recognised, with intervals."""
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from workbench.errors import DataError
-from workbench.records import ClassReport, FloatArray, Predictions
+from workbench.analysis.confusion import confusion_matrix
+from workbench.analysis.statistics import RESAMPLES, percentile_interval, wilson_interval
+from workbench.predictions import Predictions
+from workbench.records import ClassReport, ConfusionMatrix, FloatArray, IntArray, Rate
 
-Z_95 = 1.959963984540054
 
+def class_report(predictions: Predictions | ConfusionMatrix) -> ClassReport:
+    """Support, errors, error rate, precision, recall and F1 of each class with 95 % intervals.
 
-def wilson_interval(successes: ArrayLike, trials: ArrayLike, z: float = Z_95) -> tuple[FloatArray, FloatArray]:
-    """Lower and upper bound float64 of the Wilson score interval, 95 % by default.
-
-    Wilson 1927, doi 10.1080/01621459.1927.10502953, without continuity correction. Zero trials give 0 to 1.
-
-    Raises
-    ------
-    DataError
-        If successes are not between 0 and trials.
+    Error rate, recall (its complement) and precision are proportions and have Wilson intervals. F1 is none: its
+    interval is a percentile bootstrap of 2,000 resamples of the class's true positives, false positives,
+    false negatives and other rows, which is what resampling the table's rows does to them.
+    A value without rows to compute it from is nan and its interval 0 to 1: nothing is known of it.
     """
-    k, n = np.asarray(successes, np.float64), np.asarray(trials, np.float64)
-    if np.any((k < 0) | (k > n)):
-        raise DataError("Wilson interval: expected 0 <= successes <= trials")
-    safe = np.maximum(n, 1)
-    rate = k / safe
-    centre = (rate + z**2 / (2 * safe)) / (1 + z**2 / safe)
-    half = z / (1 + z**2 / safe) * np.sqrt(rate * (1 - rate) / safe + z**2 / (4 * safe**2))
-    low = np.where((n == 0) | (k == 0), 0.0, centre - half)
-    high = np.where((n == 0) | (k == n), 1.0, centre + half)
-    return low, high
+    matrix = predictions if isinstance(predictions, ConfusionMatrix) else confusion_matrix(predictions)
+    support, claimed, right = matrix.counts.sum(1), matrix.counts.sum(0), np.diag(matrix.counts)
+    return ClassReport(
+        classes=matrix.classes,
+        support=support,
+        errors=support - right,
+        error_rate=proportion(support - right, support),
+        precision=proportion(right, claimed),
+        recall=proportion(right, support),
+        f1=_f1(right, claimed - right, support - right, int(support.sum())),
+    )
 
 
-def class_report(predictions: Predictions) -> ClassReport:
-    """Support, errors, error rate and 95 % Wilson interval for each true class."""
-    classes = len(predictions.classes)
-    support = np.bincount(predictions.label, minlength=classes).astype(np.int64)
-    errors = np.bincount(predictions.label[~predictions.correct], minlength=classes).astype(np.int64)
-    rate = np.divide(errors, support, out=np.full(classes, np.nan), where=support > 0)
-    low, high = wilson_interval(errors, support)
-    return ClassReport(predictions.classes, support, errors, rate, low, high)
+def proportion(successes: IntArray, trials: IntArray) -> Rate:
+    """Shares with their 95 % Wilson intervals; nan with 0 to 1 where there are no trials."""
+    value = np.divide(successes, trials, out=np.full(np.shape(trials), np.nan), where=np.asarray(trials) > 0)
+    return Rate(value, *wilson_interval(successes, trials))
+
+
+def _f1(right: IntArray, claimed_wrongly: IntArray, missed: IntArray, rows: int) -> Rate:
+    def score(tp: FloatArray, fp: FloatArray, fn: FloatArray) -> FloatArray:
+        whole = 2 * tp + fp + fn
+        return np.asarray(np.divide(2 * tp, whole, out=np.full(np.shape(tp), np.nan), where=whole > 0))
+
+    parts = np.stack([right, claimed_wrongly, missed], axis=1)
+    shares = np.concatenate([parts, rows - parts.sum(1, keepdims=True)], axis=1) / rows
+    generator = np.random.default_rng(0)
+    low, high = np.zeros(len(right)), np.ones(len(right))
+    for k, share in enumerate(shares):  # one class at a time: 1,000 classes at once would need memory for all resamples
+        drawn = generator.multinomial(rows, share, RESAMPLES).astype(np.float64)
+        if parts[k].sum() > 0:
+            bounds = percentile_interval(score(drawn[:, 0], drawn[:, 1], drawn[:, 2]))
+            low[k], high[k] = float(bounds[0]), float(bounds[1])
+    return Rate(score(*parts.T.astype(np.float64)), low, high)

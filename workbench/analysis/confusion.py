@@ -1,12 +1,18 @@
-"""The confusion matrix and its normalised forms."""
+"""The confusion matrix: counts, rates with intervals, asymmetries, groups of classes, top-k."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
+import polars as pl
+from scipy import stats
 
-from workbench.records import ConfusionMatrix, FloatArray, Predictions
+from workbench.analysis.statistics import benjamini_hochberg, wilson_interval
+from workbench.errors import DataError
+from workbench.predictions import Predictions
+from workbench.records import ConfusionMatrix, FloatArray
 
 Normalisation = Literal["true", "predicted", "all"]
 
@@ -14,9 +20,15 @@ Normalisation = Literal["true", "predicted", "all"]
 def confusion_matrix(predictions: Predictions) -> ConfusionMatrix:
     """Counts of each (true, predicted) pair, int64 ``(K, K)``."""
     classes = len(predictions.classes)
-    cells = predictions.label * classes + predictions.predicted
-    counts = np.bincount(cells, minlength=classes * classes).reshape(classes, classes)
-    return ConfusionMatrix(counts.astype(np.int64), predictions.classes)
+    cells = predictions.table.group_by("label", "predicted").len().collect(engine="streaming")
+    counts = np.zeros((classes, classes), np.int64)
+    counts[cells["label"].to_numpy(), cells["predicted"].to_numpy()] = cells["len"].to_numpy()
+    return ConfusionMatrix(counts, predictions.classes)
+
+
+def _totals(matrix: ConfusionMatrix, by: Normalisation) -> FloatArray:
+    axis = {"true": 1, "predicted": 0, "all": None}[by]
+    return np.asarray(matrix.counts.sum(axis=axis, keepdims=True), np.float64)
 
 
 def normalised(matrix: ConfusionMatrix, by: Normalisation) -> FloatArray:
@@ -24,11 +36,14 @@ def normalised(matrix: ConfusionMatrix, by: Normalisation) -> FloatArray:
 
     A row or column without counts is all zeros, as scikit-learn's ``confusion_matrix`` has it.
     """
-    counts = matrix.counts.astype(np.float64)
-    axis = {"true": 1, "predicted": 0, "all": None}[by]
-    total = counts.sum(axis=axis, keepdims=True)
+    counts, total = matrix.counts.astype(np.float64), _totals(matrix, by)
     shares: FloatArray = np.divide(counts, total, out=np.zeros_like(counts), where=total > 0)
     return shares
+
+
+def cell_intervals(matrix: ConfusionMatrix, by: Normalisation = "true") -> tuple[FloatArray, FloatArray]:
+    """Bounds float64 ``(K, K)`` of the 95 % Wilson interval of every share in `normalised`; 0 to 1 without rows."""
+    return wilson_interval(matrix.counts, np.broadcast_to(_totals(matrix, by), matrix.counts.shape))
 
 
 def most_confused(matrix: ConfusionMatrix, count: int = 10) -> list[tuple[int, int, int]]:
@@ -38,3 +53,74 @@ def most_confused(matrix: ConfusionMatrix, count: int = 10) -> list[tuple[int, i
     order = np.argsort(-counts, axis=None, kind="stable")[:count]
     pairs = [(int(cell) // len(counts), int(cell) % len(counts)) for cell in order]
     return [(t, p, int(counts[t, p])) for t, p in pairs if counts[t, p] > 0]
+
+
+def asymmetries(matrix: ConfusionMatrix) -> pl.DataFrame:
+    """Whether a is taken for b more often than b for a, for every pair of classes that is confused at all.
+
+    Columns: ``first`` and ``second`` (class numbers; the larger share is ``first`` taken for ``second``),
+    ``first_as_second`` and ``second_as_first`` (rows), ``first_rate`` and ``second_rate`` (shares of the
+    true class), ``p_value`` and ``adjusted_p_value`` (Benjamini-Hochberg over all these pairs), smallest
+    first. The test is the exact conditional one of two rates (Przyborowski & Wilenski 1940,
+    doi 10.1093/biomet/31.3-4.313): given their sum, one count is binomial with the share that its class
+    has of both classes' rows. With classes of equal size it is the sign test.
+    """
+    counts, support = matrix.counts, matrix.counts.sum(1)
+    rows = []
+    for a, b in np.argwhere(np.triu(counts + counts.T, 1) > 0):
+        if 0 in (support[a], support[b]):
+            continue
+        i, j = (a, b) if counts[a, b] / support[a] >= counts[b, a] / support[b] else (b, a)
+        one, other = int(counts[i, j]), int(counts[j, i])
+        p_value = stats.binomtest(one, one + other, support[i] / (support[i] + support[j])).pvalue
+        rows.append((int(i), int(j), one, other, one / support[i], other / support[j], float(p_value)))
+    names = ("first", "second", "first_as_second", "second_as_first", "first_rate", "second_rate", "p_value")
+    kinds = dict(zip(names, (pl.Int64,) * 4 + (pl.Float64,) * 3, strict=True))
+    frame = pl.DataFrame(rows, schema=kinds, orient="row")
+    adjusted = benjamini_hochberg(frame["p_value"].to_numpy())
+    return frame.with_columns(adjusted_p_value=pl.Series(adjusted, dtype=pl.Float64)).sort(
+        "p_value", maintain_order=True
+    )
+
+
+def grouped(matrix: ConfusionMatrix, groups: Mapping[str, Sequence[str]]) -> ConfusionMatrix:
+    """The matrix of groups of classes, such as animals and vehicles: the sum of their cells.
+
+    Raises
+    ------
+    DataError
+        If a class is in no group or in two, or a name is unknown.
+    """
+    names = [name for group in groups.values() for name in group]
+    if unknown := sorted(set(names) - set(matrix.classes)):
+        raise DataError(f"groups: unknown class {unknown[0]!r}; the classes are {', '.join(matrix.classes[:20])}")
+    for name in matrix.classes:
+        if names.count(name) != 1:
+            raise DataError(f"groups: expected {name!r} in exactly one group, not in {names.count(name)}")
+    member = np.array([[name in group for name in matrix.classes] for group in groups.values()], np.int64)
+    return ConfusionMatrix(member @ matrix.counts @ member.T, tuple(groups))
+
+
+def top_k_accuracy(predictions: Predictions, k: int) -> tuple[float, float, float]:
+    """Fraction of rows whose label is among the ``k`` most probable classes, with its 95 % Wilson interval.
+
+    The label counts as among them if fewer than ``k`` classes are more probable, or equally probable with a
+    smaller number: ties go to the first class, as in ``predicted``.
+
+    Raises
+    ------
+    DataError
+        If ``k`` is not between 1 and the number of classes.
+    """
+    classes = len(predictions.classes)
+    if not 1 <= k <= classes:
+        raise DataError(f"k: expected 1 to {classes}, not {k}")
+    hits = total = 0
+    for part in predictions.batches("label", "probability"):
+        label, probability = part["label"].to_numpy(), part["probability"].to_numpy()
+        own = np.take_along_axis(probability, label[:, None], 1)
+        before = np.arange(classes)[None, :] < label[:, None]
+        rank = ((probability > own) | ((probability == own) & before)).sum(1)
+        hits, total = hits + int((rank < k).sum()), total + len(label)
+    low, high = wilson_interval(hits, total)
+    return hits / total, float(low), float(high)

@@ -5,38 +5,71 @@ from __future__ import annotations
 import polars as pl
 
 from workbench.errors import DataError
-from workbench.records import ORDERS, IntArray, Predictions, Query
+from workbench.predictions import DERIVED, Predictions
+from workbench.records import IntArray, Query
+
+MATRICES = ("probability", "embedding", "votes")
 
 
-def select(predictions: Predictions, query: Query) -> pl.DataFrame:
-    """The rows of `Predictions.frame` that the query asks for, with class names, in its order.
+def select(predictions: Predictions, query: Query, *, first: int = 0, count: int | None = None) -> pl.DataFrame:
+    """The rows that the query asks for, in its order; with ``count`` only that page of them, from ``first`` on.
+
+    Columns: index, label, predicted, those of `DERIVED`, ``true_class`` and ``predicted_class`` (names), and
+    whatever the table has of its own besides the matrices. ``query.where`` may use all of these and the
+    functions of Polars' SQL, such as ``confidence > 0.9 AND true_class IN ('cat', 'dog')``.
 
     Raises
     ------
     DataError
-        If the query names an order or a class that does not exist.
+        If the query names a class or column that does not exist, or its expression is not understood.
     """
-    if query.order not in ORDERS:
-        raise DataError(f"order: expected one of {', '.join(ORDERS)}, not {query.order!r}")
-    classes = len(predictions.classes)
-    frame = predictions.frame().lazy()
+    return table_of(predictions, query, first=first, count=count).collect(engine="streaming")
+
+
+def row_count(predictions: Predictions, query: Query) -> int:
+    """How many rows the query finds; `DataError` as `select`."""
+    return int(_found(predictions, query).select(pl.len()).collect(engine="streaming").item())
+
+
+def table_of(predictions: Predictions, query: Query, *, first: int = 0, count: int | None = None) -> pl.LazyFrame:
+    """The same as `select`, lazily, for further Polars expressions."""
+    found = _found(predictions, query)
+    schema = found.collect_schema()
+    if query.order not in schema or query.order in MATRICES:
+        known = ", ".join(name for name in schema if name not in MATRICES)
+        raise DataError(f"order: expected one of {known}, not {query.order!r}")
+    keys = [query.order] if query.order == "index" else [query.order, "index"]
+    descending = [query.descending] + [False] * (len(keys) - 1)
+    page = found.sort(keys, descending=descending, nulls_last=True).slice(first, count)
+    return page.select(pl.exclude(MATRICES))
+
+
+def _found(predictions: Predictions, query: Query) -> pl.LazyFrame:
+    classes = predictions.classes
+    table = predictions.scan()
     for column, wanted in (("label", query.true), ("predicted", query.predicted)):
         if wanted is not None:
-            if not 0 <= wanted < classes:
-                raise DataError(f"{column}: expected a class from 0 to {classes - 1}, not {wanted}")
-            frame = frame.filter(pl.col(column) == wanted)
+            if not 0 <= wanted < len(classes):
+                raise DataError(f"{column}: expected a class from 0 to {len(classes) - 1}, not {wanted}")
+            table = table.filter(pl.col(column) == wanted)
     if query.wrong_only:
-        frame = frame.filter(~pl.col("correct"))
-    names = pl.Series(predictions.classes, dtype=pl.String)
-    return (
-        frame.sort("index")
-        .sort(query.order, descending=query.descending, maintain_order=True)
-        .with_columns(
-            true_class=pl.lit(names).gather(pl.col("label")),
-            predicted_class=pl.lit(names).gather(pl.col("predicted")),
-        )
-        .collect()
+        table = table.filter(~DERIVED["correct"])
+    names = pl.Series(classes, dtype=pl.String)
+    table = table.with_columns(
+        true_class=pl.lit(names).gather(pl.col("label")), predicted_class=pl.lit(names).gather(pl.col("predicted"))
     )
+    return _where(table, query.where) if query.where.strip() else table
+
+
+def _where(table: pl.LazyFrame, expression: str) -> pl.LazyFrame:
+    known = ", ".join(table.collect_schema())
+    try:
+        filtered = table.filter(pl.sql_expr(expression))
+        filtered.collect_schema()
+    except pl.exceptions.PolarsError as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"expression {expression!r} is not understood ({reason}); the columns are {known}") from error
+    return filtered
 
 
 def error_index(predictions: Predictions) -> pl.DataFrame:

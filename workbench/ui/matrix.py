@@ -8,8 +8,7 @@ from typing import Any
 import anywidget
 import traitlets
 
-from workbench.analysis.classes import wilson_interval
-from workbench.analysis.confusion import confusion_matrix, normalised
+from workbench.analysis.confusion import cell_intervals, confusion_matrix, normalised
 from workbench.state import ExplorerState
 
 _STATIC = Path(__file__).parent / "static"
@@ -31,7 +30,7 @@ class MatrixView(anywidget.AnyWidget):
 
     def __init__(self, state: ExplorerState) -> None:
         matrix = confusion_matrix(state.run.predictions)
-        low, high = wilson_interval(matrix.counts, matrix.counts.sum(1, keepdims=True))
+        low, high = cell_intervals(matrix, "true")
         super().__init__(
             classes=list(matrix.classes),
             counts=matrix.counts.tolist(),

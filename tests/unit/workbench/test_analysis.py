@@ -4,11 +4,13 @@ import pytest
 from sklearn import metrics
 
 from tests.factories import predictions
-from workbench.analysis.classes import class_report, wilson_interval
+from workbench.analysis.classes import class_report
 from workbench.analysis.confusion import confusion_matrix, most_confused, normalised
 from workbench.analysis.index import error_index, select
+from workbench.analysis.statistics import wilson_interval
 from workbench.errors import DataError
-from workbench.records import ConfusionMatrix, Predictions, Query
+from workbench.predictions import Predictions
+from workbench.records import ConfusionMatrix, Query
 
 
 def test_confusion_matrix_equals_scikit_learn() -> None:
@@ -50,19 +52,20 @@ def test_wilson_edges() -> None:
 def test_error_rate_is_one_less_recall() -> None:
     p = predictions()
     report = class_report(p)
-    np.testing.assert_allclose(report.error_rate, 1 - metrics.recall_score(p.label, p.predicted, average=None))
+    np.testing.assert_allclose(report.error_rate.value, 1 - metrics.recall_score(p.label, p.predicted, average=None))
     assert report.errors.sum() == p.error_count
-    assert (report.low <= report.error_rate).all()
-    assert (report.error_rate <= report.high).all()
+    for rate in (report.error_rate, report.precision, report.recall, report.f1):
+        assert (rate.low <= rate.value).all()
+        assert (rate.value <= rate.high).all()
 
 
 def test_class_without_rows() -> None:
     p = predictions(classes=3)
     keep = p.label != 1
-    part = Predictions(p.index[keep], p.label[keep], p.predicted[keep], p.probability[keep], p.classes)
+    part = Predictions.from_arrays(p.label[keep], p.probability[keep], p.classes, index=p.index[keep])
     report = class_report(part)
-    assert np.isnan(report.error_rate[1])
-    assert (report.low[1], report.high[1]) == (0, 1)
+    assert np.isnan(report.error_rate.value[1])
+    assert (report.error_rate.low[1], report.error_rate.high[1]) == (0, 1)
 
 
 def test_error_index_is_complete_and_sorted() -> None:
@@ -75,7 +78,7 @@ def test_error_index_is_complete_and_sorted() -> None:
 
 def test_columns_by_hand() -> None:
     probability = np.array([[0.5, 0.3, 0.2], [0.1, 0.2, 0.7]], np.float32)
-    p = Predictions(np.array([7, 3]), np.array([1, 2]), np.array([0, 2]), probability, ("a", "b", "c"))
+    p = Predictions.from_arrays([1, 2], probability, ("a", "b", "c"), index=[7, 3])
     np.testing.assert_allclose(p.confidence, [0.5, 0.7])
     np.testing.assert_allclose(p.margin, [0.3 - 0.5, 0.7 - 0.2], atol=1e-7)
     np.testing.assert_allclose(p.loss, -np.log([0.3, 0.7]), rtol=1e-6)
@@ -93,7 +96,7 @@ def test_select_filters_and_orders() -> None:
 
 def test_ties_keep_the_order_of_row_ids() -> None:
     probability = np.full((6, 2), 0.5, np.float32)
-    p = Predictions(np.array([4, 2, 9, 1, 0, 7]), np.zeros(6, int), np.zeros(6, int), probability, ("a", "b"))
+    p = Predictions.from_arrays(np.zeros(6, int), probability, ("a", "b"), index=[4, 2, 9, 1, 0, 7])
     for descending in (True, False):
         assert select(p, Query(descending=descending))["index"].to_list() == [0, 1, 2, 4, 7, 9]
 
@@ -106,7 +109,7 @@ def test_bad_query_is_refused(query: Query) -> None:
 
 def broken(**changes: object) -> dict[str, object]:
     p = predictions(20, 3)
-    return {name: getattr(p, name) for name in ("index", "label", "predicted", "probability", "classes")} | changes
+    return {name: getattr(p, name) for name in ("index", "label", "probability", "classes")} | changes
 
 
 @pytest.mark.parametrize(
@@ -116,18 +119,18 @@ def broken(**changes: object) -> dict[str, object]:
         ({"index": np.zeros(20, int)}, "unique"),
         ({"probability": np.full((20, 3), np.nan, np.float32)}, "finite"),
         ({"probability": np.full((20, 3), 0.5, np.float32)}, "sum to 1"),
-        ({"classes": ("a", "b")}, "same count"),
+        ({"classes": ("a", "b")}, "must fit each other"),
     ],
 )
 def test_wrong_predictions_are_refused(changes: dict[str, object], words: str) -> None:
     with pytest.raises(DataError, match=words):
-        Predictions(**broken(**changes))
+        Predictions.from_arrays(**broken(**changes))
 
 
 def test_zero_rows_are_refused() -> None:
     empty = np.zeros(0, int)
     with pytest.raises(DataError, match="no row"):
-        Predictions(empty, empty, empty, np.zeros((0, 2), np.float32), ("a", "b"))
+        Predictions.from_arrays(empty, np.zeros((0, 2), np.float32), ("a", "b"))
 
 
 def test_frame_is_a_polars_table() -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from tests.factories import image_folder
-from workbench import predict
+from workbench import store
 from workbench.__main__ import main
 from workbench.run import open_run
 
@@ -15,7 +15,7 @@ def test_card_has_the_measured_figures(tmp_path: Path, capsys: pytest.CaptureFix
     options = ["--epochs", "1", "--width", "8", "--batch-size", "16", "--workers", "0", "--image-sizes", "32"]
     assert run.main(["--recipe", "fast", "--data", str(data), "--out", str(folder), *options]) == 0
     opened = open_run(folder, str(data))
-    predict.write(opened.predictions, folder / "predictions")
+    store.write(opened.predictions, folder / "predictions")
     command = ["card", "--checkpoint", str(folder), "--data", str(data), "--hardware", "a test", "--pixels", "as PNG"]
     assert main(command) == 0
     card = (folder / "MODEL_CARD.md").read_text()

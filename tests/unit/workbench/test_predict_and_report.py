@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.factories import classifier, image_folder, image_set, predictions
-from workbench import files, predict
+from workbench import files, predict, store
 from workbench.__main__ import main
 from workbench.errors import CheckpointError, DataError, OutputError
 from workbench.files import sha256
@@ -38,12 +38,12 @@ def test_round_trip_and_columns(tmp_path: Path) -> None:
     import polars as pl
 
     p = predict.predict(classifier(), image_set())
-    predict.write(p, tmp_path)
-    again = predict.read(tmp_path)
+    store.write(p, tmp_path)
+    again = store.read(tmp_path)
     for name in ("index", "label", "predicted", "probability", "embedding"):
         np.testing.assert_array_equal(getattr(again, name), getattr(p, name))
     assert (again.classes, again.provenance) == (p.classes, p.provenance)
-    schema = pl.read_parquet_schema(tmp_path / predict.TABLE)
+    schema = pl.read_parquet_schema(tmp_path / store.TABLE)
     assert list(schema) == ["index", "label", "predicted", "probability", "embedding"]
     assert schema["probability"] == pl.List(pl.Float32)
 
@@ -63,19 +63,19 @@ def test_damaged_weights_are_noticed() -> None:
 
 
 def test_existing_predictions_are_kept(tmp_path: Path) -> None:
-    predict.write(predictions(), tmp_path)
-    before = sha256(tmp_path / predict.TABLE)
+    store.write(predictions(), tmp_path)
+    before = sha256(tmp_path / store.TABLE)
     with pytest.raises(OutputError, match="exists already.*--force"):
-        predict.write(predictions(seed=1), tmp_path)
-    assert sha256(tmp_path / predict.TABLE) == before
+        store.write(predictions(seed=1), tmp_path)
+    assert sha256(tmp_path / store.TABLE) == before
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated", "column"])
 def test_damaged_predictions(tmp_path: Path, damage: str) -> None:
     import polars as pl
 
-    predict.write(predictions(), tmp_path)
-    table = tmp_path / predict.TABLE
+    store.write(predictions(), tmp_path)
+    table = tmp_path / store.TABLE
     if damage == "missing":
         table.unlink()
     elif damage == "truncated":
@@ -83,7 +83,7 @@ def test_damaged_predictions(tmp_path: Path, damage: str) -> None:
     else:
         pl.read_parquet(table).drop("label").write_parquet(table)
     with pytest.raises(DataError, match=r"is missing|is damaged|lacks the column 'label'"):
-        predict.read(tmp_path)
+        store.read(tmp_path)
 
 
 def test_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def test_the_three_commands(trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     checkpoint, data = map(str, trained)
     assert main(["predict", "--checkpoint", checkpoint, "--data", data, "--out", str(tmp_path / "p")]) == 0
-    p = predict.read(tmp_path / "p")
+    p = store.read(tmp_path / "p")
     sidecar = json.loads((trained[0] / "model.json").read_text())
     assert p.accuracy == pytest.approx(sidecar["measured"]["test_accuracy"])
     arguments = ["report", "--predictions", str(tmp_path / "p"), "--checkpoint", checkpoint, "--data", data]
@@ -138,7 +138,7 @@ def test_report_needs_neither_model_nor_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("CIFAR10_ROOT", str(tmp_path / "nowhere"))
-    predict.write(predictions(), tmp_path / "p")
+    store.write(predictions(), tmp_path / "p")
     assert main(["report", "--predictions", str(tmp_path / "p"), "--out", str(tmp_path / "r")]) == 0
     said = capsys.readouterr().out
     assert "left out gradcam_stages: there are no images" in said
@@ -156,7 +156,7 @@ def test_run_without_images_shows_shipped_numbers(
     with pytest.raises(DataError, match="has no predictions"):
         open_run(folder)
     with_images = open_run(folder, str(trained[1]))
-    predict.write(with_images.predictions, folder / "predictions")
+    store.write(with_images.predictions, folder / "predictions")
     run = open_run(folder)
     assert run.images is None
     assert run.predictions.error_count == with_images.predictions.error_count
@@ -166,7 +166,7 @@ def test_run_without_images_shows_shipped_numbers(
 def test_predictions_of_other_weights_are_refused(trained: tuple[Path, Path], tmp_path: Path) -> None:
     run = open_run(trained[0], str(trained[1]))
     other = dataclasses.replace(run.predictions.provenance, checkpoint="0" * 64)
-    predict.write(dataclasses.replace(run.predictions, provenance=other), tmp_path / "p")
+    store.write(dataclasses.replace(run.predictions, provenance=other), tmp_path / "p")
     from workbench.run import open_report
 
     with pytest.raises(CheckpointError, match="other weights"):

@@ -1,0 +1,117 @@
+import numpy as np
+import pytest
+import torch
+from sklearn import metrics
+
+from tests.factories import predictions
+from workbench.analysis.calibration import (
+    fit_temperature,
+    proper_scores,
+    reliability,
+    risk_coverage,
+    scaled_by,
+    temperature,
+)
+from workbench.errors import DataError
+from workbench.predictions import Predictions
+
+
+def binary(confidence: list[float], right: list[bool]) -> Predictions:
+    """Two classes, class 0 predicted with the given confidence; the label is 0 where it is right."""
+    c = np.array(confidence)
+    return Predictions.from_arrays(np.where(right, 0, 1), np.stack([c, 1 - c], 1), ("yes", "no"))
+
+
+def test_ece_by_hand() -> None:
+    p = binary([0.65, 0.65, 0.95, 1.0], [True, False, True, True])
+    # 10 bins: [0.6, 0.7) two rows, accuracy 1/2; the last, closed at 1, two rows with mean 0.975, accuracy 1
+    diagram = reliability(p, bins=10)
+    assert diagram.ece == pytest.approx(0.5 * 0.15 + 0.5 * 0.025, abs=1e-6)
+    assert diagram.counts.tolist() == [0, 0, 0, 0, 0, 0, 2, 0, 0, 2]
+    assert np.isnan(diagram.accuracy[0])
+
+
+def test_ece_equals_a_plain_loop() -> None:
+    p = predictions(500, 4)
+    for bins in (1, 10, 15):
+        place = np.minimum((p.confidence.astype(float) * bins).astype(int), bins - 1)
+        expected = sum(
+            (place == b).mean() * abs(p.correct[place == b].mean() - p.confidence[place == b].astype(float).mean())
+            for b in range(bins)
+            if (place == b).any()
+        )
+        assert reliability(p, bins=bins).ece == pytest.approx(expected, rel=1e-6)
+
+
+def test_equal_mass_bins_hold_equally_many_rows() -> None:
+    p = predictions(600, 4)
+    diagram = reliability(p, binning="equal mass")
+    assert diagram.counts.tolist() == [40] * 15
+    order = np.argsort(p.confidence, kind="stable").reshape(15, 40)
+    gaps = [abs(p.correct[rows].mean() - p.confidence[rows].astype(float).mean()) for rows in order]
+    assert diagram.ece == pytest.approx(np.mean(gaps), rel=1e-6)
+
+
+def test_equal_confidences_share_a_bin() -> None:
+    diagram = reliability(binary([0.8] * 10, [True] * 8 + [False] * 2), binning="equal mass", bins=5)
+    assert diagram.counts.sum() == diagram.counts.max() == 10
+    assert diagram.ece == pytest.approx(0, abs=1e-6)
+
+
+def test_bootstrap_interval_is_that_of_resampled_rows() -> None:
+    p = predictions(400, 3)
+    generator, place, drawn = np.random.default_rng(1), np.minimum((p.confidence * 15).astype(int), 14), []
+    for _ in range(1500):
+        rows = generator.integers(0, 400, 400)
+        gap = np.bincount(place[rows], p.correct[rows], 15) - np.bincount(place[rows], p.confidence[rows], 15)
+        drawn.append(np.abs(gap).sum() / 400)
+    diagram = reliability(p)
+    assert (diagram.ece_low, diagram.ece_high) == pytest.approx(tuple(np.percentile(drawn, [2.5, 97.5])), abs=0.006)
+
+
+def test_calibration_of_one_class() -> None:
+    p = predictions(300, 3)
+    diagram = reliability(p, of_class=1, bins=5)
+    place = np.minimum((p.probability[:, 1].astype(float) * 5).astype(int), 4)
+    gap = np.bincount(place, p.label == 1, 5) - np.bincount(place, p.probability[:, 1], 5)
+    assert diagram.ece == pytest.approx(np.abs(gap).sum() / 300, rel=1e-5)
+    for options in ({"of_class": 3}, {"bins": 0}):
+        with pytest.raises(DataError, match="expected"):
+            reliability(p, **options)
+
+
+def test_proper_scores_equal_scikit_learn() -> None:
+    p = predictions(300, 5)
+    scores = proper_scores(p)
+    assert scores.nll == pytest.approx(metrics.log_loss(p.label, p.probability), rel=1e-5)
+    # scikit-learn halves the multi-class Brier score only if told to
+    brier = metrics.brier_score_loss(p.label, p.probability, labels=range(5), scale_by_half=False)
+    assert scores.brier == pytest.approx(brier, rel=1e-5)
+
+
+def test_risk_and_coverage_by_hand() -> None:
+    curve = risk_coverage(binary([0.9, 0.8, 0.7, 0.6], [True, False, True, False]))
+    np.testing.assert_allclose(curve.risk, [0, 1 / 2, 1 / 3, 2 / 4])
+    assert curve.aurc == pytest.approx(np.mean([0, 1 / 2, 1 / 3, 2 / 4]))
+    assert curve.best_aurc == pytest.approx(np.mean([0, 0, 1 / 3, 2 / 4]))
+
+
+def test_ties_of_confidence_do_not_depend_on_order() -> None:
+    one = risk_coverage(binary([0.7] * 4, [True, True, False, False]))
+    two = risk_coverage(binary([0.7] * 4, [False, False, True, True]))
+    np.testing.assert_allclose(one.risk, [0.5] * 4)
+    np.testing.assert_allclose(one.risk, two.risk)
+
+
+def test_temperature_is_found_again() -> None:
+    generator = np.random.default_rng(0)
+    logits = generator.normal(0, 2, (6000, 4))
+    true = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    label = (true.cumsum(1) > generator.random((6000, 1))).argmax(1)
+    too_sure = torch.tensor(logits * 2.5).softmax(1).numpy()
+    assert fit_temperature(np.log(too_sure), label) == pytest.approx(2.5, rel=0.06)
+    fitted = temperature(Predictions.from_arrays(label, too_sure, ("a", "b", "c", "d")))
+    assert fitted.fitted_rows == fitted.judged_rows == 3000
+    assert fitted.nll_after < fitted.nll_before
+    assert fitted.ece_after < 0.3 * fitted.ece_before
+    np.testing.assert_allclose(scaled_by(too_sure.astype(np.float32), 2.5), true, atol=1e-4)

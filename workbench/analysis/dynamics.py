@@ -1,0 +1,95 @@
+"""What happened to each train row while the model learnt it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from workbench.errors import DataError
+from workbench.records import FloatArray
+
+
+def forgetting_events(correct: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """How often a row went from right to wrong between neighbouring epochs, int64 ``(N,)`` of bool ``(epochs, N)``.
+
+    Toneva et al. 2019 (arXiv 1812.05159, section 3), counted at epochs rather than at each presentation within
+    them, which is the same where a row is shown once an epoch. A row that was never right has none; see
+    ``learnt_epoch``.
+    """
+    events: NDArray[np.int64] = (correct[:-1] & ~correct[1:]).sum(0).astype(np.int64)
+    return events
+
+
+def cartography(loss: FloatArray, correct: NDArray[np.bool_]) -> pl.DataFrame:
+    """Training dynamics of each row from its loss (nats) and correctness, both ``(epochs, N)``.
+
+    Columns: ``confidence``, the mean over epochs of P[label] = exp(−loss); ``variability``, its standard deviation
+    (of the population, as in the source); ``correctness``, the share of epochs in which the row was right
+    (Swayamdipta et al. 2020, arXiv 2009.10795, section 2); ``forgetting`` (see `forgetting_events`);
+    ``learnt_epoch``, the first epoch, counted from 1, from which the row stayed right to the end, null if the last
+    was wrong.
+
+    Raises
+    ------
+    DataError
+        If the shapes differ, there is no epoch, or a loss is negative or not a number.
+    """
+    if loss.shape != correct.shape or loss.ndim != 2 or len(loss) == 0:
+        raise DataError(f"dynamics: expected loss and correctness (epochs, N) alike, not {loss.shape}, {correct.shape}")
+    if not (loss >= 0).all():
+        raise DataError("dynamics: expected losses of at least 0; some are negative or missing")
+    probability = np.exp(-loss)
+    right_to_end = np.flip(np.cumprod(np.flip(correct, 0), 0), 0).astype(bool)
+    learnt = np.where(correct[-1], right_to_end.argmax(0) + 1, 0)
+    return pl.DataFrame(
+        {
+            "confidence": probability.mean(0),
+            "variability": probability.std(0),
+            "correctness": correct.mean(0),
+            "forgetting": forgetting_events(correct),
+            "learnt_epoch": learnt,
+        }
+    ).with_columns(pl.col("learnt_epoch").replace(0, None))
+
+
+def region(frame: pl.DataFrame, share: float = 0.33) -> pl.Series:
+    """``easy``, ``ambiguous``, ``hard`` or null for each row of `cartography`.
+
+    The source's third of the rows with the highest variability is ambiguous; of the others, the rows of the highest
+    and of the lowest third of confidence are easy and hard.
+    """
+    count = int(share * len(frame))
+    ordered = frame.with_columns(
+        varied=pl.col("variability").rank("ordinal", descending=True) <= count,
+        surest=pl.col("confidence").rank("ordinal", descending=True) <= count,
+        least=pl.col("confidence").rank("ordinal") <= count,
+    )
+    named = pl.when("varied").then(pl.lit("ambiguous")).when("surest").then(pl.lit("easy"))
+    return ordered.select(region=named.when("least").then(pl.lit("hard"))).to_series()
+
+
+def read_dynamics(path: Path) -> pl.DataFrame:
+    """`cartography` of the train rows in a ``dynamics.parquet`` that ``training.run`` left, with their row ids.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, damaged or has other columns.
+    """
+    needed = ("split", "index", "loss", "correct")
+    try:
+        table = pl.scan_parquet(path)
+        if missing := [name for name in needed if name not in table.collect_schema()]:
+            raise DataError(f"{path} lacks the column {missing[0]!r}: expected what training.run wrote")
+        frame = table.filter(pl.col("split") == "train").select(needed[1:]).collect(engine="streaming")
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise DataError(f"{path} is missing or damaged ({str(error).splitlines()[0]})") from error
+    lengths = set(frame["loss"].list.len().unique()) | set(frame["correct"].list.len().unique())
+    if len(lengths) != 1:
+        raise DataError(f"{path}: expected train rows with lists of one length, not of {sorted(lengths)}")
+    epochs = int(lengths.pop())
+    loss, correct = (frame[name].list.to_array(epochs).to_numpy().T for name in ("loss", "correct"))
+    return cartography(loss.astype(np.float64), correct.astype(bool)).insert_column(0, frame["index"])

@@ -1,0 +1,119 @@
+"""Intervals and tests that the other analyses share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+from workbench.errors import DataError
+from workbench.records import FloatArray
+
+Z_95 = 1.959963984540054
+RESAMPLES = 2000
+
+
+def wilson_interval(successes: ArrayLike, trials: ArrayLike, z: float = Z_95) -> tuple[FloatArray, FloatArray]:
+    """Lower and upper bound float64 of the Wilson score interval, 95 % by default.
+
+    Wilson 1927, doi 10.1080/01621459.1927.10502953, without continuity correction. Zero trials give 0 to 1.
+
+    Raises
+    ------
+    DataError
+        If successes are not between 0 and trials.
+    """
+    k, n = np.asarray(successes, np.float64), np.asarray(trials, np.float64)
+    if np.any((k < 0) | (k > n)):
+        raise DataError("Wilson interval: expected 0 <= successes <= trials")
+    safe = np.maximum(n, 1)
+    rate = k / safe
+    centre = (rate + z**2 / (2 * safe)) / (1 + z**2 / safe)
+    half = z / (1 + z**2 / safe) * np.sqrt(rate * (1 - rate) / safe + z**2 / (4 * safe**2))
+    low = np.where((n == 0) | (k == 0), 0.0, centre - half)
+    high = np.where((n == 0) | (k == n), 1.0, centre + half)
+    return low, high
+
+
+def percentile_interval(samples: FloatArray, axis: int = 0) -> tuple[FloatArray, FloatArray]:
+    """The 2.5th and 97.5th percentile over ``axis``: Efron's percentile bootstrap interval at 95 %.
+
+    Efron & Tibshirani 1993, An Introduction to the Bootstrap, chapter 13. Values that are nan (a statistic
+    that a resample leaves undefined) are left out; where all are, so are the bounds.
+    """
+    defined = ~np.isnan(samples).all(axis=axis)
+    filled = np.where(np.expand_dims(defined, axis), samples, 0.0)
+    low, high = np.nanpercentile(filled, [2.5, 97.5], axis=axis)
+    return np.where(defined, low, np.nan), np.where(defined, high, np.nan)
+
+
+def benjamini_hochberg(p_values: ArrayLike) -> FloatArray:
+    """P-values adjusted for the false discovery rate, of the same shape; nan (no test made) stays nan.
+
+    Benjamini & Hochberg 1995, doi 10.1111/j.2517-6161.1995.tb02031.x, by SciPy.
+    """
+    values = np.asarray(p_values, np.float64)
+    adjusted = np.full(values.shape, np.nan)
+    tested = ~np.isnan(values)
+    if tested.any():
+        adjusted[tested] = stats.false_discovery_control(values[tested], method="bh")
+    return adjusted
+
+
+def sign_test(first: int, second: int) -> float:
+    """Two-sided exact p-value that two counts come from an even split; 1 if both are 0.
+
+    The binomial test of ``first`` in ``first + second`` at one half (Conover 1999, section 3.4).
+    """
+    total = first + second
+    return 1.0 if total == 0 else float(stats.binomtest(first, total, 0.5).pvalue)
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """McNemar's test: discordant counts and p-values.
+
+    ``exact`` is the binomial one; ``corrected`` and ``uncorrected`` come from chi-square with and without
+    Edwards' continuity correction and are nan if no pair is discordant. ``p_value`` is the one to read.
+    """
+
+    first_only: int
+    second_only: int
+    exact: float
+    chi2_corrected: float
+    corrected: float
+    chi2_uncorrected: float
+    uncorrected: float
+
+    @property
+    def p_value(self) -> float:
+        """The exact p-value, which holds for any number of discordant pairs."""
+        return self.exact
+
+
+def mcnemar(first_only: int, second_only: int) -> McNemar:
+    """McNemar's test of two counts of discordant pairs, such as rows that only one of two models gets right.
+
+    McNemar 1947, doi 10.1007/BF02295996; correction of Edwards 1948, doi 10.1007/BF02289261.
+
+    Raises
+    ------
+    DataError
+        If a count is negative.
+    """
+    if min(first_only, second_only) < 0:
+        raise DataError(f"McNemar: expected counts of at least 0, not {first_only} and {second_only}")
+    total, gap = first_only + second_only, abs(first_only - second_only)
+    corrected = max(gap - 1, 0) ** 2 / total if total else np.nan
+    uncorrected = gap**2 / total if total else np.nan
+    return McNemar(
+        first_only,
+        second_only,
+        sign_test(first_only, second_only),
+        float(corrected),
+        float(stats.chi2.sf(corrected, 1)),
+        float(uncorrected),
+        float(stats.chi2.sf(uncorrected, 1)),
+    )

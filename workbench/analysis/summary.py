@@ -1,0 +1,103 @@
+"""The numbers of a run in one table of plain values, for a file or another program."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from workbench.analysis.calibration import proper_scores, reliability, risk_coverage, temperature
+from workbench.analysis.classes import class_report
+from workbench.analysis.compare import Comparison
+from workbench.analysis.confusion import confusion_matrix, most_confused
+from workbench.analysis.labels import confident_joint
+from workbench.analysis.statistics import wilson_interval
+from workbench.analysis.votes import shared_errors, soft_cross_entropy
+from workbench.predictions import Predictions
+from workbench.records import Rate
+
+Values = dict[str, Any]
+
+
+def metrics(predictions: Predictions) -> Values:
+    """Accuracy, errors, calibration and label noise of a model as JSON values; rates are fractions, nan is null.
+
+    ``ece_15``, ``ece_10``: expected calibration error with 15 and 10 bins of equal width; ``ece_equal_mass_15``:
+    with 15 bins of equally many rows; ``nll`` in nats; ``brier`` 0 to 2; ``temperature``: fitted on one half, with
+    what it does on the other under ``temperature_scaling``. See the functions of `workbench.analysis` for
+    definitions and sources.
+    """
+    matrix = confusion_matrix(predictions)
+    report, scores, curve = class_report(matrix), proper_scores(predictions), risk_coverage(predictions)
+    rows, errors = len(predictions), predictions.error_count
+    joint = confident_joint(predictions)
+    ece = reliability(predictions)
+    values: Values = {
+        "rows": rows,
+        "classes": list(predictions.classes),
+        "accuracy": predictions.accuracy,
+        "accuracy_interval": [float(bound) for bound in wilson_interval(rows - errors, rows)],
+        "error_count": errors,
+        "errors_per_class": dict(zip(report.classes, report.errors.tolist(), strict=True)),
+        "support_per_class": dict(zip(report.classes, report.support.tolist(), strict=True)),
+        "error_rates": dict(zip(report.classes, _plain(report.error_rate.value), strict=True)),
+        "error_rate_intervals": _intervals(report.classes, report.error_rate),
+        "precision": dict(zip(report.classes, _plain(report.precision.value), strict=True)),
+        "recall": dict(zip(report.classes, _plain(report.recall.value), strict=True)),
+        "f1": dict(zip(report.classes, _plain(report.f1.value), strict=True)),
+        "f1_intervals": _intervals(report.classes, report.f1),
+        "most_confused": [
+            {"true": matrix.classes[t], "predicted": matrix.classes[p], "rows": n} for t, p, n in most_confused(matrix)
+        ],
+        "ece_15": ece.ece,
+        "ece_15_interval": [ece.ece_low, ece.ece_high],
+        "ece_10": reliability(predictions, bins=10).ece,
+        "ece_equal_mass_15": reliability(predictions, binning="equal mass").ece,
+        "nll": scores.nll,
+        "brier": scores.brier,
+        "aurc": curve.aurc,
+        "best_aurc": curve.best_aurc,
+        "label_noise_rate": joint.noise_rate,
+    }
+    if rows >= 2:
+        fitted = temperature(predictions)
+        values["temperature"] = fitted.temperature
+        values["temperature_scaling"] = {
+            name: getattr(fitted, name)
+            for name in ("fitted_rows", "judged_rows", "nll_before", "nll_after", "ece_before", "ece_after")
+        }
+    return values
+
+
+def vote_metrics(predictions: Predictions) -> Values:
+    """What people's answers add, of predictions with votes; the two shares are of the model's errors."""
+    rate = shared_errors(predictions)
+    frame = predictions.columns("votes_top", "label", "votes_entropy")
+    names = ("people_miss_it_too", "people_say_the_same")
+    return {
+        "soft_cross_entropy": soft_cross_entropy(predictions),
+        "people_accuracy": float(np.mean((frame["votes_top"] == frame["label"]).to_numpy())),
+        "mean_votes_entropy_bits": float(np.mean(frame["votes_entropy"].to_numpy())),
+        **dict(zip(names, _plain(rate.value), strict=True)),
+        **{f"{name}_interval": bounds for name, bounds in _intervals(names, rate).items()},
+    }
+
+
+def comparison_metrics(comparison: Comparison) -> Values:
+    """The counts and tests of two models as JSON values."""
+    test = comparison.test
+    names = ("rows", "both_right", "fixed", "broken", "both_wrong", "both_wrong_alike", "churn", "difference")
+    return {
+        **{name: getattr(comparison, name) for name in names},
+        "difference_interval": [comparison.low, comparison.high],
+        "mcnemar": {"exact_p": test.exact, "chi2": test.chi2_corrected, "chi2_p": _plain([test.corrected])[0]},
+        "classes": comparison.classes.fill_nan(None).to_dicts(),
+    }
+
+
+def _plain(values: Any) -> list[float | None]:
+    return [None if np.isnan(value) else float(value) for value in values]
+
+
+def _intervals(names: tuple[str, ...], rate: Rate) -> dict[str, list[float | None]]:
+    return {name: _plain(bounds) for name, *bounds in zip(names, rate.low, rate.high, strict=True)}

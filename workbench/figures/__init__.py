@@ -1,0 +1,30 @@
+"""Records to matplotlib figures: one function each, drawing on the axes it is given or on its own."""
+
+from workbench.figures.base import figure_of, save
+from workbench.figures.calibration import class_calibration, reliability, risk_coverage
+from workbench.figures.classes import class_error_rates, class_rates, confusion_matrix
+from workbench.figures.findings import asymmetries, causes, class_differences, outcomes, slices
+from workbench.figures.images import attribution_grid, image_grid
+from workbench.figures.rows import cartography, human_against_model, neighbours, suspects
+
+__all__ = [
+    "asymmetries",
+    "attribution_grid",
+    "cartography",
+    "causes",
+    "class_calibration",
+    "class_differences",
+    "class_error_rates",
+    "class_rates",
+    "confusion_matrix",
+    "figure_of",
+    "human_against_model",
+    "image_grid",
+    "neighbours",
+    "outcomes",
+    "reliability",
+    "risk_coverage",
+    "save",
+    "slices",
+    "suspects",
+]

@@ -1,0 +1,81 @@
+"""What all figures share: type, colours, axes, files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from workbench.files import write_atomically
+from workbench.records import Rate
+
+INK, GRID, ACCENT = "#222222", "#DDDDDD", "#B5403A"
+SECOND, MUTED = "#2F6DA8", "#8C8C8C"
+STYLE: Any = {
+    "font.size": 10,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "svg.hashsalt": "workbench",
+    "svg.fonttype": "none",
+}
+
+
+def own_axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
+    """The axes given, or new ones alone on a figure of ``size`` inches."""
+    return Figure(figsize=size, layout="constrained").subplots() if ax is None else ax
+
+
+def interval_dots(
+    ax: Axes, names: Sequence[str], rate: Rate, notes: Sequence[str] | None = None, *, colour: str = ACCENT
+) -> None:
+    """A dot and its interval for each name, the first at the bottom, with a note at the right."""
+    places = np.arange(len(names))
+    ax.hlines(places, rate.low, rate.high, color=colour, linewidth=2.5, alpha=0.45)
+    ax.plot(rate.value, places, "o", color=colour, markersize=7)
+    for place, note in enumerate(notes or ()):
+        ax.text(rate.high[place], place, f"  {note}", va="center", fontsize=9)
+    ax.set_yticks(places, names)
+    ax.set_ylim(-0.6, len(names) - 0.4)
+    ax.xaxis.set_major_formatter(PercentFormatter(1.0))
+    plain_grid(ax)
+    ax.spines[["left"]].set_visible(False)
+    ax.tick_params(axis="y", length=0)
+
+
+def plain_grid(ax: Axes, axis: Literal["both", "x", "y"] = "x") -> None:
+    """Light lines behind the data, and no frame above and at the right."""
+    ax.grid(axis=axis, color=GRID)
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def figure_of(ax: Axes) -> Figure:
+    """The figure that the axes lie on."""
+    figure = ax.get_figure(root=True)
+    if figure is None:
+        raise ValueError("the axes lie on no figure")
+    return figure
+
+
+def save(figure: Figure, stem: Path) -> list[Path]:
+    """Write the figure as ``stem.png`` (160 dpi) and ``stem.svg``, atomically and without a date; the paths.
+
+    Raises
+    ------
+    OutputError
+        If the disk is full or the folder can't be written.
+    """
+    paths = [stem.with_suffix(".png"), stem.with_suffix(".svg")]
+    with mpl.rc_context(STYLE):
+        write_atomically(paths[0], lambda path: figure.savefig(path, dpi=160, format="png"))
+        write_atomically(paths[1], lambda path: figure.savefig(path, format="svg", metadata={"Date": None}))
+    return paths

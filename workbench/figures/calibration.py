@@ -1,0 +1,92 @@
+"""Calibration as figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import PercentFormatter
+
+from workbench.analysis.calibration import Reliability, RiskCoverage
+from workbench.figures.base import ACCENT, INK, MUTED, SECOND, STYLE, own_axes, plain_grid
+
+
+def reliability(
+    diagram: Reliability, *, compared: Reliability | None = None, names: Sequence[str] = (), ax: Axes | None = None
+) -> Axes:
+    """Accuracy against mean confidence of each bin with its interval; the bars below show how many rows it has.
+
+    ``compared`` draws a second model beside it; ``names`` names both.
+    """
+    shown = [diagram] if compared is None else [diagram, compared]
+    labels = list(names) or ["model"] if compared is None else list(names) or ["before", "after"]
+    with mpl.rc_context(STYLE):
+        ax = own_axes(ax, (6.4, 6))
+        ax.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle="--")
+        for result, label, colour, marker in zip(shown, labels, (ACCENT, SECOND), "os", strict=False):
+            there = result.counts > 0
+            # where all rows of a bin are right (or wrong) no resample differs, and the interval has no width
+            ax.vlines(result.confidence[there], result.low[there], result.high[there], color=colour, alpha=0.5, lw=2)
+            text = f"{label}: ECE {result.ece:.2%} ({result.ece_low:.2%} to {result.ece_high:.2%})"
+            points = (result.confidence[there], result.accuracy[there])
+            ax.plot(*points, color=colour, marker=marker, markersize=6, linewidth=1, label=text)
+        rows = ax.inset_axes((0, -0.36, 1, 0.2), sharex=ax)
+        edges, counts = diagram.edges, diagram.counts
+        rows.bar(edges[:-1], counts, width=np.diff(edges), align="edge", color=ACCENT, alpha=0.5, edgecolor="white")
+        rows.set(ylabel="rows", xlabel=f"Confidence ({len(counts)} bins of {diagram.binning})")
+        rows.xaxis.set_major_formatter(PercentFormatter(1.0))
+        plain_grid(rows, "y")
+        ax.set(xlim=(0, 1), ylim=(0, 1.01), ylabel="Share of rows that are right")
+        ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+        ax.tick_params(labelbottom=False)
+        plain_grid(ax, "both")
+        ax.legend(loc="upper left", frameon=False)
+    return ax
+
+
+def class_calibration(classes: Sequence[str], diagrams: Sequence[Reliability], *, ax: Axes | None = None) -> Axes:
+    """ECE of each class with its interval, highest at the top."""
+    order = np.argsort([d.ece for d in diagrams], kind="stable")
+    with mpl.rc_context(STYLE):
+        ax = own_axes(ax, (7, 0.4 * len(order) + 1.2))
+        for place, k in enumerate(order):
+            ax.hlines(place, diagrams[k].ece_low, diagrams[k].ece_high, color=ACCENT, linewidth=2.5, alpha=0.45)
+            ax.plot(diagrams[k].ece, place, "o", color=ACCENT, markersize=7)
+        ax.set_yticks(range(len(order)), [classes[k] for k in order])
+        ax.set_xlim(left=0)
+        ax.xaxis.set_major_formatter(PercentFormatter(1.0))
+        plain_grid(ax)
+        ax.tick_params(axis="y", length=0)
+        ax.set_xlabel("Calibration error of the class's probability over all rows, 95 % interval")
+    return ax
+
+
+def risk_coverage(curve: RiskCoverage, *, ax: Axes | None = None) -> Axes:
+    """Error rate among the most confident rows, against how many of all rows these are."""
+    with mpl.rc_context(STYLE):
+        ax = own_axes(ax, (6.4, 4.2))
+        ax.plot(curve.coverage, curve.risk, color=ACCENT, linewidth=2)
+        ax.fill_between(curve.coverage, curve.risk, color=ACCENT, alpha=0.12)
+        for wanted in (0.8, 0.9):
+            place = int(np.searchsorted(curve.coverage, wanted))
+            risk = curve.risk[place]
+            ax.plot(wanted, risk, "o", color=INK, markersize=5)
+            ax.annotate(
+                f"{wanted:.0%} kept: {risk:.2%} wrong",
+                (wanted, risk),
+                (-8, 8),
+                textcoords="offset points",
+                ha="right",
+                fontsize=9,
+            )
+        ax.set(
+            xlim=(0, 1), xlabel="Coverage: share of rows kept, the most confident first", ylabel="Error rate among them"
+        )
+        ax.set_ylim(0, max(float(curve.risk.max()) * 1.08, 1e-6))
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_major_formatter(PercentFormatter(1.0))
+        plain_grid(ax, "both")
+        ax.set_title(f"AURC {curve.aurc:.2%} (best possible {curve.best_aurc:.2%})", loc="left", fontsize=11)
+    return ax

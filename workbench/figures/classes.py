@@ -1,0 +1,95 @@
+"""Confusion and class rates as figures."""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.ticker import PercentFormatter
+
+from workbench.analysis.confusion import Normalisation, normalised
+from workbench.figures.base import ACCENT, INK, SECOND, STYLE, interval_dots, own_axes, plain_grid
+from workbench.records import ClassReport, ConfusionMatrix, IntArray, Rate
+
+
+def confusion_matrix(matrix: ConfusionMatrix, *, by: Normalisation | None = None, ax: Axes | None = None) -> Axes:
+    """The matrix with numbers in its cells; colour shows the errors only, so that rare ones stay visible.
+
+    ``by`` shows fractions of the true or predicted class instead of counts. The diagonal is left uncoloured.
+    """
+    values = matrix.counts.astype(float) if by is None else normalised(matrix, by)
+    wrong = np.ma.masked_array(values, np.eye(len(values), dtype=bool))
+    with mpl.rc_context(STYLE):
+        ax = own_axes(ax, (8.2, 7.2))
+        largest = max(float(wrong.max() or 0), 1e-9)
+        labels = np.array([[f"{v:.0f}" if by is None else f"{100 * v:.1f}" for v in row] for row in values])
+        sns.heatmap(
+            np.where(np.eye(len(values), dtype=bool), np.nan, values),
+            ax=ax,
+            cmap=sns.light_palette(ACCENT, as_cmap=True),
+            vmin=0,
+            vmax=largest,
+            annot=labels,
+            fmt="",
+            linewidths=1,
+            linecolor="white",
+            square=True,
+            xticklabels=matrix.classes,
+            yticklabels=matrix.classes,
+            cbar_kws={"shrink": 0.7, "label": "Errors" if by is None else f"Share of the {by} class, %"},
+            annot_kws={"fontsize": 9},
+        )
+        if by is not None and ax.collections[0].colorbar is not None:
+            ax.collections[0].colorbar.ax.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=""))
+        for text in ax.texts:
+            text.set_alpha(0.35 if text.get_text() in ("0", "0.0") else 1.0)
+        for k in range(len(values)):
+            ax.text(k + 0.5, k + 0.5, labels[k, k], ha="center", va="center", fontsize=9, fontweight="bold")
+        ax.set(xlabel="Predicted class", ylabel="True class")
+        ax.tick_params(length=0)
+        ax.set_xticks(ax.get_xticks(), matrix.classes, rotation=40, ha="right", rotation_mode="anchor")
+        ax.set_yticks(ax.get_yticks(), matrix.classes, rotation=0)
+        total, errors = int(matrix.counts.sum()), int(matrix.counts.sum() - np.trace(matrix.counts))
+        ax.set_title(f"{errors:,} of {total:,} images misclassified", loc="left", fontsize=12)
+    return ax
+
+
+def class_error_rates(report: ClassReport, *, ax: Axes | None = None) -> Axes:
+    """Error rate of each class, highest first, with its 95 % Wilson interval and the count of errors."""
+    order = np.argsort(np.nan_to_num(report.error_rate.value, nan=-1.0), kind="stable")
+    shown = _ordered(report.error_rate, order)
+    with mpl.rc_context(STYLE):
+        ax = own_axes(ax, (8, 0.42 * len(order) + 1.4))
+        notes = [f"{report.errors[k]} of {report.support[k]}" for k in order]
+        interval_dots(ax, [report.classes[k] for k in order], shown, notes)
+        overall = report.errors.sum() / max(1, report.support.sum())
+        ax.axvline(overall, color=INK, linewidth=1, linestyle=":")
+        ax.text(overall, len(order) - 0.35, f" all classes {overall:.2%}", fontsize=9, va="bottom")
+        ax.set_xlim(0, float(np.max(shown.high)) * 1.25)
+        ax.set_ylim(-0.6, len(order) + 0.2)
+        ax.set_xlabel("Error rate with 95 % Wilson interval")
+    return ax
+
+
+def class_rates(report: ClassReport, *, ax: Axes | None = None) -> Axes:
+    """Precision, recall and F1 of each class with their 95 % intervals, lowest F1 at the top."""
+    order = np.argsort(-np.nan_to_num(report.f1.value, nan=2.0), kind="stable")
+    rates = {"precision": (report.precision, SECOND), "recall": (report.recall, ACCENT), "F1": (report.f1, INK)}
+    with mpl.rc_context(STYLE):
+        ax = own_axes(ax, (8, 0.55 * len(order) + 1.4))
+        for number, (name, (rate, colour)) in enumerate(rates.items()):
+            places, shown = np.arange(len(order)) + 0.22 * (1 - number), _ordered(rate, order)
+            ax.hlines(places, shown.low, shown.high, color=colour, linewidth=2, alpha=0.45)
+            ax.plot(shown.value, places, "os^"[number], color=colour, markersize=5, label=name)
+        ax.set_yticks(np.arange(len(order)), [report.classes[k] for k in order])
+        ax.xaxis.set_major_formatter(PercentFormatter(1.0))
+        plain_grid(ax)
+        ax.tick_params(axis="y", length=0)
+        ax.set_xlabel("Share with 95 % interval (Wilson; F1: bootstrap)")
+        ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False)
+    return ax
+
+
+def _ordered(rate: Rate, order: IntArray) -> Rate:
+    return Rate(rate.value[order], rate.low[order], rate.high[order])

@@ -1,0 +1,140 @@
+"""What the analyses found, as figures: asymmetries, slices, differences of two models, causes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib as mpl
+import numpy as np
+import polars as pl
+from matplotlib.axes import Axes
+
+from workbench.analysis.compare import Comparison
+from workbench.analysis.slices import Slice
+from workbench.figures.base import ACCENT, INK, MUTED, SECOND, STYLE, interval_dots, own_axes, plain_grid
+from workbench.records import Rate
+
+
+def _nothing(ax: Axes, words: str) -> Axes:
+    """A panel that says in words that there is nothing to draw."""
+    ax.set_axis_off()
+    ax.text(0.5, 0.5, words, ha="center", va="center", fontsize=11, transform=ax.transAxes)
+    return ax
+
+
+def asymmetries(frame: pl.DataFrame, classes: Sequence[str], *, count: int = 10, ax: Axes | None = None) -> Axes:
+    """The pairs of opposite cells with the smallest p-values, both counts; a star: adjusted p under 0.05."""
+    shown = frame.head(count).reverse()
+    with mpl.rc_context(STYLE):
+        ax = own_axes(ax, (8, 0.5 * max(len(shown), 2) + 1.6))
+        if len(shown) == 0:
+            return _nothing(ax, "No two classes are confused with each other.")
+        places = np.arange(len(shown))
+        there, back = shown["first_as_second"].to_numpy(), shown["second_as_first"].to_numpy()
+        ax.barh(places + 0.19, there, 0.36, color=ACCENT, label="first taken for second")
+        ax.barh(places - 0.19, back, 0.36, color=MUTED, label="second taken for first")
+        for place, row in enumerate(shown.iter_rows(named=True)):
+            star = " ★" if row["adjusted_p_value"] < 0.05 else ""
+            ax.text(
+                max(there[place], back[place]),
+                place,
+                f"  p = {row['adjusted_p_value']:.2g}{star}",
+                va="center",
+                fontsize=9,
+            )
+        ax.set_yticks(places, [f"{classes[a]} → {classes[b]}" for a, b in shown.select("first", "second").iter_rows()])
+        ax.set_xlim(0, float(there.max()) * 1.25)
+        plain_grid(ax)
+        ax.tick_params(axis="y", length=0)
+        ax.set_xlabel("Images (p corrected for the number of pairs)")
+        ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
+    return ax
+
+
+def slices(found: Sequence[Slice], *, count: int = 12, ax: Axes | None = None) -> Axes:
+    """Error rate of each slice with its interval, beside that of the rows that meet all conditions but one."""
+    shown = list(found[:count])[::-1]
+    with mpl.rc_context(STYLE):
+        ax = own_axes(ax, (9, 0.5 * max(len(shown), 2) + 1.5))
+        if not shown:
+            return _nothing(ax, "No slice fails more often than its like on rows it was not found on.")
+        value, low, high = (np.array([getattr(s, name) for s in shown]) for name in ("error_rate", "low", "high"))
+        notes = [f"{s.errors} of {s.rows}, p = {s.adjusted_p_value:.2g}" for s in shown]
+        interval_dots(ax, [s.words for s in shown], Rate(value, low, high), notes)
+        ax.plot(
+            [s.like_rate for s in shown],
+            range(len(shown)),
+            "|",
+            color=INK,
+            markersize=13,
+            markeredgewidth=2,
+            label="rows like them",
+        )
+        ax.set_xlim(0, float(high.max()) * 1.35)
+        ax.set_xlabel("Error rate on the rows the slice was not found on, 95 % Wilson interval")
+        ax.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False)
+    return ax
+
+
+def outcomes(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
+    """What changed between two models: rows fixed, broken and wrong in both."""
+    bars = {
+        "fixed": (comparison.fixed, SECOND),
+        "broken": (comparison.broken, ACCENT),
+        "both wrong": (comparison.both_wrong, MUTED),
+    }
+    with mpl.rc_context(STYLE):
+        ax = own_axes(ax, (7.5, 2.6))
+        for place, (_, (count, colour)) in enumerate(reversed(bars.items())):
+            ax.barh(place, count, 0.62, color=colour)
+            ax.text(count, place, f" {count:,}", va="center", fontsize=10)
+        ax.set_yticks(range(len(bars)), list(bars)[::-1])
+        ax.set_xlim(0, max(1, *(count for count, _ in bars.values())) * 1.15)
+        plain_grid(ax)
+        ax.tick_params(axis="y", length=0)
+        ax.set_xlabel("Images")
+        ax.set_title(
+            f"Accuracy {comparison.difference:+.2%} ({comparison.low:+.2%} to {comparison.high:+.2%}), "
+            f"exact McNemar p = {comparison.test.p_value:.2g}",
+            loc="left",
+            fontsize=11,
+        )
+    return ax
+
+
+def class_differences(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
+    """Rows fixed and broken in each class; a star: adjusted p under 0.05."""
+    shown = comparison.classes.with_columns(net=pl.col("fixed") - pl.col("broken")).sort("net", "class")
+    with mpl.rc_context(STYLE):
+        ax = own_axes(ax, (8, 0.42 * len(shown) + 1.6))
+        places = np.arange(len(shown))
+        ax.barh(places, shown["fixed"], 0.62, color=SECOND, label="fixed")
+        ax.barh(places, -shown["broken"], 0.62, color=ACCENT, label="broken")
+        reach = max(1, *shown["fixed"].to_list(), *shown["broken"].to_list())
+        for place, row in enumerate(shown.iter_rows(named=True)):
+            star = " ★" if (row["adjusted_p_value"] or 1) < 0.05 else ""
+            ax.text(row["fixed"], place, f"  {row['net']:+d}{star}", va="center", fontsize=9)
+        ax.axvline(0, color=INK, linewidth=1)
+        ax.set_yticks(places, shown["class"].to_list())
+        ax.set_xlim(-1.1 * reach, 1.25 * reach)
+        ax.xaxis.set_major_formatter(lambda value, _: f"{abs(value):.0f}")
+        plain_grid(ax)
+        ax.tick_params(axis="y", length=0)
+        ax.set_xlabel("Images (the number: fixed less broken)")
+        ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
+    return ax
+
+
+def causes(table: pl.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """How many of the errors have each cause, with the interval of the share and what to do about it."""
+    shown = table.reverse()
+    with mpl.rc_context(STYLE):
+        ax = own_axes(ax, (10.5, 0.55 * max(len(shown), 2) + 1.3))
+        if len(shown) == 0:
+            return _nothing(ax, "No row is misclassified.")
+        rate = Rate(*(shown[name].to_numpy() for name in ("share", "low", "high")))
+        notes = [f"{n}: {action}" for n, action in shown.select("errors", "action").iter_rows()]
+        interval_dots(ax, shown["verdict"].to_list(), rate, notes)
+        ax.set_xlim(0, max(1.0, float(rate.high.max()) * 1.6))
+        ax.set_xlabel("Share of the errors, 95 % Wilson interval")
+    return ax

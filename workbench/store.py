@@ -1,0 +1,235 @@
+"""Files of predictions: our own folders, one file or many shards, and the tables of other systems."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from workbench.errors import DataError
+from workbench.files import refuse_to_overwrite, write_atomically
+from workbench.predictions import Predictions
+from workbench.records import Provenance
+
+TABLE, PROVENANCE = "predictions.parquet", "provenance.json"
+SHARDS = "predictions*.parquet"
+MATRICES = ("probability", "logit")
+ARRAYS = ("index", "label", "probability", "logit", "embedding", "classes")
+_SHARD = re.compile(r"predictions-(\d{5})-of-(\d{5})\.parquet")
+
+
+def shard_name(number: int, count: int) -> str:
+    """The file name of one shard of ``count``, counted from 0; a single shard is ``predictions.parquet``."""
+    return TABLE if count == 1 else f"predictions-{number:05d}-of-{count:05d}.parquet"
+
+
+def shard_count(path: Path) -> int:
+    """How many shards the name of one says there are."""
+    match = _SHARD.fullmatch(path.name)
+    return int(match[2]) if match else 1
+
+
+def as_lists(table: pl.LazyFrame) -> pl.LazyFrame:
+    """The table as files have it: ``probability`` and ``embedding`` as lists of float32."""
+    kept = [name for name in ("embedding",) if name in table.collect_schema()]
+    return table.select("index", "label", "predicted", *(pl.col(n).arr.to_list() for n in ("probability", *kept)))
+
+
+def write_provenance(folder: Path, classes: Sequence[str], provenance: Provenance) -> None:
+    """Write ``provenance.json``: the class names and what the predictions were computed from."""
+    beside = {"classes": list(classes), **provenance.to_json()}
+    text = json.dumps(beside, indent=2, ensure_ascii=False) + "\n"
+    write_atomically(folder / PROVENANCE, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def write(predictions: Predictions, folder: Path, *, force: bool = False) -> None:
+    """Write ``predictions.parquet`` and ``provenance.json`` atomically.
+
+    Columns: ``index``, ``label`` and ``predicted`` int64, ``probability`` a list of K float32 and, if
+    there is one, ``embedding`` a list of D float32.
+
+    Raises
+    ------
+    OutputError
+        If there are predictions and ``force`` is off, the disk is full or the folder can't be written.
+    """
+    older = sorted(folder.glob(SHARDS))
+    refuse_to_overwrite([*older, folder / PROVENANCE], force)
+    table = as_lists(predictions.table)
+    write_atomically(folder / TABLE, lambda path: table.sink_parquet(path, compression="zstd"))
+    write_provenance(folder, predictions.classes, predictions.provenance)
+    for path in older:
+        if path.name != TABLE:
+            path.unlink()
+
+
+def read(path: Path, *, classes: Sequence[str] | None = None, columns: Mapping[str, str] | None = None) -> Predictions:
+    """The predictions in a folder that `write` or ``workbench predict`` left, or in another system's file.
+
+    A folder holds ``provenance.json`` and one or many shards. A file is Parquet, CSV or NumPy's
+    ``.npz`` with ``label`` (a number, or a name) and either ``probability`` or ``logit``: a list, a JSON
+    list in a CSV, or one column a class, ``probability_0`` to ``probability_{K-1}``. ``index`` (row
+    ids, else the position) and ``embedding`` are taken if they are there. Parquet is read lazily, the others
+    into memory. ``columns`` says what a file
+    calls them, such as ``{"label": "y_true", "probability": "p"}``; ``classes`` names the classes of a
+    file, by default by their numbers or, where labels are names, by the names in alphabetical order.
+
+    Raises
+    ------
+    DataError
+        If a file or a shard is missing, damaged, lacks a column or holds what `Predictions` refuses.
+    """
+    try:
+        if path.is_dir():
+            return _read_folder(path)
+        if not path.is_file():
+            raise DataError(f"{path} is missing: expected a folder or file of predictions")
+        return _read_foreign(path, classes, dict(columns or {}))
+    except (pl.exceptions.PolarsError, OSError, ValueError, KeyError) as error:
+        raise DataError(f"{path} is damaged or of another format ({str(error).splitlines()[0]})") from error
+
+
+def _read_folder(folder: Path) -> Predictions:
+    beside = folder / PROVENANCE
+    if not beside.is_file():
+        raise DataError(f"{beside} is missing: expected a folder that `python -m workbench predict` wrote")
+    shards = sorted(folder.glob(SHARDS))
+    counts = {shard_count(shard) for shard in shards}
+    if len(counts) != 1 or counts != {len(shards)}:
+        expected = f"{max(counts)} shards" if counts else TABLE
+        raise DataError(
+            f"{folder}: {expected} expected, {len(shards)} there; one is missing: "
+            "run the same `python -m workbench predict` again, and it goes on where it stopped"
+        )
+    values = json.loads(beside.read_text(encoding="utf-8"))
+    classes = tuple(values.pop("classes"))
+    return Predictions(_conform(pl.scan_parquet(shards), len(classes), shards[0]), classes, Provenance(**values))
+
+
+def _read_foreign(path: Path, classes: Sequence[str] | None, names: dict[str, str]) -> Predictions:
+    if path.suffix == ".npz":
+        table, classes = _read_arrays(path, names, classes)
+    elif path.suffix in (".csv", ".parquet"):
+        scanned = pl.read_csv(path).lazy() if path.suffix == ".csv" else pl.scan_parquet(path)
+        table = _gather_columns(_renamed(scanned, names, path))
+    else:
+        raise DataError(f"{path}: expected .parquet, .csv or .npz, not {path.suffix or 'no extension'}")
+    width = _width(table, path)
+    if table.collect_schema().get("label") == pl.String:
+        found = table.select(pl.col("label").unique().sort()).collect()["label"].to_list()
+        classes = tuple(classes) if classes is not None else tuple(map(str, found))
+        if len(classes) != width or (strange := sorted(set(found) - set(classes))):
+            what = f"label {strange[0]!r}" if len(classes) == width else f"{len(classes)} names for {width} columns"
+            raise DataError(f"{path}: {what}: name all classes in the order of the columns (--classes)")
+        table = table.with_columns(pl.col("label").replace_strict(list(classes), range(width), return_dtype=pl.Int64))
+    named = tuple(classes) if classes is not None else tuple(map(str, range(width)))
+    return Predictions(_conform(table, width, path), named)
+
+
+def _renamed(table: pl.LazyFrame, names: Mapping[str, str], path: Path) -> pl.LazyFrame:
+    """The table with the caller's names changed to ours; ``p`` also stands for ``p_0``, ``p_1`` and so on."""
+    present = list(table.collect_schema())
+    mapping: dict[str, str] = {}
+    for ours, theirs in names.items():
+        if ours not in ARRAYS:
+            raise DataError(f"columns: expected one of {', '.join(ARRAYS)} to be named, not {ours!r}")
+        numbered = {
+            c: f"{ours}_{c[len(theirs) + 1 :]}" for c in present if re.fullmatch(re.escape(theirs) + r"_\d+", c)
+        }
+        found = {theirs: ours} if theirs in present else numbered
+        if not found:
+            raise DataError(f"{path} has no column {theirs!r}; it has {', '.join(present[:20])}")
+        mapping |= found
+    return table.rename(mapping)
+
+
+def _gather_columns(table: pl.LazyFrame) -> pl.LazyFrame:
+    """The table with ``name_0``, ``name_1`` ... as one list, and JSON lists parsed."""
+    schema = table.collect_schema()
+    for name in (*MATRICES, "embedding"):
+        parts = [c for c in schema if re.fullmatch(rf"{name}_\d+", c)]
+        if name in schema:
+            if schema[name] == pl.String:
+                table = table.with_columns(pl.col(name).str.json_decode(pl.List(pl.Float32)))
+        elif parts:
+            ordered = [f"{name}_{k}" for k in range(len(parts))]
+            if missing := sorted(set(ordered) - set(parts)):
+                raise DataError(f"{name}: expected {name}_0 to {name}_{len(parts) - 1}, {missing[0]} is missing")
+            table = table.with_columns(pl.concat_list(pl.col(ordered).cast(pl.Float32)).alias(name)).drop(ordered)
+    return table
+
+
+def _read_arrays(
+    path: Path, names: Mapping[str, str], classes: Sequence[str] | None
+) -> tuple[pl.LazyFrame, Sequence[str] | None]:
+    columns: dict[str, Any] = {}
+    with np.load(path, allow_pickle=False) as arrays:
+        for ours in ARRAYS:
+            if (theirs := names.get(ours, ours)) in arrays.files:
+                columns[ours] = arrays[theirs]
+    kept = columns.pop("classes", None)
+    if classes is None and kept is not None:
+        classes = [str(name) for name in kept]
+    for name in (*MATRICES, "embedding"):
+        if name in columns:
+            columns[name] = np.ascontiguousarray(columns[name], np.float32)
+    return pl.DataFrame(columns).lazy(), classes
+
+
+def _width(table: pl.LazyFrame, path: Path) -> int:
+    """Number of classes, from the first row."""
+    schema = table.collect_schema()
+    name = next((n for n in MATRICES if n in schema), None)
+    for needed, there in (("label", "label" in schema), ("probability", name is not None)):
+        if not there:
+            raise DataError(f"{path} lacks the column {needed!r}; it has {', '.join(list(schema)[:20])}")
+    first = table.select(name).head(1).collect()
+    if len(first) == 0:
+        raise DataError(f"{path} holds no row: expected at least one")
+    return len(first.item())
+
+
+def _conform(table: pl.LazyFrame, classes: int, path: Path) -> pl.LazyFrame:
+    """The table with the columns and types of `Predictions`; what it lacks but can be derived is added."""
+    schema = table.collect_schema()
+    name = next((n for n in MATRICES if n in schema), None)
+    for needed in ("label", name or "probability"):
+        if needed not in schema:
+            raise DataError(f"{path} lacks the column {needed!r}; it has {', '.join(list(schema)[:20])}")
+    for number in ("index", "label", "predicted"):
+        if number in schema and not schema[number].is_integer():
+            raise DataError(f"{path}: expected whole numbers in {number!r}, not {schema[number]}")
+    if "index" not in schema:
+        table = table.with_row_index("index")
+    for matrix in (name, "embedding" if "embedding" in schema else None):
+        if matrix is not None and isinstance(schema[matrix], pl.List):
+            lengths = pl.col(matrix).list.len()
+            low, high = table.select(low=lengths.min(), high=lengths.max()).collect(engine="streaming").row(0)
+            if low != high or (matrix == name and low != classes):
+                want = f"{classes} (the number of classes)" if matrix == name else "one length"
+                raise DataError(f"{path}: expected lists of {want} in {matrix!r}, not of {low} to {high}")
+            table = table.with_columns(pl.col(matrix).cast(pl.List(pl.Float32)).list.to_array(low))
+    if name == "logit":
+        table = table.with_columns(probability=_softmax(classes)).drop("logit")
+    table = table.with_columns(pl.col("probability").cast(pl.Array(pl.Float32, classes)))
+    if "predicted" not in schema:
+        table = table.with_columns(predicted=pl.col("probability").arr.arg_max())
+    return table.with_columns(pl.col("index", "label", "predicted").cast(pl.Int64))
+
+
+def _softmax(classes: int) -> pl.Expr:
+    """``exp(l - max) / sum`` of the logits, in float64, as float32."""
+
+    def softmax(logits: pl.Series) -> pl.Series:
+        values = logits.to_numpy().astype(np.float64)
+        shares = np.exp(values - values.max(1, keepdims=True))
+        shares /= shares.sum(1, keepdims=True)
+        return pl.Series(shares.astype(np.float32), dtype=pl.Array(pl.Float32, classes))
+
+    kind = pl.Array(pl.Float32, classes)
+    return pl.col("logit").cast(kind).map_batches(softmax, return_dtype=kind, is_elementwise=True)
