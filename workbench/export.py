@@ -76,22 +76,16 @@ def report(
     refuse_to_overwrite([out / MANIFEST], force)
     bundle = _Bundle()
     predictions = run.predictions
-    if votes is None:
-        bundle.left_out.append("people's answers: no --votes")
-    else:
+    if votes is not None:
         predictions = join_votes(predictions, votes)
         _votes(bundle, predictions)
-    if train is None:
-        bundle.left_out.append("neighbours and typicality: no --train")
-    else:
+    if train is not None:
         predictions = join_neighbours(predictions, train)
         frame = predictions.columns("nearest_similarity", "correct")
         bundle.figures["neighbours"] = lambda: figures.figure_of(
             figures.neighbours(frame["nearest_similarity"].to_numpy(), frame["correct"].to_numpy())
         )
-    if compared is None:
-        bundle.left_out.append("comparison: no --compare")
-    else:
+    if compared is not None:
         _comparison(bundle, run.predictions, compared)
     _classes(bundle, predictions)
     _calibration(bundle, predictions, compared)
