@@ -157,7 +157,9 @@ def where_to_work(verdicts: pl.DataFrame) -> pl.DataFrame:
     action, examples (up to five row ids, the most certain first).
     """
     rows = verdicts.sort(["certainty", "index"], descending=[True, False]).group_by("verdict", maintain_order=True)
-    counts = rows.agg(errors=pl.len(), certainty=pl.col("certainty").mean(), examples=pl.col("index").head(5))
+    counts = rows.agg(
+        errors=pl.len().cast(pl.Int64), certainty=pl.col("certainty").mean(), examples=pl.col("index").head(5)
+    )
     hits = counts["errors"].to_numpy().astype(np.int64)
     rate = proportion(hits, np.full(len(hits), len(verdicts)))
     return counts.with_columns(

@@ -130,7 +130,9 @@ def _by_class(cells: pl.DataFrame, classes: tuple[str, ...]) -> pl.DataFrame:
         fixed=pl.col("n").filter(pl.col("outcome") == "fixed").sum(),
         broken=pl.col("n").filter(pl.col("outcome") == "broken").sum(),
     )
-    whole = names.join(counts, on="label", how="left").with_columns(pl.col("support", "fixed", "broken").fill_null(0))
+    whole = names.join(counts, on="label", how="left").with_columns(
+        pl.col("support", "fixed", "broken").fill_null(0).cast(pl.Int64)  # counts are unsigned: differences would wrap
+    )
     p_values = [sign_test(f, b) if s else np.nan for s, f, b in whole.select("support", "fixed", "broken").iter_rows()]
     return (
         whole.with_columns(

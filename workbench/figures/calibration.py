@@ -23,7 +23,7 @@ def reliability(
     shown = [diagram] if compared is None else [diagram, compared]
     labels = list(names) or ["model"] if compared is None else list(names) or ["before", "after"]
     with mpl.rc_context(STYLE):
-        ax = own_axes(ax, (6.4, 6))
+        ax = own_axes(ax, (6.4, 6.6))
         ax.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle="--")
         for result, label, colour, marker in zip(shown, labels, (ACCENT, SECOND), "os", strict=False):
             there = result.counts > 0
@@ -32,17 +32,20 @@ def reliability(
             text = f"{label}: ECE {result.ece:.2%} ({result.ece_low:.2%} to {result.ece_high:.2%})"
             points = (result.confidence[there], result.accuracy[there])
             ax.plot(*points, color=colour, marker=marker, markersize=6, linewidth=1, label=text)
-        rows = ax.inset_axes((0, -0.36, 1, 0.2), sharex=ax)
         edges, counts = diagram.edges, diagram.counts
-        rows.bar(edges[:-1], counts, width=np.diff(edges), align="edge", color=ACCENT, alpha=0.5, edgecolor="white")
-        rows.set(ylabel="rows", xlabel=f"Confidence ({len(counts)} bins of {diagram.binning})")
-        rows.xaxis.set_major_formatter(PercentFormatter(1.0))
-        plain_grid(rows, "y")
-        ax.set(xlim=(0, 1), ylim=(0, 1.01), ylabel="Share of rows that are right")
-        ax.yaxis.set_major_formatter(PercentFormatter(1.0))
-        ax.tick_params(labelbottom=False)
+        # the rows of each bin as a strip below 0, so that the one axes may lie in any figure
+        heights = 0.16 * counts / counts.max()
+        ax.bar(
+            edges[:-1], heights, np.diff(edges), bottom=-0.2, align="edge", color=ACCENT, alpha=0.4, edgecolor="white"
+        )
+        ax.text(0.01, -0.2, f"rows in each bin, {counts.max():,} at most", va="bottom", fontsize=8)
+        ax.set(xlim=(0, 1), ylim=(-0.2, 1.01), ylabel="Share of rows that are right")
+        ax.set_xlabel(f"Confidence ({len(counts)} bins of {diagram.binning})")
+        ax.set_yticks(np.linspace(0, 1, 6))
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_major_formatter(PercentFormatter(1.0))
         plain_grid(ax, "both")
-        ax.legend(loc="upper left", frameon=False)
+        ax.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False)
     return ax
 
 

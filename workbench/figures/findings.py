@@ -135,6 +135,7 @@ def causes(table: pl.DataFrame, *, ax: Axes | None = None) -> Axes:
         rate = Rate(*(shown[name].to_numpy() for name in ("share", "low", "high")))
         notes = [f"{n}: {action}" for n, action in shown.select("errors", "action").iter_rows()]
         interval_dots(ax, shown["verdict"].to_list(), rate, notes)
-        ax.set_xlim(0, max(1.0, float(rate.high.max()) * 1.6))
+        ax.set_xlim(0, max(1.0, float(rate.high.max()) * 1.8))
+        ax.set_xticks(np.linspace(0, 1, 6))
         ax.set_xlabel("Share of the errors, 95 % Wilson interval")
     return ax

@@ -8,7 +8,7 @@ import matplotlib as mpl
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from workbench.figures.base import ACCENT, INK, MUTED, SECOND, STYLE, own_axes, plain_grid
@@ -32,6 +32,7 @@ def suspects(frame: pl.DataFrame, classes: Sequence[str], *, count: int = 12, ax
         ax.set_yticks(range(len(shown)), [f"{classes[a]}, perhaps {classes[b]}" for a, b in pairs])
         plain_grid(ax)
         ax.tick_params(axis="y", length=0)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.set_xlabel("Images with a doubtful label")
         ax.set_title(f"{len(frame):,} doubtful labels", loc="left", fontsize=11)
     return ax
@@ -89,7 +90,7 @@ def neighbours(similarity: ProbabilityArray, correct: NDArray[np.bool_], *, ax: 
     """How near the nearest train image lies, for rows that are right and rows that are wrong, each as a share."""
     with mpl.rc_context(STYLE):
         ax = own_axes(ax, (7, 3.8))
-        edges = np.linspace(float(similarity.min()), 1, 51).tolist()
+        edges = np.linspace(float(similarity.min()), 1, 31).tolist()
         for mask, colour, name in ((correct, MUTED, "right"), (~correct, ACCENT, "wrong")):
             if mask.any():
                 weights = np.full(int(mask.sum()), 1 / mask.sum())

@@ -34,6 +34,9 @@ def test_the_other_way_round() -> None:
     assert one.test.p_value == pytest.approx(two.test.p_value)
     assert one.low < one.difference < one.high
     assert one.classes["fixed"].sum() == one.fixed
+    for row in one.classes.iter_rows(named=True):
+        mine = a.label == a.classes.index(row["class"])
+        assert row["difference"] == pytest.approx(b.correct[mine].mean() - a.correct[mine].mean())
     assert one.both_right + one.fixed + one.broken + one.both_wrong == 500
 
 
