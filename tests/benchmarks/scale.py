@@ -1,10 +1,11 @@
 """Analyses of ten million rows on disk against the plain Polars query for the same thing; run it by itself.
 
-The last line is one JSON object. Each task runs in a process of its own, so that its peak memory is its own: ``seconds``
-is the median of three runs after one to warm up, ``plain_seconds`` that of the plain query; ``ratio`` is the worst quotient of the two,
-``peak_gb`` the largest resident size (opening and checking the table included), ``open_s`` the time of that check. ``growth`` is
-time at the full size over time at a hundredth of it, divided by a hundred: at most 1 is at most linear. ``wide`` is a million rows of
-1,000 classes. Smaller sizes: ``--rows N --wide-rows M``.
+The last line is one JSON object. Each task runs in a process of its own, so that its peak memory is its own:
+``seconds`` is the median of three runs after one to warm up, ``plain_seconds`` that of the plain query; ``ratio`` is
+the worst quotient of the two, ``peak_gb`` the largest resident size (opening and checking the table included),
+``open_s`` the time of that check. ``growth`` is time at the full size over time at a hundredth of it, divided by a
+hundred: at most 1 is at most linear. ``wide`` is a million rows of 1,000 classes. Smaller sizes: ``--rows N
+--wide-rows M``.
 """
 
 from __future__ import annotations

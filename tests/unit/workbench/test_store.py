@@ -91,7 +91,7 @@ LISTS = FRAME.select("label", probability=pl.concat_list("probability_0", "proba
 
 
 def foreign(folder: Path, kind: str) -> Path:
-    path = folder / f"table.{kind.rsplit('.')[-1]}"
+    path = folder / f"table.{kind.rsplit('.', 1)[-1]}"
     matrix = FRAME.select(pl.exclude("label")).to_numpy()
     if kind == "columns.csv":
         FRAME.write_csv(path)
