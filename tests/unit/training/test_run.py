@@ -168,6 +168,23 @@ def test_two_processes_give_the_gradient_of_one(tmp_path: Path) -> None:
         torch.testing.assert_close(two["correct"], one["correct"])
 
 
+def test_a_whole_run_of_two_processes_is_that_of_one(tmp_path: Path) -> None:
+    data = image_folder(tmp_path / "data")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {k: v for k, v in environment.items() if k not in ("WORLD_SIZE", "RANK")}
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    for name, start in (("one", [sys.executable]), ("two", launcher)):
+        command = [*start, "-m", "training.run", "--data", str(data), "--out", str(tmp_path / name), *OPTIONS]
+        subprocess.run(
+            [*command, "--optimizer", "adam", "--learning-rate", "0.001"], check=True, env=environment, timeout=240
+        )
+    one, two = (pl.read_csv(tmp_path / name / "history.csv") for name in ("one", "two"))
+    np.testing.assert_allclose(one["train_loss"], two["train_loss"], rtol=1e-3)
+    assert one["test_accuracy"].to_list() == two["test_accuracy"].to_list()
+    for name, value in weights(tmp_path / "one").items():
+        torch.testing.assert_close(weights(tmp_path / "two")[name], value, rtol=0.01, atol=5e-3)
+
+
 def test_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_state(tmp_path: Path) -> None:
     broken = session()
     run.run_epoch(broken, tmp_path, lambda *_: None)
