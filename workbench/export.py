@@ -19,7 +19,7 @@ from workbench.analysis.confusion import asymmetries, confusion_matrix
 from workbench.analysis.dynamics import read_dynamics
 from workbench.analysis.index import error_index
 from workbench.analysis.labels import label_suspects
-from workbench.analysis.neighbours import join_neighbours
+from workbench.analysis.neighbours import ALIKE, join_neighbours
 from workbench.analysis.slices import find_slices, slice_features, slice_table
 from workbench.analysis.summary import comparison_metrics, metrics, vote_metrics
 from workbench.analysis.votes import ambiguous, human_confusion, join_votes
@@ -85,6 +85,7 @@ def report(
         bundle.figures["neighbours"] = lambda: figures.figure_of(
             figures.neighbours(frame["nearest_similarity"].to_numpy(), frame["correct"].to_numpy())
         )
+        _near_duplicates(bundle, predictions)
     if compared is not None:
         _comparison(bundle, run.predictions, compared)
     _classes(bundle, predictions)
@@ -175,6 +176,14 @@ def _votes(bundle: _Bundle, predictions: Predictions) -> None:
     }
     bundle.tables["ambiguous"] = ambiguous(predictions)
     bundle.metrics["votes"] = vote_metrics(predictions)
+
+
+def _near_duplicates(bundle: _Bundle, predictions: Predictions) -> None:
+    names = ("index", "label", "nearest_row", "nearest_label", "nearest_similarity")
+    alike = predictions.table.select(names).filter(pl.col("nearest_similarity") >= ALIKE)
+    found = alike.sort(["nearest_similarity", "index"], descending=[True, False]).collect(engine="streaming")
+    classes = predictions.classes
+    bundle.tables["near_duplicates"] = found.with_columns(_named(classes, "label"), _named(classes, "nearest_label"))
 
 
 def _pictures(bundle: _Bundle, run: Run) -> None:

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -15,6 +15,9 @@ from workbench.errors import DataError
 from workbench.files import refuse_to_overwrite, write_atomically
 from workbench.predictions import Predictions
 from workbench.records import Provenance
+
+if TYPE_CHECKING:
+    import pandas
 
 TABLE, PROVENANCE = "predictions.parquet", "provenance.json"
 SHARDS = "predictions*.parquet"
@@ -89,9 +92,37 @@ def read(path: Path, *, classes: Sequence[str] | None = None, columns: Mapping[s
             return _read_folder(path)
         if not path.is_file():
             raise DataError(f"{path} is missing: expected a folder or file of predictions")
-        return _read_foreign(path, classes, dict(columns or {}))
+        return _read_foreign(path, classes, columns or {})
     except (pl.exceptions.PolarsError, OSError, ValueError, KeyError) as error:
         raise DataError(f"{path} is damaged or of another format ({str(error).splitlines()[0]})") from error
+
+
+def from_frame(
+    frame: pl.DataFrame | pl.LazyFrame | pandas.DataFrame,
+    *,
+    classes: Sequence[str] | None = None,
+    columns: Mapping[str, str] | None = None,
+) -> Predictions:
+    """The predictions in a Polars or pandas table with the columns, options and errors of `read`.
+
+    Raises
+    ------
+    DataError
+        If a column is missing or holds what `Predictions` refuses.
+    """
+    if not isinstance(frame, pl.DataFrame | pl.LazyFrame):
+        frame = pl.DataFrame({str(name): column.tolist() for name, column in frame.items()})
+    try:
+        return _from_table(frame.lazy(), "the table", classes, columns or {})
+    except pl.exceptions.PolarsError as error:
+        raise DataError(f"the table is not understood ({str(error).splitlines()[0]})") from error
+
+
+def to_pandas(frame: pl.DataFrame) -> pandas.DataFrame:
+    """A table of any analysis as pandas; lists become Python lists."""
+    import pandas
+
+    return pandas.DataFrame(frame.to_dict(as_series=False))
 
 
 def _read_folder(folder: Path) -> Predictions:
@@ -111,14 +142,21 @@ def _read_folder(folder: Path) -> Predictions:
     return Predictions(_conform(pl.scan_parquet(shards), len(classes), shards[0]), classes, Provenance(**values))
 
 
-def _read_foreign(path: Path, classes: Sequence[str] | None, names: dict[str, str]) -> Predictions:
+def _read_foreign(path: Path, classes: Sequence[str] | None, names: Mapping[str, str]) -> Predictions:
     if path.suffix == ".npz":
         table, classes = _read_arrays(path, names, classes)
-    elif path.suffix in (".csv", ".parquet"):
-        scanned = pl.read_csv(path).lazy() if path.suffix == ".csv" else pl.scan_parquet(path)
-        table = _gather_columns(_renamed(scanned, names, path))
-    else:
+        return _from_table(table, path, classes, {})
+    if path.suffix not in (".csv", ".parquet"):
         raise DataError(f"{path}: expected .parquet, .csv or .npz, not {path.suffix or 'no extension'}")
+    scanned = pl.read_csv(path).lazy() if path.suffix == ".csv" else pl.scan_parquet(path)
+    return _from_table(scanned, path, classes, names)
+
+
+def _from_table(
+    table: pl.LazyFrame, path: Path | str, classes: Sequence[str] | None, names: Mapping[str, str]
+) -> Predictions:
+    """Predictions of a foreign table; ``path`` names it in messages."""
+    table = _gather_columns(_renamed(table, names, path))
     width = _width(table, path)
     if table.collect_schema().get("label") == pl.String:
         found = table.select(pl.col("label").unique().sort()).collect()["label"].to_list()
@@ -131,7 +169,7 @@ def _read_foreign(path: Path, classes: Sequence[str] | None, names: dict[str, st
     return Predictions(_conform(table, width, path), named)
 
 
-def _renamed(table: pl.LazyFrame, names: Mapping[str, str], path: Path) -> pl.LazyFrame:
+def _renamed(table: pl.LazyFrame, names: Mapping[str, str], path: Path | str) -> pl.LazyFrame:
     """The table with the caller's names changed to ours; ``p`` also stands for ``p_0``, ``p_1`` and so on."""
     present = list(table.collect_schema())
     mapping: dict[str, str] = {}
@@ -181,7 +219,7 @@ def _read_arrays(
     return pl.DataFrame(columns).lazy(), classes
 
 
-def _width(table: pl.LazyFrame, path: Path) -> int:
+def _width(table: pl.LazyFrame, path: Path | str) -> int:
     """Number of classes, from the first row."""
     schema = table.collect_schema()
     name = next((n for n in MATRICES if n in schema), None)
@@ -194,7 +232,7 @@ def _width(table: pl.LazyFrame, path: Path) -> int:
     return len(first.item())
 
 
-def _conform(table: pl.LazyFrame, classes: int, path: Path) -> pl.LazyFrame:
+def _conform(table: pl.LazyFrame, classes: int, path: Path | str) -> pl.LazyFrame:
     """The table with the columns and types of `Predictions`; what it lacks but can be derived is added."""
     schema = table.collect_schema()
     name = next((n for n in MATRICES if n in schema), None)

@@ -1,12 +1,17 @@
+import tempfile
+from pathlib import Path
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from workbench import render
+from workbench import render, store
+from workbench.analysis.calibration import proper_scores, reliability, risk_coverage
 from workbench.analysis.classes import class_report
 from workbench.analysis.confusion import confusion_matrix, normalised
 from workbench.analysis.index import select
+from workbench.analysis.labels import confident_joint, label_suspects
 from workbench.analysis.statistics import wilson_interval
 from workbench.predictions import Predictions
 from workbench.records import ORDERS, Query
@@ -47,6 +52,32 @@ def test_order_of_rows_changes_nothing(p: Predictions, random) -> None:
     np.testing.assert_array_equal(confusion_matrix(p).counts, confusion_matrix(q).counts)
     for name in ORDERS:
         assert select(p, Query(order=name))["index"].to_list() == select(q, Query(order=name))["index"].to_list()
+
+
+@given(tables(), st.integers(1, 4))
+def test_shards_change_nothing(p: Predictions, count: int) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        folder, rows = Path(place), len(p)
+        for number in range(count):
+            part = p.table.slice(number * rows // count, (number + 1) * rows // count - number * rows // count)
+            store.as_lists(part).sink_parquet(folder / store.shard_name(number, count))
+        store.write_provenance(folder, p.classes, p.provenance)
+        q = store.read(folder)
+        np.testing.assert_array_equal(q.index, p.index)
+        np.testing.assert_array_equal(confusion_matrix(q).counts, confusion_matrix(p).counts)
+        assert np.isclose(reliability(q).ece, reliability(p).ece, atol=1e-9)
+        assert np.isclose(risk_coverage(q).aurc, risk_coverage(p).aurc, atol=1e-12)
+        assert np.isclose(proper_scores(q).nll, proper_scores(p).nll, rtol=1e-12)
+
+
+@given(tables(), st.randoms(use_true_random=False))
+def test_numbers_do_not_depend_on_the_order_of_rows(p: Predictions, random) -> None:
+    q = reordered(p, np.array(random.sample(range(len(p)), len(p))))
+    assert np.isclose(reliability(p).ece, reliability(q).ece, atol=1e-9)
+    assert np.isclose(reliability(p, binning="equal mass").ece, reliability(q, binning="equal mass").ece, atol=1e-9)
+    assert np.isclose(risk_coverage(p).aurc, risk_coverage(q).aurc, atol=1e-12)
+    assert label_suspects(p).equals(label_suspects(q))
+    assert np.isclose(confident_joint(p).joint.sum(), 1)
 
 
 @given(tables(), st.randoms(use_true_random=False))

@@ -11,10 +11,10 @@ import polars as pl
 
 from workbench.analysis.classes import proportion
 from workbench.analysis.labels import label_suspects
+from workbench.analysis.neighbours import ALIKE
 from workbench.analysis.votes import AMBIGUOUS_BITS
 from workbench.predictions import Predictions
 
-ALIKE = 0.995
 RARE = 0.05
 SURE = 0.9
 

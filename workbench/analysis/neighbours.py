@@ -12,6 +12,7 @@ from workbench.predictions import Predictions
 from workbench.records import FloatArray, IntArray, ProbabilityArray
 
 EXACT_UP_TO = 1_000_000
+ALIKE = 0.995  # cosine similarity from which two images count as near-duplicates to look at
 BLOCK = 1024
 
 
@@ -126,7 +127,7 @@ def neighbour_votes(neighbours: Neighbours, reference_labels: IntArray, classes:
 
 
 def near_duplicates(
-    query: ProbabilityArray, reference: ProbabilityArray, *, similarity: float = 0.995, k: int = 5
+    query: ProbabilityArray, reference: ProbabilityArray, *, similarity: float = ALIKE, k: int = 5
 ) -> pl.DataFrame:
     """Pairs of query and reference rows that look almost alike to the model, most alike first.
 

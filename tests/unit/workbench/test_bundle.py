@@ -64,6 +64,7 @@ def test_every_table_and_figure_is_there(bundle: Path) -> None:
     drawn = {path.stem for path in bundle.glob("*.png")}
     wanted = {"confusion_matrix", "class_rates", "asymmetries", "reliability", "risk_coverage", "class_calibration"}
     wanted |= {"label_suspects", "causes", "slices", "comparison", "comparison_classes", "neighbours"}
+    assert (bundle / "near_duplicates.csv").is_file()
     wanted |= {"people_against_model", "people_confusion_matrix"}
     assert wanted <= drawn
     assert set(manifest["files"]) == {path.name for path in bundle.iterdir()} - {"manifest.json"}

@@ -136,6 +136,23 @@ def test_other_names_by_option(tmp_path: Path) -> None:
         store.read(path)
 
 
+def test_frames_at_the_edge() -> None:
+    import pandas
+
+    from workbench.analysis.index import error_index
+
+    expected = FRAME.select(pl.exclude("label")).to_numpy()
+    for frame in (FRAME, FRAME.lazy(), LISTS, pandas.DataFrame(FRAME.to_dict(as_series=False))):
+        p = store.from_frame(frame, classes=CLASSES)
+        np.testing.assert_allclose(p.probability, expected, atol=1e-6)
+        assert p.classes == CLASSES
+    table = store.to_pandas(error_index(predictions()))
+    assert isinstance(table, pandas.DataFrame)
+    assert len(table) == predictions().error_count
+    with pytest.raises(DataError, match="lacks the column 'label'"):
+        store.from_frame(FRAME.drop("label"))
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

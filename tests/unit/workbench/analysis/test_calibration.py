@@ -43,6 +43,15 @@ def test_ece_equals_a_plain_loop() -> None:
         assert reliability(p, bins=bins).ece == pytest.approx(expected, rel=1e-6)
 
 
+def test_ece_equals_torchmetrics() -> None:
+    from torchmetrics.functional.classification import multiclass_calibration_error
+
+    p = predictions(800, 5)  # no confidence of exactly 1, which torchmetrics puts into a bin of its own
+    for bins in (10, 15):
+        theirs = multiclass_calibration_error(torch.tensor(p.probability), torch.tensor(p.label), 5, n_bins=bins)
+        assert reliability(p, bins=bins).ece == pytest.approx(float(theirs), abs=1e-5)
+
+
 def test_equal_mass_bins_hold_equally_many_rows() -> None:
     p = predictions(600, 4)
     diagram = reliability(p, binning="equal mass")
