@@ -118,7 +118,7 @@ RECIPES: Mapping[str, Recipe] = {
             name="fast",
             epochs=20,
             label_smoothing=0.1,
-            image_sizes=(20,) * 9 + (24,) * 7 + (32,) * 4,
+            image_sizes=(20,) * 10 + (24,) * 7 + (32,) * 3,
             flip=True,
             cutout=8,
         ),
