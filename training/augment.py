@@ -25,11 +25,14 @@ Statistics = tuple[tuple[float, ...], tuple[float, ...]]
 Batch = tuple[Tensor, Tensor, Tensor]
 
 
-def pipeline(recipe: Recipe, statistics: Statistics, size: int, *, train: bool) -> albumentations.Compose:
+def pipeline(
+    recipe: Recipe, statistics: Statistics, size: int, *, train: bool, holes: bool = True
+) -> albumentations.Compose:
     """Transform of uint8 ``(32, 32, 3)`` to a normalised float32 tensor ``(3, size, size)``.
 
     The cutout's hole lies wholly inside the image, where that of DeVries & Taylor 2017
-    (arXiv 1708.04552) may be clipped by the edge. Holes are filled with the data's mean.
+    (arXiv 1708.04552) may be clipped by the edge. Holes are filled with the data's mean;
+    ``holes`` off leaves them out.
     """
     mean, deviation = statistics
     fill = tuple(round(255 * m) for m in mean)
@@ -42,7 +45,7 @@ def pipeline(recipe: Recipe, statistics: Statistics, size: int, *, train: bool) 
             border = cv2.BORDER_REFLECT_101 if recipe.pad_reflect else cv2.BORDER_CONSTANT
             steps.append(albumentations.Pad(padding=recipe.crop_padding, border_mode=border, fill=0))
             steps.append(albumentations.RandomCrop(SIDE, SIDE))
-        if train and recipe.cutout:
+        if train and holes and recipe.cutout:
             side = (recipe.cutout, recipe.cutout)
             steps.append(
                 albumentations.CoarseDropout(
@@ -51,7 +54,7 @@ def pipeline(recipe: Recipe, statistics: Statistics, size: int, *, train: bool) 
             )
         if train and recipe.rotate_degrees:
             steps.append(albumentations.Rotate(limit=recipe.rotate_degrees, border_mode=cv2.BORDER_REFLECT_101))
-        if train and recipe.coarse_dropout:
+        if train and holes and recipe.coarse_dropout:
             steps.append(
                 albumentations.CoarseDropout(
                     num_holes_range=(1, 8), hole_height_range=(2, 4), hole_width_range=(2, 4), fill=fill, p=0.5

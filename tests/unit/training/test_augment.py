@@ -1,3 +1,4 @@
+import dataclasses
 import os
 
 import numpy as np
@@ -27,6 +28,17 @@ def test_neither_workers_nor_batches_change_what_is_drawn() -> None:
 def test_epochs_and_rows_differ() -> None:
     first, second = collect(0, 24), collect(0, 24, epoch=1)
     assert any(not torch.equal(first[row], second[row]) for row in first)
+
+
+def test_last_epochs_have_no_holes() -> None:
+    recipe = dataclasses.replace(TINY, flip=False, crop_padding=0, cutout=8, coarse_dropout=True, plain_fraction=1 / 3)
+    assert [recipe.holes_in(epoch) for epoch in range(3)] == [True, True, False]
+    data = data_set(4)
+    statistics = channel_statistics(data.images)
+    plain = augment.pipeline(recipe, statistics, 32, train=False)(image=data.images[1])["image"]
+    for holes in (True, False):
+        drawn = augment.pipeline(recipe, statistics, 32, train=True, holes=holes)(image=data.images[1])["image"]
+        assert torch.equal(drawn, plain) is not holes
 
 
 def test_plain_pipeline_is_normalisation() -> None:
