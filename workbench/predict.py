@@ -119,7 +119,9 @@ def predict_into(
     rows = share(len(images), rank, world)
     parts_folder = folder / f".{shard.name}.parts"
     identity = json.dumps({"first": rows.start, "last": rows.stop, **provenance.to_json()}, sort_keys=True)
-    _claim(parts_folder / "identity.json", identity)
+    begun = parts_folder / "identity.json"
+    if begun.is_file() and begun.read_text(encoding="utf-8") != identity:
+        raise DataError(f"{parts_folder} holds an unfinished run of other weights or data: delete it, or use its own")
     parts = []
     for first in range(rows.start, rows.stop, PART):
         part_rows = range(first, min(first + PART, rows.stop))
@@ -128,6 +130,8 @@ def predict_into(
         if not part.is_file():
             report = None if progress is None else _shifted(progress, done, len(rows))
             table = store.as_lists(predict(classifier, images, rows=part_rows, progress=report).table)
+            if not begun.is_file():  # only now: bad input leaves nothing behind
+                write_atomically(begun, lambda path: path.write_text(identity, encoding="utf-8"))
             write_atomically(part, lambda path, table=table: table.sink_parquet(path))  # type: ignore[misc]
         elif progress is not None:
             progress(done + len(part_rows), len(rows))
@@ -138,7 +142,7 @@ def predict_into(
         store.write_provenance(folder, classifier.classes, provenance)
         for path in others:
             path.unlink()
-    for path in (*parts, parts_folder / "identity.json"):
+    for path in (*parts, begun):
         path.unlink()
     parts_folder.rmdir()
     return shard
@@ -146,14 +150,3 @@ def predict_into(
 
 def _shifted(progress: Progress, done: int, total: int) -> Progress:
     return lambda count, _: progress(done + count, total)
-
-
-def _claim(path: Path, identity: str) -> None:
-    """Note whose parts these are; parts of another run are refused."""
-    if path.is_file():
-        if path.read_text(encoding="utf-8") != identity:
-            raise DataError(
-                f"{path.parent} holds an unfinished run of other weights or data: delete it, or use its own"
-            )
-        return
-    write_atomically(path, lambda target: target.write_text(identity, encoding="utf-8"))
