@@ -23,7 +23,7 @@ from workbench.analysis.neighbours import ALIKE, join_neighbours
 from workbench.analysis.slices import find_slices, slice_features, slice_table
 from workbench.analysis.summary import comparison_metrics, metrics, vote_metrics
 from workbench.analysis.votes import ambiguous, human_confusion, join_votes
-from workbench.errors import DataError
+from workbench.errors import DataError, OutputError
 from workbench.files import refuse_to_overwrite, sha256, write_atomically
 from workbench.maps import sample_errors, stage_maps
 from workbench.predictions import Predictions
@@ -134,6 +134,24 @@ def _calibration(bundle: _Bundle, predictions: Predictions, compared: Prediction
 
 
 def _findings(bundle: _Bundle, run: Run, predictions: Predictions) -> None:
+    if run.predictions.provenance.split == "train":
+        bundle.left_out.append(
+            "label_suspects and causes: the model was trained on these rows, and only rows it has not seen tell of "
+            "their labels (see workbench.analysis.labels.out_of_sample)"
+        )
+        bundle.metrics["label_noise_rate"] = None
+    else:
+        _labels(bundle, predictions)
+    try:
+        found = find_slices(slice_features(predictions, run.images), ~predictions.correct)
+    except DataError as error:
+        bundle.left_out.append(f"slices: {error}")
+        return
+    bundle.tables["slices"] = slice_table(found)
+    bundle.figures["slices"] = lambda: figures.figure_of(figures.slices(found))
+
+
+def _labels(bundle: _Bundle, predictions: Predictions) -> None:
     doubtful, verdicts = label_suspects(predictions), causes(predictions)
     work, classes = where_to_work(verdicts), predictions.classes
     bundle.tables |= {
@@ -145,13 +163,6 @@ def _findings(bundle: _Bundle, run: Run, predictions: Predictions) -> None:
         "label_suspects": lambda: figures.figure_of(figures.suspects(doubtful, classes)),
         "causes": lambda: figures.figure_of(figures.causes(work)),
     }
-    try:
-        found = find_slices(slice_features(predictions, run.images), ~predictions.correct)
-    except DataError as error:
-        bundle.left_out.append(f"slices: {error}")
-        return
-    bundle.tables["slices"] = slice_table(found)
-    bundle.figures["slices"] = lambda: figures.figure_of(figures.slices(found))
 
 
 def _comparison(bundle: _Bundle, before: Predictions, after: Predictions) -> None:
@@ -172,7 +183,13 @@ def _votes(bundle: _Bundle, predictions: Predictions) -> None:
     model, others = class_report(predictions), class_report(people)
     bundle.figures |= {
         "people_against_model": lambda: figures.figure_of(figures.human_against_model(model, others)),
-        "people_confusion_matrix": lambda: figures.figure_of(figures.confusion_matrix(people)),
+        "people_confusion_matrix": lambda: figures.figure_of(
+            figures.confusion_matrix(
+                people,
+                title="Most people miss the label of {errors:,} of {total:,} images",
+                answer="Most people's answer",
+            )
+        ),
     }
     bundle.tables["ambiguous"] = ambiguous(predictions)
     bundle.metrics["votes"] = vote_metrics(predictions)
@@ -214,11 +231,14 @@ def _training(bundle: _Bundle, checkpoint: Path | None) -> None:
 
 
 def _write(bundle: _Bundle, run: Run, out: Path) -> list[str]:
+    for name in _written_before(out):
+        (out / name).unlink(missing_ok=True)
     files: list[Path] = []
     for name, draw in bundle.figures.items():
         files += figures.save(draw(), out / name)
     for name, table in bundle.tables.items():
-        write_atomically(out / f"{name}.csv", table.write_csv)
+        flat = table.select(pl.exclude([n for n, kind in table.schema.items() if kind.is_nested()]))
+        write_atomically(out / f"{name}.csv", flat.write_csv)
         files.append(out / f"{name}.csv")
     write_atomically(out / "errors.parquet", bundle.tables["errors"].write_parquet)
     _write_json(out / METRICS, bundle.metrics)
@@ -235,6 +255,17 @@ def _write(bundle: _Bundle, run: Run, out: Path) -> list[str]:
     }
     _write_json(out / MANIFEST, manifest)
     return bundle.left_out
+
+
+def _written_before(out: Path) -> list[str]:
+    """The files of an older bundle in the folder, so that none of them lies beside the new one's."""
+    if not (out / MANIFEST).is_file():
+        return []
+    try:
+        names = json.loads((out / MANIFEST).read_text(encoding="utf-8"))["files"]
+        return [name for name in names if Path(name).name == name]
+    except (ValueError, KeyError, TypeError) as error:
+        raise OutputError(f"{out / MANIFEST} is damaged: delete the folder, or choose another --out") from error
 
 
 def _write_json(path: Path, values: dict[str, Any]) -> None:

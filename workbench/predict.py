@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -84,8 +85,13 @@ def rank_and_world() -> tuple[int, int]:
 
 
 def share(total: int, rank: int, world: int) -> range:
-    """The rows of one process: neighbouring rows, so that the shards in order are the table of one process."""
-    return range(rank * total // world, (rank + 1) * total // world)
+    """The rows of one process: neighbouring rows, so that the shards in order are the table of one process.
+
+    Shares begin at whole batches where there are enough, so that every batch is one that a single process would have.
+    """
+    unit = BATCH if total >= world * BATCH else 1
+    units = -(-total // unit)
+    return range(min(total, rank * units // world * unit), min(total, (rank + 1) * units // world * unit))
 
 
 def predict_into(
@@ -110,22 +116,38 @@ def predict_into(
     OutputError
         If the shard exists, the disk is full or the folder can't be written.
     """
-    provenance = dataclasses.replace(classifier.provenance, data=images.fingerprint, split=images.split)
-    shard = folder / store.shard_name(rank, world)
-    others = [path for path in sorted(folder.glob(store.SHARDS)) if store.shard_count(path) != world]
-    refuse_to_overwrite([shard, *others], force)
     if len(images) < world:
         raise DataError(f"{world} processes for {len(images)} images: start at most one an image")
-    rows = share(len(images), rank, world)
-    parts_folder = folder / f".{shard.name}.parts"
-    identity = json.dumps({"first": rows.start, "last": rows.stop, **provenance.to_json()}, sort_keys=True)
-    begun = parts_folder / "identity.json"
+    provenance = dataclasses.replace(classifier.provenance, data=images.fingerprint, split=images.split)
+    origin = store.origin(classifier.classes, provenance)
+    shard, rows = folder / store.shard_name(rank, world), share(len(images), rank, world)
+    mine = [folder / store.shard_name(number, world) for number in range(world)]
+    others = [path for path in sorted(folder.glob(store.SHARDS)) if path not in mine]
+    complete = (folder / store.PROVENANCE).is_file() and all(path.is_file() for path in mine)
+    finished = shard.is_file() and store.origin_of(shard) == origin and not force
+    if not finished or (rank == 0 and complete):
+        refuse_to_overwrite([*others, shard], force)
+    if not finished:
+        _write_shard(classifier, images, shard, rows, origin, progress)
+    if rank == 0:
+        store.write_provenance(folder, origin)
+        for path in others:
+            path.unlink()
+    return shard
+
+
+def _write_shard(
+    classifier: Classifier, images: ImageSet, shard: Path, rows: range, origin: str, progress: Progress | None
+) -> None:
+    """Predict in parts, each kept as it is done; at the end they become the shard."""
+    folder = shard.with_name(f".{shard.name}.parts")
+    begun, identity = folder / "identity.json", json.dumps([rows.start, rows.stop, origin])
     if begun.is_file() and begun.read_text(encoding="utf-8") != identity:
-        raise DataError(f"{parts_folder} holds an unfinished run of other weights or data: delete it, or use its own")
+        raise DataError(f"{folder} holds an unfinished run of other weights or data: delete it, or use its own")
     parts = []
     for first in range(rows.start, rows.stop, PART):
         part_rows = range(first, min(first + PART, rows.stop))
-        part = parts_folder / f"{first:012d}.parquet"
+        part = folder / f"{first:012d}.parquet"
         done = first - rows.start
         if not part.is_file():
             report = None if progress is None else _shifted(progress, done, len(rows))
@@ -136,16 +158,8 @@ def predict_into(
         elif progress is not None:
             progress(done + len(part_rows), len(rows))
         parts.append(part)
-    whole = pl.scan_parquet(parts)
-    write_atomically(shard, lambda path: whole.sink_parquet(path, compression="zstd"))
-    if rank == 0:
-        store.write_provenance(folder, classifier.classes, provenance)
-        for path in others:
-            path.unlink()
-    for path in (*parts, begun):
-        path.unlink()
-    parts_folder.rmdir()
-    return shard
+    store.write_table(shard, pl.scan_parquet(parts), len(classifier.classes), origin)
+    shutil.rmtree(folder)
 
 
 def _shifted(progress: Progress, done: int, total: int) -> Progress:

@@ -72,6 +72,8 @@ class Predictions:
     provenance: Provenance = field(default_factory=Provenance)
 
     def __post_init__(self) -> None:
+        if twice := sorted({name for name in self.classes if self.classes.count(name) > 1}):
+            raise DataError(f"classes: expected names of their own, {twice[0]!r} is there twice")
         _check_schema(self.table, len(self.classes))
         _check_ids(self.table, len(self.classes))
         _check_probabilities(self.table)
@@ -257,6 +259,8 @@ def _check_schema(table: pl.LazyFrame, classes: int) -> None:
     schema = table.collect_schema()
     if classes < 2:
         raise DataError(f"classes: expected at least 2, not {classes}")
+    if "embedding" in schema and not isinstance(schema["embedding"], pl.Array):
+        raise DataError(f"embedding: expected arrays of float32, not {schema['embedding']}")
     for name in ("index", "label", "predicted"):
         if schema.get(name) != pl.Int64:
             raise DataError(f"{name}: expected a column of int64, not {schema.get(name, 'none')}")
@@ -295,7 +299,7 @@ def _check_probabilities(table: pl.LazyFrame) -> None:
     total = _P.arr.sum()
     found = (
         table.select(
-            missing=_P.null_count(),
+            missing=_P.null_count() + (_P.arr.count_matches(None) > 0).sum(),
             finite=total.is_finite().all(),
             lowest=_P.arr.min().min(),
             worst=(total.cast(pl.Float64) - 1).abs().max(),

@@ -96,7 +96,8 @@ def open_report(
         return open_run(checkpoint, data)
     classifier = None if checkpoint is None else source.load_classifier(checkpoint)
     found = store.read(predictions, classes=classes, columns=columns)
-    images = None if data is None and found.provenance.data is None else _images_at_hand(data)
+    split: source.Split = "train" if found.provenance.split == "train" else "test"
+    images = None if data is None and found.provenance.data is None else _images_at_hand(data, split)
     return _assemble(predictions.name, found, images, classifier)
 
 
@@ -126,12 +127,12 @@ def open_example() -> Run:
     return replace(run, notes=(*run.notes, NO_CHECKPOINT))
 
 
-def _images_at_hand(data: str | None) -> ImageSet | None:
-    """The test images; None if nothing was asked for and the default folder is not there."""
+def _images_at_hand(data: str | None, split: source.Split = "test") -> ImageSet | None:
+    """The images of a split; None if nothing was asked for and the default folder is not there."""
     fallback = Path(os.environ.get("CIFAR10_ROOT", "data"))
     if data is None and not fallback.is_dir():
         return None
-    return source.load_images(data, "test")
+    return source.load_images(data, split)
 
 
 def _assemble(name: str, predictions: Predictions, images: ImageSet | None, classifier: Classifier | None) -> Run:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 import polars as pl
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 TABLE, PROVENANCE = "predictions.parquet", "provenance.json"
 SHARDS = "predictions*.parquet"
+ORIGIN = "workbench"
 MATRICES = ("probability", "logit")
 ARRAYS = ("index", "label", "probability", "logit", "embedding", "classes")
 _SHARD = re.compile(r"predictions-(\d{5})-of-(\d{5})\.parquet")
@@ -43,10 +45,30 @@ def as_lists(table: pl.LazyFrame) -> pl.LazyFrame:
     return table.select("index", "label", "predicted", *(pl.col(n).arr.to_list() for n in ("probability", *kept)))
 
 
-def write_provenance(folder: Path, classes: Sequence[str], provenance: Provenance) -> None:
-    """Write ``provenance.json``: the class names and what the predictions were computed from."""
-    beside = {"classes": list(classes), **provenance.to_json()}
-    text = json.dumps(beside, indent=2, ensure_ascii=False) + "\n"
+def origin(classes: Sequence[str], provenance: Provenance) -> str:
+    """The class names and what predictions were computed from, as the text of ``provenance.json``.
+
+    Every shard carries it too, so that shards of different runs are never read as one table.
+    """
+    return json.dumps({"classes": list(classes), **provenance.to_json()}, indent=2, ensure_ascii=False) + "\n"
+
+
+def origin_of(shard: Path) -> str | None:
+    """The `origin` that a shard carries; None if it carries none."""
+    return pl.read_parquet_metadata(shard).get(ORIGIN)
+
+
+def write_table(shard: Path, table: pl.LazyFrame, classes: int, text: str) -> None:
+    """Write one shard atomically, with its `origin` and row groups that stay small for many classes."""
+    group = max(1, min(262_144, 2**25 // classes))
+    write_atomically(
+        shard,
+        lambda path: table.sink_parquet(path, compression="zstd", row_group_size=group, metadata={ORIGIN: text}),
+    )
+
+
+def write_provenance(folder: Path, text: str) -> None:
+    """Write ``provenance.json``, the `origin`."""
     write_atomically(folder / PROVENANCE, lambda path: path.write_text(text, encoding="utf-8"))
 
 
@@ -63,9 +85,9 @@ def write(predictions: Predictions, folder: Path, *, force: bool = False) -> Non
     """
     older = sorted(folder.glob(SHARDS))
     refuse_to_overwrite([*older, folder / PROVENANCE], force)
-    table = as_lists(predictions.table)
-    write_atomically(folder / TABLE, lambda path: table.sink_parquet(path, compression="zstd"))
-    write_provenance(folder, predictions.classes, predictions.provenance)
+    text = origin(predictions.classes, predictions.provenance)
+    write_table(folder / TABLE, as_lists(predictions.table), len(predictions.classes), text)
+    write_provenance(folder, text)
     for path in older:
         if path.name != TABLE:
             path.unlink()
@@ -93,7 +115,7 @@ def read(path: Path, *, classes: Sequence[str] | None = None, columns: Mapping[s
         if not path.is_file():
             raise DataError(f"{path} is missing: expected a folder or file of predictions")
         return _read_foreign(path, classes, columns or {})
-    except (pl.exceptions.PolarsError, OSError, ValueError, KeyError) as error:
+    except (pl.exceptions.PolarsError, OSError, EOFError, BadZipFile, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} is damaged or of another format ({str(error).splitlines()[0]})") from error
 
 
@@ -137,7 +159,10 @@ def _read_folder(folder: Path) -> Predictions:
             f"{folder}: {expected} expected, {len(shards)} there; one is missing: "
             "run the same `python -m workbench predict` again, and it goes on where it stopped"
         )
-    values = json.loads(beside.read_text(encoding="utf-8"))
+    text = beside.read_text(encoding="utf-8")
+    if strange := [shard.name for shard in shards if origin_of(shard) not in (None, text)]:
+        raise DataError(f"{folder / strange[0]} belongs to another run than {PROVENANCE}: predict again with --force")
+    values = json.loads(text)
     classes = tuple(values.pop("classes"))
     return Predictions(_conform(pl.scan_parquet(shards), len(classes), shards[0]), classes, Provenance(**values))
 
@@ -148,7 +173,7 @@ def _read_foreign(path: Path, classes: Sequence[str] | None, names: Mapping[str,
         return _from_table(table, path, classes, {})
     if path.suffix not in (".csv", ".parquet"):
         raise DataError(f"{path}: expected .parquet, .csv or .npz, not {path.suffix or 'no extension'}")
-    scanned = pl.read_csv(path).lazy() if path.suffix == ".csv" else pl.scan_parquet(path)
+    scanned = pl.read_csv(path, infer_schema_length=None).lazy() if path.suffix == ".csv" else pl.scan_parquet(path)
     return _from_table(scanned, path, classes, names)
 
 
@@ -160,6 +185,8 @@ def _from_table(
     width = _width(table, path)
     if table.collect_schema().get("label") == pl.String:
         found = table.select(pl.col("label").unique().sort()).collect()["label"].to_list()
+        if classes is None and all(str(name).isdigit() for name in found):
+            found = sorted(found, key=int)  # as text, 10 would come before 2
         classes = tuple(classes) if classes is not None else tuple(map(str, found))
         if len(classes) != width or (strange := sorted(set(found) - set(classes))):
             what = f"label {strange[0]!r}" if len(classes) == width else f"{len(classes)} names for {width} columns"
@@ -222,13 +249,15 @@ def _read_arrays(
 def _width(table: pl.LazyFrame, path: Path | str) -> int:
     """Number of classes, from the first row."""
     schema = table.collect_schema()
-    name = next((n for n in MATRICES if n in schema), None)
-    for needed, there in (("label", "label" in schema), ("probability", name is not None)):
-        if not there:
+    name = next((n for n in MATRICES if n in schema), "probability")
+    for needed in ("label", name):
+        if needed not in schema:
             raise DataError(f"{path} lacks the column {needed!r}; it has {', '.join(list(schema)[:20])}")
-    first = table.select(name).head(1).collect()
+    if not isinstance(schema[name], pl.List | pl.Array):
+        raise DataError(f"{path}: expected a list in {name!r}, or one column a class, {name}_0 ..., not {schema[name]}")
+    first = table.select(pl.col(name).drop_nulls().head(1)).collect()
     if len(first) == 0:
-        raise DataError(f"{path} holds no row: expected at least one")
+        raise DataError(f"{path} holds no row with {name!r}: expected at least one")
     return len(first.item())
 
 

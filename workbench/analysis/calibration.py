@@ -9,13 +9,14 @@ import numpy as np
 import polars as pl
 from scipy import optimize
 
-from workbench.analysis.statistics import RESAMPLES, percentile_interval
+from workbench.analysis.statistics import RESAMPLES, percentile_interval, wilson_interval
 from workbench.errors import DataError
 from workbench.predictions import Predictions
 from workbench.records import FloatArray, IntArray, ProbabilityArray
 
 Binning = Literal["equal width", "equal mass"]
 SAMPLE = 100_000
+CELLS = 2**24
 _SQUARES = (pl.col("probability") * pl.col("probability")).arr.sum().cast(pl.Float64)
 
 
@@ -24,8 +25,8 @@ class Reliability:
     """A reliability diagram: for each of B bins its edges, rows, mean confidence and accuracy, and the ECE.
 
     ``edges`` ``(B + 1,)``; a bin holds its lower edge and not its upper one, but the last is closed at 1.
-    ``low`` and ``high`` bound the accuracy of each bin and ``ece_low``, ``ece_high`` the ECE, by 95 %
-    percentile bootstrap. Empty bins have nan.
+    ``low`` and ``high`` bound the accuracy of each bin (Wilson 95 %), ``ece_low`` and ``ece_high`` the ECE
+    (basic bootstrap, 95 %, at least 0). Empty bins have nan.
     """
 
     binning: Binning
@@ -52,7 +53,9 @@ def reliability(
 
     The bootstrap resamples rows: counts of right and wrong rows in each bin are multinomial; the mean confidence
     within such a cell is drawn as normal with the cell's own variance, which for cells of many rows is what
-    resampling gives, so that the cost does not grow with the rows.
+    resampling gives, so that the cost does not grow with the rows. The interval is the basic one, 2·ECE less the
+    upper and lower percentile (Davison & Hinkley 1997, section 5.2): the ECE of a resample is biased upwards, as
+    noise cannot cancel between absolute gaps. The estimate itself is biased the same way for few rows.
 
     Raises
     ------
@@ -67,7 +70,7 @@ def reliability(
         place = (confidence.cast(pl.Float64) * bins).floor().clip(0, bins - 1)
     else:
         edges = _mass_edges(predictions, confidence, bins)
-        place = pl.lit(pl.Series(edges[1:-1])).search_sorted(confidence.cast(pl.Float64), side="right")
+        place = pl.sum_horizontal(pl.lit(0), *(confidence.cast(pl.Float64) >= edge for edge in edges[1:-1]))
     cells = (
         predictions.table.select(bin=place.cast(pl.Int64), right=right, c=confidence.cast(pl.Float64))
         .group_by("bin", "right")
@@ -94,7 +97,7 @@ def _mass_edges(predictions: Predictions, confidence: pl.Expr, bins: int) -> Flo
     values = predictions.table.select(confidence).collect(engine="streaming").to_series().to_numpy()
     inner = np.partition(values, [len(values) * k // bins for k in range(1, bins)])
     edges = [float(inner[len(values) * k // bins]) for k in range(1, bins)]
-    return np.unique(np.concatenate([[0.0], edges, [1.0]]))
+    return np.concatenate([[0.0], np.unique(edges), [1.0]])
 
 
 def _ece(counts: FloatArray, totals: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -116,9 +119,12 @@ def _summarise(binning: Binning, edges: FloatArray, sums: FloatArray) -> Reliabi
     generator = np.random.default_rng(0)
     drawn = generator.multinomial(n, (counts / n).ravel(), RESAMPLES).reshape(RESAMPLES, *counts.shape).astype(float)
     noise = generator.standard_normal(drawn.shape) * np.sqrt(drawn * np.maximum(variance, 0))
-    eces, _, accuracies = _ece(drawn, drawn * mean + noise)
-    low, high = percentile_interval(accuracies)
-    ece_low, ece_high = percentile_interval(eces)
+    eces, _, _ = _ece(drawn, drawn * mean + noise)
+    low, high = wilson_interval(counts[:, 1], counts.sum(1))
+    # gaps are absolute values, so a resample adds its noise to theirs: the basic interval reflects that away
+    upper, lower = percentile_interval(eces)
+    ece_low = max(0.0, min(float(ece), float(2 * ece - lower)))
+    ece_high = max(float(ece), float(2 * ece - upper))
     return Reliability(
         binning,
         edges,
@@ -128,8 +134,8 @@ def _summarise(binning: Binning, edges: FloatArray, sums: FloatArray) -> Reliabi
         low,
         high,
         float(ece),
-        float(ece_low),
-        float(ece_high),
+        ece_low,
+        ece_high,
     )
 
 
@@ -230,7 +236,7 @@ def _logs(probability: ProbabilityArray) -> FloatArray:
 def temperature(predictions: Predictions, *, seed: int = 0) -> Temperature:
     """A temperature fitted on a random half of the rows and judged on the other half.
 
-    Of more than 200,000 rows a random 200,000 are used.
+    Of more than 200,000 rows (of many classes: fewer) a random sample of as many is used.
 
     Raises
     ------
@@ -239,7 +245,8 @@ def temperature(predictions: Predictions, *, seed: int = 0) -> Temperature:
     """
     if len(predictions) < 2:
         raise DataError("temperature: expected at least 2 rows, one to fit on and one to judge")
-    drawn = np.random.default_rng(seed).permutation(len(predictions))[: 2 * SAMPLE]
+    most = 2 * min(SAMPLE, max(1, CELLS // len(predictions.classes)))
+    drawn = np.random.default_rng(seed).permutation(len(predictions))[:most]
     part = predictions.take(drawn)
     half = len(drawn) // 2
     label, probability = part["label"].to_numpy(), part["probability"].to_numpy()

@@ -47,7 +47,7 @@ def _span(value: pl.Expr, low: float, high: float) -> pl.Expr:
 RULES = (
     _Rule(
         "near-duplicate with another label",
-        ("nearest_similarity", "nearest_label"),
+        ("nearest_similarity", "nearest_label", "nearest_row"),
         (pl.col("nearest_similarity") >= ALIKE) & (pl.col("nearest_label") != pl.col("label")),
         _span(pl.col("nearest_similarity"), ALIKE, 1.0),
         lambda row, classes: (
@@ -57,7 +57,7 @@ RULES = (
     ),
     _Rule(
         "doubtful label",
-        ("votes_top", "votes_for_label"),
+        ("votes_top", "votes_for_label", "votes_entropy"),
         (pl.col("votes_top") != pl.col("label")) & (pl.col("votes_entropy") < AMBIGUOUS_BITS),
         _span(pl.col("votes_for_label"), 0.5, 0.0),
         lambda row, classes: (
@@ -66,7 +66,7 @@ RULES = (
     ),
     _Rule(
         "ambiguous to people",
-        ("votes_entropy",),
+        ("votes_entropy", "votes_for_label"),
         pl.col("votes_entropy") >= AMBIGUOUS_BITS,
         _span(pl.col("votes_entropy"), AMBIGUOUS_BITS, 2.0),
         lambda row, classes: (
@@ -133,7 +133,8 @@ def causes(predictions: Predictions) -> pl.DataFrame:
     suspects = label_suspects(predictions).select("index", pl.col("score").alias("suspect_score"))
     wrong = predictions.scan().filter(~pl.col("correct")).select(pl.exclude("probability", "embedding", "votes"))
     frame = wrong.join(suspects.lazy(), on="index", how="left").sort("index").collect(engine="streaming")
-    usable = [rule for rule in RULES if set(rule.needs) <= set(frame.columns)]
+    asked = "votes_top" in frame.columns  # where people were asked, the model is no witness to a label
+    usable = [r for r in RULES if set(r.needs) <= set(frame.columns) and not (asked and "suspect_score" in r.needs)]
     holds = [rule.holds.fill_null(False) & rule.certainty.is_not_nan().fill_null(False) for rule in usable]
     number = pl.coalesce(pl.when(rule).then(pl.lit(k)) for k, rule in enumerate(holds))
     certainty = pl.coalesce(pl.when(rule).then(usable[k].certainty) for k, rule in enumerate(holds))

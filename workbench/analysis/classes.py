@@ -5,17 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from workbench.analysis.confusion import confusion_matrix
-from workbench.analysis.statistics import RESAMPLES, percentile_interval, wilson_interval
+from workbench.analysis.statistics import wilson_interval
 from workbench.predictions import Predictions
-from workbench.records import ClassReport, ConfusionMatrix, FloatArray, IntArray, Rate
+from workbench.records import ClassReport, ConfusionMatrix, IntArray, Rate
 
 
 def class_report(predictions: Predictions | ConfusionMatrix) -> ClassReport:
     """Support, errors, error rate, precision, recall and F1 of each class with 95 % intervals.
 
-    Error rate, recall (its complement) and precision are proportions and have Wilson intervals. F1 is none: its
-    interval is a percentile bootstrap of 2,000 resamples of the class's true positives, false positives,
-    false negatives and other rows, which is what resampling the table's rows does to them.
+    Error rate, recall (its complement) and precision are proportions and have Wilson intervals. So has the
+    Jaccard index tp / (tp + fp + fn), of which F1 is the rising function 2J / (1 + J).
     A value without rows to compute it from is nan and its interval 0 to 1: nothing is known of it.
     """
     matrix = predictions if isinstance(predictions, ConfusionMatrix) else confusion_matrix(predictions)
@@ -27,7 +26,7 @@ def class_report(predictions: Predictions | ConfusionMatrix) -> ClassReport:
         error_rate=proportion(support - right, support),
         precision=proportion(right, claimed),
         recall=proportion(right, support),
-        f1=_f1(right, claimed - right, support - right, int(support.sum())),
+        f1=_f1(right, claimed - right, support - right),
     )
 
 
@@ -37,18 +36,7 @@ def proportion(successes: IntArray, trials: IntArray) -> Rate:
     return Rate(value, *wilson_interval(successes, trials))
 
 
-def _f1(right: IntArray, claimed_wrongly: IntArray, missed: IntArray, rows: int) -> Rate:
-    def score(tp: FloatArray, fp: FloatArray, fn: FloatArray) -> FloatArray:
-        whole = 2 * tp + fp + fn
-        return np.asarray(np.divide(2 * tp, whole, out=np.full(np.shape(tp), np.nan), where=whole > 0))
-
-    parts = np.stack([right, claimed_wrongly, missed], axis=1)
-    shares = np.concatenate([parts, rows - parts.sum(1, keepdims=True)], axis=1) / rows
-    generator = np.random.default_rng(0)
-    low, high = np.zeros(len(right)), np.ones(len(right))
-    for k, share in enumerate(shares):  # one class at a time: 1,000 classes at once would need memory for all resamples
-        drawn = generator.multinomial(rows, share, RESAMPLES).astype(np.float64)
-        if parts[k].sum() > 0:
-            bounds = percentile_interval(score(drawn[:, 0], drawn[:, 1], drawn[:, 2]))
-            low[k], high[k] = float(bounds[0]), float(bounds[1])
-    return Rate(score(*parts.T.astype(np.float64)), low, high)
+def _f1(right: IntArray, claimed_wrongly: IntArray, missed: IntArray) -> Rate:
+    """F1 = 2J / (1 + J) of the Jaccard index J, which is a proportion; a rising function carries its interval over."""
+    jaccard = proportion(right, right + claimed_wrongly + missed)
+    return Rate(*(2 * j / (1 + j) for j in (jaccard.value, jaccard.low, jaccard.high)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -116,7 +117,7 @@ def newcombe_paired(both: int, second: int, first: int, neither: int) -> tuple[f
     product = (both + second) * (first + neither) * (both + first) * (second + neither)
     cross = float(both * neither - second * first)
     cross = max(cross - n / 2, 0) if cross > 0 else cross
-    phi = cross / np.sqrt(product) if product else 0.0
+    phi = cross / math.sqrt(product) if product else 0.0
     gap = p1 - p2
     low = gap - np.sqrt((p1 - l1) ** 2 - 2 * phi * (p1 - l1) * (u2 - p2) + (u2 - p2) ** 2)
     high = gap + np.sqrt((p2 - l2) ** 2 - 2 * phi * (p2 - l2) * (u1 - p1) + (u1 - p1) ** 2)

@@ -63,7 +63,9 @@ def asymmetries(matrix: ConfusionMatrix) -> pl.DataFrame:
     true class), ``p_value`` and ``adjusted_p_value`` (Benjamini-Hochberg over all these pairs), smallest
     first. The test is the exact conditional one of two rates (Przyborowski & Wilenski 1940,
     doi 10.1093/biomet/31.3-4.313): given their sum, one count is binomial with the share that its class
-    has of both classes' rows. With classes of equal size it is the sign test.
+    has of both classes' rows. With classes of equal size it is the sign test. It takes the counts as rare
+    (Poisson): for shares beyond a tenth or so it errs towards no difference. Pairs with a class that no row
+    is labelled as are left out.
     """
     counts, support = matrix.counts, matrix.counts.sum(1)
     rows = []

@@ -23,12 +23,12 @@ def select(predictions: Predictions, query: Query, *, first: int = 0, count: int
     DataError
         If the query names a class or column that does not exist, or its expression is not understood.
     """
-    return table_of(predictions, query, first=first, count=count).collect(engine="streaming")
+    return _collected(table_of(predictions, query, first=first, count=count), query)
 
 
 def row_count(predictions: Predictions, query: Query) -> int:
     """How many rows the query finds; `DataError` as `select`."""
-    return int(_found(predictions, query).select(pl.len()).collect(engine="streaming").item())
+    return int(_collected(_found(predictions, query).select(pl.len()), query).item())
 
 
 def table_of(predictions: Predictions, query: Query, *, first: int = 0, count: int | None = None) -> pl.LazyFrame:
@@ -59,6 +59,15 @@ def _found(predictions: Predictions, query: Query) -> pl.LazyFrame:
         true_class=pl.lit(names).gather(pl.col("label")), predicted_class=pl.lit(names).gather(pl.col("predicted"))
     )
     return _where(table, query.where) if query.where.strip() else table
+
+
+def _collected(table: pl.LazyFrame, query: Query) -> pl.DataFrame:
+    try:
+        return table.collect(engine="streaming")
+    except pl.exceptions.PolarsError as error:
+        if not query.where.strip():
+            raise
+        raise DataError(f"expression {query.where!r} is not understood ({str(error).splitlines()[0]})") from error
 
 
 def _where(table: pl.LazyFrame, expression: str) -> pl.LazyFrame:

@@ -43,7 +43,8 @@ def class_thresholds(predictions: Predictions) -> FloatArray:
 
 def confident_class(probability: ProbabilityArray, thresholds: FloatArray) -> IntArray:
     """The most probable class among those at or above their threshold, int64 ``(n,)``; -1 where there is none."""
-    reached = probability >= np.where(np.isnan(thresholds), np.inf, thresholds)
+    # a mean of equal probabilities may lie a rounding above each of them
+    reached = probability >= np.where(np.isnan(thresholds), np.inf, thresholds - 1e-6)
     best = np.where(reached, probability, -1.0).argmax(1)
     return np.where(reached.any(1), best, -1).astype(np.int64)
 
@@ -129,12 +130,19 @@ def _reason(
 
 
 def out_of_sample(
-    embedding: ProbabilityArray, label: IntArray, classes: tuple[str, ...], *, folds: int = 5, seed: int = 0
+    embedding: ProbabilityArray,
+    label: IntArray,
+    classes: tuple[str, ...],
+    *,
+    index: IntArray | None = None,
+    folds: int = 5,
+    seed: int = 0,
 ) -> Predictions:
     """Probabilities of each row by a linear classifier trained on the other folds' embeddings.
 
     Logistic regression by scikit-learn on standardised embeddings ``(N, D)``, in ``folds`` stratified folds, so that
-    train labels too can be judged by a model that has not seen them. The embedding itself was
+    train labels too can be judged by a model that has not seen them;
+    ``index`` gives their row ids. The embedding itself was
     learnt with these labels: what the network memorised stays memorised, and doubtful labels are found less often
     than by folds of the whole network.
 
@@ -160,4 +168,4 @@ def out_of_sample(
         model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=200))
         model.fit(embedding[kept], label[kept])
         probability[np.ix_(held, model.classes_)] = model.predict_proba(embedding[held])
-    return Predictions.from_arrays(label, probability, classes, embedding=embedding)
+    return Predictions.from_arrays(label, probability, classes, index=index, embedding=embedding)

@@ -13,7 +13,7 @@ from workbench.records import FloatArray, IntArray, ProbabilityArray
 
 EXACT_UP_TO = 1_000_000
 ALIKE = 0.995  # cosine similarity from which two images count as near-duplicates to look at
-BLOCK = 1024
+CELLS = 2**25  # similarities held at a time
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def nearest(
     exclude_self: bool = False,
     exact_up_to: int = EXACT_UP_TO,
 ) -> Neighbours:
-    """The ``k`` reference rows of highest cosine similarity for each query row; ties go to the earlier row.
+    """The ``k`` reference rows of highest cosine similarity for each query row, nearest first.
 
     Exact, block by block, up to ``exact_up_to`` reference rows. Beyond that the reference rows are gathered
     around up to 4,096 centres (k-means by scikit-learn) and only the nearest of these are searched (an inverted
@@ -73,12 +73,13 @@ def nearest(
         return _approximate(a, b, k, exclude_self)
     places = np.empty((len(a), k), np.int64)
     similarity = np.empty((len(a), k), np.float32)
-    for first in range(0, len(a), BLOCK):
-        scores = a[first : first + BLOCK] @ b.T
+    block = max(1, CELLS // len(b))
+    for first in range(0, len(a), block):
+        scores = np.clip(a[first : first + block] @ b.T, -1, 1)
         if exclude_self:
             here = np.arange(len(scores))
             scores[here, first + here] = -np.inf
-        places[first : first + BLOCK], similarity[first : first + BLOCK] = _best(scores, k)
+        places[first : first + block], similarity[first : first + block] = _best(scores, k)
     return Neighbours(places, similarity, exact=True)
 
 
@@ -102,7 +103,9 @@ def _approximate(a: ProbabilityArray, b: ProbabilityArray, k: int, exclude_self:
     order = np.argsort(home, kind="stable")
     starts = np.searchsorted(home[order], np.arange(count + 1))
     probes = min(count, 16)
-    visited, _ = _best(a @ unit(centres.cluster_centers_).T, probes)
+    middle = unit(centres.cluster_centers_)
+    block = max(1, CELLS // count)
+    visited = np.concatenate([_best(a[f : f + block] @ middle.T, probes)[0] for f in range(0, len(a), block)])
     places = np.empty((len(a), k), np.int64)
     similarity = np.empty((len(a), k), np.float32)
     for row, cells in enumerate(visited):
@@ -112,7 +115,7 @@ def _approximate(a: ProbabilityArray, b: ProbabilityArray, k: int, exclude_self:
         if len(candidates) < k:
             candidates = np.setdiff1d(np.arange(len(b)), [row] if exclude_self else [])
         candidates.sort()
-        best, values = _best((b[candidates] @ a[row])[None], k)
+        best, values = _best(np.clip(b[candidates] @ a[row], -1, 1)[None], k)
         places[row], similarity[row] = candidates[best[0]], values[0]
     return Neighbours(places, similarity, exact=False)
 
@@ -186,7 +189,11 @@ def join_neighbours(predictions: Predictions, reference: Predictions, *, k: int 
     query, base = predictions.embedding, reference.embedding
     if query is None or base is None:
         raise DataError("neighbours: expected predictions with embeddings on both sides; predict again")
-    found = nearest(query, base, min(k, len(base)))
+    here, there = predictions.provenance, reference.provenance
+    if here.checkpoint and there.checkpoint and here.checkpoint != there.checkpoint:
+        raise DataError("neighbours: the reference rows were predicted with other weights; predict them again")
+    same = here.data is not None and here.data == there.data
+    found = nearest(query, base, min(k, len(base) - same), exclude_self=same)
     votes = neighbour_votes(found, reference.label, len(reference.classes))
     columns = pl.DataFrame(
         {
@@ -197,5 +204,5 @@ def join_neighbours(predictions: Predictions, reference: Predictions, *, k: int 
             "neighbours_for_label": votes[np.arange(len(votes)), predictions.label],
             "typicality": typicality(query, predictions.label, base, reference.label, k=k),
         }
-    )
+    ).with_columns(pl.col("typicality").fill_nan(None))
     return predictions.join(columns)

@@ -59,6 +59,7 @@ def metrics(predictions: Predictions) -> Values:
         "best_aurc": curve.best_aurc,
         "label_noise_rate": joint.noise_rate,
     }
+    values["temperature"] = None
     if rows >= 2:
         fitted = temperature(predictions)
         values["temperature"] = fitted.temperature
@@ -90,7 +91,11 @@ def comparison_metrics(comparison: Comparison) -> Values:
     return {
         **{name: getattr(comparison, name) for name in names},
         "difference_interval": [comparison.low, comparison.high],
-        "mcnemar": {"exact_p": test.exact, "chi2": test.chi2_corrected, "chi2_p": _plain([test.corrected])[0]},
+        "mcnemar": {
+            "exact_p": test.exact,
+            "chi2": _plain([test.chi2_corrected])[0],
+            "chi2_p": _plain([test.corrected])[0],
+        },
         "classes": comparison.classes.fill_nan(None).to_dicts(),
     }
 

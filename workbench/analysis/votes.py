@@ -36,7 +36,7 @@ def join_votes(predictions: Predictions, votes: ArrayLike) -> Predictions:
     """The predictions with what people answered for each row.
 
     ``votes`` is ``(M, K)``, counts or shares, and its row i belongs to row id i. Added columns: ``votes``, shares
-    as an array of K float64; ``votes_top``, the class with most of them (the first of equals); ``votes_for_label``,
+    as an array of K float64; ``votes_top``, the class with most of them (of equals the label, else the first); ``votes_for_label``,
     the label's share; ``votes_entropy``, their entropy in bits; ``votes_count``, their number (null for shares);
     ``soft_loss``, cross entropy ``-sum_k share[k] log P[k]`` in nats (Peterson et al. 2019, arXiv 1908.07086).
 
@@ -58,14 +58,15 @@ def join_votes(predictions: Predictions, votes: ArrayLike) -> Predictions:
     if not np.isfinite(counts).all() or (counts < 0).any() or (totals <= 0).any():
         raise DataError("votes: expected values of at least 0 and at least one vote a row")
     shares = counts / totals[:, None]
+    for_label = np.take_along_axis(shares, predictions.label[:, None], 1)[:, 0]
     safe = np.where(shares > 0, shares, 1.0)
     log_p = np.log(np.maximum(predictions.probability, np.finfo(np.float32).smallest_subnormal).astype(np.float64))
     columns = pl.DataFrame(
         {
             "index": index,
             VOTES: pl.Series(shares, dtype=pl.Array(pl.Float64, shares.shape[1])),
-            "votes_top": shares.argmax(1),
-            "votes_for_label": np.take_along_axis(shares, predictions.label[:, None], 1)[:, 0],
+            "votes_top": np.where(for_label == shares.max(1), predictions.label, shares.argmax(1)),
+            "votes_for_label": for_label,
             "votes_entropy": -(shares * np.log2(safe)).sum(1),
             "votes_count": totals.astype(np.int64) if matrix.dtype.kind in "iu" else None,
             "soft_loss": -(shares * log_p).sum(1),

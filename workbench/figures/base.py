@@ -16,6 +16,7 @@ from workbench.files import write_atomically
 from workbench.records import Rate
 
 INK, GRID, ACCENT = "#222222", "#DDDDDD", "#B5403A"
+SHOWN_ROWS = 40  # of a figure with a line for each of very many things
 SECOND, MUTED = "#2F6DA8", "#8C8C8C"
 STYLE: Any = {
     "font.size": 10,

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
 from workbench.analysis.calibration import Reliability, RiskCoverage
-from workbench.figures.base import ACCENT, INK, MUTED, SECOND, STYLE, own_axes, plain_grid
+from workbench.figures.base import ACCENT, INK, MUTED, SECOND, SHOWN_ROWS, STYLE, own_axes, plain_grid
 
 
 def reliability(
@@ -51,7 +51,7 @@ def reliability(
 
 def class_calibration(classes: Sequence[str], diagrams: Sequence[Reliability], *, ax: Axes | None = None) -> Axes:
     """ECE of each class with its interval, highest at the top."""
-    order = np.argsort([d.ece for d in diagrams], kind="stable")
+    order = np.argsort([d.ece for d in diagrams], kind="stable")[-SHOWN_ROWS:]
     with mpl.rc_context(STYLE):
         ax = own_axes(ax, (7, 0.4 * len(order) + 1.2))
         for place, k in enumerate(order):

@@ -8,16 +8,29 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
-from workbench.analysis.confusion import Normalisation, normalised
-from workbench.figures.base import ACCENT, INK, SECOND, STYLE, interval_dots, own_axes, plain_grid
+from workbench.analysis.confusion import Normalisation, most_confused, normalised
+from workbench.figures.base import ACCENT, INK, SECOND, SHOWN_ROWS, STYLE, interval_dots, own_axes, plain_grid
 from workbench.records import ClassReport, ConfusionMatrix, IntArray, Rate
 
+SHOWN_CLASSES = 25
 
-def confusion_matrix(matrix: ConfusionMatrix, *, by: Normalisation | None = None, ax: Axes | None = None) -> Axes:
+
+def confusion_matrix(
+    matrix: ConfusionMatrix,
+    *,
+    by: Normalisation | None = None,
+    title: str = "{errors:,} of {total:,} images misclassified",
+    answer: str = "Predicted class",
+    ax: Axes | None = None,
+) -> Axes:
     """The matrix with numbers in its cells; colour shows the errors only, so that rare ones stay visible.
 
     ``by`` shows fractions of the true or predicted class instead of counts. The diagonal is left uncoloured.
+    Of more than 25 classes the most confused pairs are drawn instead. ``title`` and ``answer`` name what the
+    columns are, if not a model's predictions.
     """
+    if len(matrix.classes) > SHOWN_CLASSES:
+        return most_confused_pairs(matrix, ax=ax)
     values = matrix.counts.astype(float) if by is None else normalised(matrix, by)
     wrong = np.ma.masked_array(values, np.eye(len(values), dtype=bool))
     with mpl.rc_context(STYLE):
@@ -46,18 +59,40 @@ def confusion_matrix(matrix: ConfusionMatrix, *, by: Normalisation | None = None
             text.set_alpha(0.35 if text.get_text() in ("0", "0.0") else 1.0)
         for k in range(len(values)):
             ax.text(k + 0.5, k + 0.5, labels[k, k], ha="center", va="center", fontsize=9, fontweight="bold")
-        ax.set(xlabel="Predicted class", ylabel="True class")
+        ax.set(xlabel=answer, ylabel="True class")
         ax.tick_params(length=0)
         ax.set_xticks(ax.get_xticks(), matrix.classes, rotation=40, ha="right", rotation_mode="anchor")
         ax.set_yticks(ax.get_yticks(), matrix.classes, rotation=0)
         total, errors = int(matrix.counts.sum()), int(matrix.counts.sum() - np.trace(matrix.counts))
-        ax.set_title(f"{errors:,} of {total:,} images misclassified", loc="left", fontsize=12)
+        ax.set_title(title.format(errors=errors, total=total), loc="left", fontsize=12)
     return ax
+
+
+def most_confused_pairs(matrix: ConfusionMatrix, *, count: int = 30, ax: Axes | None = None) -> Axes:
+    """The largest cells off the diagonal, largest at the top: what is readable of very many classes."""
+    pairs = most_confused(matrix, count)[::-1]
+    with mpl.rc_context(STYLE):
+        ax = own_axes(ax, (8, 0.32 * max(2, len(pairs)) + 1.2))
+        ax.barh(range(len(pairs)), [rows for _, _, rows in pairs], 0.62, color=ACCENT)
+        for place, (_, _, rows) in enumerate(pairs):
+            ax.text(rows, place, f" {rows:,}", va="center", fontsize=9)
+        names = [f"{matrix.classes[true]} → {matrix.classes[predicted]}" for true, predicted, _ in pairs]
+        ax.set_yticks(range(len(pairs)), names)
+        plain_grid(ax)
+        ax.tick_params(axis="y", length=0)
+        ax.set_xlabel("Images")
+        ax.set_title(f"The most confused of {len(matrix.classes):,} classes", loc="left", fontsize=12)
+    return ax
+
+
+def _hardest(order: IntArray) -> IntArray:
+    """The end of an order that a figure of readable height can hold: the highest at its top."""
+    return order[-SHOWN_ROWS:]
 
 
 def class_error_rates(report: ClassReport, *, ax: Axes | None = None) -> Axes:
     """Error rate of each class, highest first, with its 95 % Wilson interval and the count of errors."""
-    order = np.argsort(np.nan_to_num(report.error_rate.value, nan=-1.0), kind="stable")
+    order = _hardest(np.argsort(np.nan_to_num(report.error_rate.value, nan=-1.0), kind="stable"))
     shown = _ordered(report.error_rate, order)
     with mpl.rc_context(STYLE):
         ax = own_axes(ax, (8, 0.42 * len(order) + 1.4))
@@ -74,7 +109,7 @@ def class_error_rates(report: ClassReport, *, ax: Axes | None = None) -> Axes:
 
 def class_rates(report: ClassReport, *, ax: Axes | None = None) -> Axes:
     """Precision, recall and F1 of each class with their 95 % intervals, lowest F1 at the top."""
-    order = np.argsort(-np.nan_to_num(report.f1.value, nan=2.0), kind="stable")
+    order = _hardest(np.argsort(-np.nan_to_num(report.f1.value, nan=2.0), kind="stable"))
     rates = {"precision": (report.precision, SECOND), "recall": (report.recall, ACCENT), "F1": (report.f1, INK)}
     with mpl.rc_context(STYLE):
         ax = own_axes(ax, (8, 0.55 * len(order) + 1.4))
@@ -86,7 +121,7 @@ def class_rates(report: ClassReport, *, ax: Axes | None = None) -> Axes:
         ax.xaxis.set_major_formatter(PercentFormatter(1.0))
         plain_grid(ax)
         ax.tick_params(axis="y", length=0)
-        ax.set_xlabel("Share with 95 % interval (Wilson; F1: bootstrap)")
+        ax.set_xlabel("Share with 95 % Wilson interval")
         ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False)
     return ax
 

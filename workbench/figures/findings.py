@@ -8,10 +8,11 @@ import matplotlib as mpl
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
+from matplotlib.ticker import PercentFormatter
 
 from workbench.analysis.compare import Comparison
 from workbench.analysis.slices import Slice
-from workbench.figures.base import ACCENT, INK, MUTED, SECOND, STYLE, interval_dots, own_axes, plain_grid
+from workbench.figures.base import ACCENT, INK, MUTED, SECOND, SHOWN_ROWS, STYLE, interval_dots, own_axes, plain_grid
 from workbench.records import Rate
 
 
@@ -30,23 +31,21 @@ def asymmetries(frame: pl.DataFrame, classes: Sequence[str], *, count: int = 10,
         if len(shown) == 0:
             return _nothing(ax, "No two classes are confused with each other.")
         places = np.arange(len(shown))
-        there, back = shown["first_as_second"].to_numpy(), shown["second_as_first"].to_numpy()
+        there, back = shown["first_rate"].to_numpy(), shown["second_rate"].to_numpy()
         ax.barh(places + 0.19, there, 0.36, color=ACCENT, label="first taken for second")
         ax.barh(places - 0.19, back, 0.36, color=MUTED, label="second taken for first")
         for place, row in enumerate(shown.iter_rows(named=True)):
             star = " ★" if row["adjusted_p_value"] < 0.05 else ""
-            ax.text(
-                max(there[place], back[place]),
-                place,
-                f"  p = {row['adjusted_p_value']:.2g}{star}",
-                va="center",
-                fontsize=9,
+            note = (
+                f"  {row['first_as_second']} against {row['second_as_first']}, p = {row['adjusted_p_value']:.2g}{star}"
             )
+            ax.text(there[place], place, note, va="center", fontsize=9)
         ax.set_yticks(places, [f"{classes[a]} → {classes[b]}" for a, b in shown.select("first", "second").iter_rows()])
-        ax.set_xlim(0, float(there.max()) * 1.25)
+        ax.set_xlim(0, float(there.max()) * 1.3)  # the first of a pair has the larger share
+        ax.xaxis.set_major_formatter(PercentFormatter(1.0))
         plain_grid(ax)
         ax.tick_params(axis="y", length=0)
-        ax.set_xlabel("Images (p corrected for the number of pairs)")
+        ax.set_xlabel("Share of the true class (p corrected for the number of pairs)")
         ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
     return ax
 
@@ -104,7 +103,9 @@ def outcomes(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
 
 def class_differences(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
     """Rows fixed and broken in each class; a star: adjusted p under 0.05."""
-    shown = comparison.classes.with_columns(net=pl.col("fixed") - pl.col("broken")).sort("net", "class")
+    shown = (
+        comparison.classes.with_columns(net=pl.col("fixed") - pl.col("broken")).sort("net", "class").head(SHOWN_ROWS)
+    )
     with mpl.rc_context(STYLE):
         ax = own_axes(ax, (8, 0.42 * len(shown) + 1.6))
         places = np.arange(len(shown))
@@ -112,7 +113,7 @@ def class_differences(comparison: Comparison, *, ax: Axes | None = None) -> Axes
         ax.barh(places, -shown["broken"], 0.62, color=ACCENT, label="broken")
         reach = max(1, *shown["fixed"].to_list(), *shown["broken"].to_list())
         for place, row in enumerate(shown.iter_rows(named=True)):
-            star = " ★" if (row["adjusted_p_value"] or 1) < 0.05 else ""
+            star = " ★" if row["adjusted_p_value"] < 0.05 else ""
             ax.text(row["fixed"], place, f"  {row['net']:+d}{star}", va="center", fontsize=9)
         ax.axvline(0, color=INK, linewidth=1)
         ax.set_yticks(places, shown["class"].to_list())

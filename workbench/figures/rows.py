@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from workbench.figures.base import ACCENT, INK, MUTED, SECOND, STYLE, own_axes, plain_grid
+from workbench.figures.base import ACCENT, INK, MUTED, SECOND, SHOWN_ROWS, STYLE, own_axes, plain_grid
 from workbench.records import ClassReport, ProbabilityArray
 
 SHOWN_POINTS = 20_000
@@ -66,7 +66,7 @@ def cartography(frame: pl.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 def human_against_model(model: ClassReport, people: ClassReport, *, ax: Axes | None = None) -> Axes:
     """Error rate of the model and of most people for each class, with intervals; the model's highest at the top."""
-    order = np.argsort(np.nan_to_num(model.error_rate.value, nan=-1.0), kind="stable")
+    order = np.argsort(np.nan_to_num(model.error_rate.value, nan=-1.0), kind="stable")[-SHOWN_ROWS:]
     with mpl.rc_context(STYLE):
         ax = own_axes(ax, (8, 0.5 * len(order) + 1.5))
         for shift, report, colour, marker, name in (

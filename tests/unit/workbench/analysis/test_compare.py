@@ -46,6 +46,13 @@ def test_newcombe_golden_figures() -> None:
     assert newcombe_paired(53, 0, 0, 0) == pytest.approx((-0.0676, 0.0676), abs=5e-4)
 
 
+def test_newcombe_of_many_rows_is_the_normal_interval() -> None:
+    n, second, first = 10_000_000, 60_000, 50_000
+    deviation = np.sqrt(second + first - (second - first) ** 2 / n) / n
+    expected = (second - first) / n + 1.96 * deviation * np.array([-1, 1])
+    assert newcombe_paired(9_000_000, second, first, n - 9_110_000) == pytest.approx(tuple(expected), rel=0.02)
+
+
 def test_other_rows_are_refused() -> None:
     other_classes = Predictions.from_arrays([0], [[1, 0]], ("a", "z"))
     for after, words in (

@@ -33,7 +33,17 @@ def test_pages_make_up_the_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    "where", ["confidence >", "mood = 3", "SELECT 1", "label = 'x' AND", "1; DROP TABLE x", "read_csv('/etc/passwd')"]
+    "where",
+    [
+        "confidence >",
+        "mood = 3",
+        "SELECT 1",
+        "label = 'x' AND",
+        "1; DROP TABLE x",
+        "read_csv('/etc/passwd')",
+        "true_class > 3",
+        "label",
+    ],
 )
 def test_bad_expressions_are_refused(where: str) -> None:
     with pytest.raises(DataError, match="not understood"):

@@ -13,7 +13,7 @@ def cloud(rows: int, seed: int, width: int = 8) -> np.ndarray:
 
 
 def test_nearest_equals_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbours, "BLOCK", 7)  # several blocks
+    monkeypatch.setattr(neighbours, "CELLS", 7 * 200)  # several blocks
     a, b = cloud(30, 0), cloud(200, 1)
     found = nearest(a, b, 4)
     distance, places = NearestNeighbors(n_neighbors=4, metric="cosine").fit(b).kneighbors(a)
