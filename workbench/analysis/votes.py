@@ -36,9 +36,10 @@ def join_votes(predictions: Predictions, votes: ArrayLike) -> Predictions:
     """The predictions with what people answered for each row.
 
     ``votes`` is ``(M, K)``, counts or shares, and its row i belongs to row id i. Added columns: ``votes``, shares
-    as an array of K float64; ``votes_top``, the class with most of them (of equals the label, else the first); ``votes_for_label``,
-    the label's share; ``votes_entropy``, their entropy in bits; ``votes_count``, their number (null for shares);
-    ``soft_loss``, cross entropy ``-sum_k share[k] log P[k]`` in nats (Peterson et al. 2019, arXiv 1908.07086).
+    as an array of K float64; ``votes_top``, the class with most of them (of equals the label, else the first);
+    ``votes_for_label``, the label's share; ``votes_entropy``, their entropy in bits; ``votes_count``, their number
+    (null for shares); ``soft_loss``, cross entropy ``-sum_k share[k] log P[k]`` in nats (Peterson et al. 2019,
+    arXiv 1908.07086).
 
     Raises
     ------

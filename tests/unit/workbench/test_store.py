@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -61,6 +62,34 @@ def test_a_killed_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     predict.predict_into(c, images, tmp_path)
     assert [rows.start for rows in calls] == [4, 8]  # the first part was there
     same(store.read(tmp_path), plain(c, images))
+
+
+def test_a_finished_rank_waits_for_the_others(tmp_path: Path) -> None:
+    """One of two processes was done when the run was killed: the same command again completes it."""
+    c, images = classifier(), image_set(9)
+    predict.predict_into(c, images, tmp_path, rank=1, world=2)
+    stray = tmp_path / f".{store.shard_name(0, 2)}.parts" / ".77.half-written.parquet"
+    stray.parent.mkdir()
+    stray.write_bytes(b"PAR1")
+    for rank in (0, 1):
+        predict.predict_into(c, images, tmp_path, rank=rank, world=2)
+    assert len(store.read(tmp_path)) == 9
+    assert len(list(tmp_path.iterdir())) == 3
+    (tmp_path / store.PROVENANCE).unlink()  # killed just before it was written
+    predict.predict_into(c, images, tmp_path, rank=0, world=2)
+    assert len(store.read(tmp_path)) == 9
+
+
+def test_shards_of_two_models_are_never_one_table(tmp_path: Path) -> None:
+    images, one = image_set(9), classifier()
+    other = dataclasses.replace(one, provenance=dataclasses.replace(one.provenance, checkpoint="other"))
+    for rank in (0, 1):
+        predict.predict_into(one, images, tmp_path, rank=rank, world=2)
+    predict.predict_into(other, images, tmp_path, rank=1, world=2, force=True)
+    with pytest.raises(DataError, match="another run"):
+        store.read(tmp_path)
+    predict.predict_into(other, images, tmp_path, rank=0, world=2, force=True)
+    assert store.read(tmp_path).provenance.checkpoint == "other"
 
 
 def test_a_missing_shard_is_noticed(tmp_path: Path) -> None:
@@ -157,6 +186,7 @@ def test_frames_at_the_edge() -> None:
     ("change", "words"),
     [
         ({"probability_0": [np.nan, 0.2, 0.1]}, "finite"),
+        ({"probability_0": [None, 0.2, 0.1]}, "finite"),
         ({"probability_0": [np.inf, 0.2, 0.1]}, "finite"),
         ({"probability_0": [0.9, 0.2, 0.1]}, "sum to 1"),
         ({"probability_0": [7.0, -2.0, 0.1]}, "finite values from 0"),
