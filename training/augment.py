@@ -26,13 +26,12 @@ Batch = tuple[Tensor, Tensor, Tensor]
 
 
 def pipeline(
-    recipe: Recipe, statistics: Statistics, size: int, *, train: bool, holes: bool = True
+    recipe: Recipe, statistics: Statistics, size: int, *, train: bool, cutout: int = 0
 ) -> albumentations.Compose:
     """Transform of uint8 ``(32, 32, 3)`` to a normalised float32 tensor ``(3, size, size)``.
 
     The cutout's hole lies wholly inside the image, where that of DeVries & Taylor 2017
-    (arXiv 1708.04552) may be clipped by the edge. Holes are filled with the data's mean;
-    ``holes`` off leaves them out.
+    (arXiv 1708.04552) may be clipped by the edge. Holes are filled with the data's mean.
     """
     mean, deviation = statistics
     fill = tuple(round(255 * m) for m in mean)
@@ -45,8 +44,8 @@ def pipeline(
             border = cv2.BORDER_REFLECT_101 if recipe.pad_reflect else cv2.BORDER_CONSTANT
             steps.append(albumentations.Pad(padding=recipe.crop_padding, border_mode=border, fill=0))
             steps.append(albumentations.RandomCrop(SIDE, SIDE))
-        if train and holes and recipe.cutout:
-            side = (recipe.cutout, recipe.cutout)
+        if train and cutout:
+            side = (cutout, cutout)
             steps.append(
                 albumentations.CoarseDropout(
                     num_holes_range=(1, 1), hole_height_range=side, hole_width_range=side, fill=fill, p=1.0
@@ -54,7 +53,7 @@ def pipeline(
             )
         if train and recipe.rotate_degrees:
             steps.append(albumentations.Rotate(limit=recipe.rotate_degrees, border_mode=cv2.BORDER_REFLECT_101))
-        if train and holes and recipe.coarse_dropout:
+        if train and recipe.coarse_dropout:
             steps.append(
                 albumentations.CoarseDropout(
                     num_holes_range=(1, 8), hole_height_range=(2, 4), hole_width_range=(2, 4), fill=fill, p=0.5

@@ -12,6 +12,7 @@ from training.errors import TrainingError
 Optimizer = Literal["adam", "muon"]
 Schedule = Literal["plateau", "linear"]
 Precision = Literal["auto", "float32", "bfloat16"]
+_LISTS = ("image_sizes", "cutout")
 
 
 @dataclass(frozen=True)
@@ -21,10 +22,11 @@ class Recipe:
     ``learning_rate`` and ``weight_decay`` belong to ``optimizer``; with Muon they are those of the
     convolutions and ``other_learning_rate`` is AdamW's for everything else. Adam's
     ``weight_decay`` is an L2 term added to the gradient (Kingma & Ba 2015, arXiv 1412.6980).
-    ``image_sizes`` gives the side in pixels for equal shares of the epochs, in order. Distances of
-    the augmentation are pixels at the data's own size and angles are degrees; 0 switches a step off.
-    The last ``plain_fraction`` of the epochs trains without holes (cutout, coarse dropout), nearer to
-    what the model will be asked (He et al. 2019, arXiv 1909.09148).
+    ``image_sizes`` gives the side in pixels for equal shares of the epochs, in order, and ``cutout``
+    the side of the hole. Distances of the augmentation are pixels at the data's own size and angles
+    are degrees; 0 switches a step off. The linear schedule begins again after the share
+    ``restart_fraction`` of the epochs with ``restart_factor`` times the rates (warm restart,
+    Loshchilov & Hutter 2017, arXiv 1608.03983); 1 means never.
     """
 
     name: str
@@ -37,6 +39,8 @@ class Recipe:
     other_learning_rate: float = 0.002
     schedule: Schedule = "linear"
     warmup_fraction: float = 0.1
+    restart_fraction: float = 1.0
+    restart_factor: float = 0.4
     plateau_factor: float = 0.2
     plateau_patience: int = 3
     label_smoothing: float = 0.0
@@ -47,10 +51,9 @@ class Recipe:
     flip: bool = False
     crop_padding: int = 4
     pad_reflect: bool = True
-    cutout: int = 0
+    cutout: tuple[int, ...] = (0,)
     rotate_degrees: float = 0.0
     coarse_dropout: bool = False
-    plain_fraction: float = 0.0
     device: str = "auto"
     precision: Precision = "auto"
     workers: int = 1
@@ -60,7 +63,8 @@ class Recipe:
             (self.epochs >= 1, "epochs", "at least 1", self.epochs),
             (self.batch_size >= 1, "batch-size", "at least 1", self.batch_size),
             (self.workers >= 0, "workers", "at least 0", self.workers),
-            (0 <= self.plain_fraction <= 1, "plain-fraction", "0 to 1", self.plain_fraction),
+            (0 < self.restart_fraction <= 1, "restart-fraction", "above 0, at most 1", self.restart_fraction),
+            (bool(self.cutout) and min(self.cutout) >= 0, "cutout", "0 or more", self.cutout),
             (self.seed >= 0, "seed", "at least 0", self.seed),
             (0 < self.validation_fraction < 1, "validation-fraction", "between 0 and 1", self.validation_fraction),
             (bool(self.image_sizes) and min(self.image_sizes) >= 8, "image-sizes", "8 or more", self.image_sizes),
@@ -75,13 +79,18 @@ class Recipe:
         """Side in pixels of the images in ``epoch`` (counted from 0)."""
         return self.image_sizes[epoch * len(self.image_sizes) // self.epochs]
 
-    def holes_in(self, epoch: int) -> bool:
-        """Whether images get holes in ``epoch`` (counted from 0), if the recipe has any."""
-        return epoch < self.epochs * (1 - self.plain_fraction)
+    def cutout_side(self, epoch: int) -> int:
+        """Side in pixels of the hole in ``epoch`` (counted from 0); 0 for none."""
+        return self.cutout[epoch * len(self.cutout) // self.epochs]
+
+    @property
+    def restart_epoch(self) -> int:
+        """The epoch (counted from 0) before which the linear schedule begins again; ``epochs`` for never."""
+        return max(1, round(self.epochs * self.restart_fraction))
 
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON values."""
-        return {**dataclasses.asdict(self), "image_sizes": list(self.image_sizes)}
+        return {**dataclasses.asdict(self), **{name: list(getattr(self, name)) for name in _LISTS}}
 
     def computes_as(self, other: Recipe) -> bool:
         """Whether both compute the same; the number of workers and the device decide only how fast."""
@@ -101,7 +110,7 @@ class Recipe:
             raise TrainingError(f"recipe: unknown field {unknown[0]!r}; was it written by a newer version?")
         if missing := sorted({"name", "epochs"} - set(values)):
             raise TrainingError(f"recipe: field {missing[0]!r} is missing")
-        return cls(**{**values, "image_sizes": tuple(values.get("image_sizes", (32,)))})
+        return cls(**{name: tuple(value) if name in _LISTS else value for name, value in values.items()})
 
 
 RECIPES: Mapping[str, Recipe] = {
@@ -118,18 +127,18 @@ RECIPES: Mapping[str, Recipe] = {
             warmup_fraction=0.0,
             zero_init_residual=False,
             pad_reflect=False,
-            cutout=16,
+            cutout=(16,),
             rotate_degrees=5.0,
             coarse_dropout=True,
         ),
         Recipe(
             name="fast",
-            epochs=20,
+            epochs=31,
+            restart_fraction=20 / 31,
             label_smoothing=0.1,
-            image_sizes=(20,) * 10 + (24,) * 7 + (32,) * 3,
+            image_sizes=(20,) * 10 + (24,) * 7 + (32,) * 3 + (24,) * 2 + (32,) * 9,
             flip=True,
-            cutout=8,
-            plain_fraction=0.25,
+            cutout=(8,) * 15 + (0,) * 5 + (12,) * 11,
         ),
         Recipe(
             name="digits",

@@ -80,7 +80,7 @@ def run_epoch(session: Session, folder: Path | None, progress: Progress) -> None
 
     recipe, epoch = session.recipe, session.epoch
     size = recipe.image_size(epoch)
-    training = augment.pipeline(recipe, session.statistics, size, train=True, holes=recipe.holes_in(epoch))
+    training = augment.pipeline(recipe, session.statistics, size, train=True, cutout=recipe.cutout_side(epoch))
     order = loop.epoch_order(torch.from_numpy(session.train_rows), recipe.seed, epoch).numpy()
     columns = row_columns(session)
     started = saved = time.perf_counter()

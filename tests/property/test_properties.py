@@ -61,7 +61,7 @@ def test_shards_change_nothing(p: Predictions, count: int) -> None:
         for number in range(count):
             part = p.table.slice(number * rows // count, (number + 1) * rows // count - number * rows // count)
             store.as_lists(part).sink_parquet(folder / store.shard_name(number, count))
-        store.write_provenance(folder, p.classes, p.provenance)
+        store.write_provenance(folder, store.origin(p.classes, p.provenance))
         q = store.read(folder)
         np.testing.assert_array_equal(q.index, p.index)
         np.testing.assert_array_equal(confusion_matrix(q).counts, confusion_matrix(p).counts)

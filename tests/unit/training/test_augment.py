@@ -30,17 +30,6 @@ def test_epochs_and_rows_differ() -> None:
     assert any(not torch.equal(first[row], second[row]) for row in first)
 
 
-def test_last_epochs_have_no_holes() -> None:
-    recipe = dataclasses.replace(TINY, flip=False, crop_padding=0, cutout=8, coarse_dropout=True, plain_fraction=1 / 3)
-    assert [recipe.holes_in(epoch) for epoch in range(3)] == [True, True, False]
-    data = data_set(4)
-    statistics = channel_statistics(data.images)
-    plain = augment.pipeline(recipe, statistics, 32, train=False)(image=data.images[1])["image"]
-    for holes in (True, False):
-        drawn = augment.pipeline(recipe, statistics, 32, train=True, holes=holes)(image=data.images[1])["image"]
-        assert torch.equal(drawn, plain) is not holes
-
-
 def test_plain_pipeline_is_normalisation() -> None:
     data = data_set(4)
     mean, deviation = statistics = channel_statistics(data.images)
@@ -60,16 +49,15 @@ def test_recipes_give_normal_images(recipe, size: int) -> None:
     assert torch.isfinite(image).all()
 
 
-def test_cutout_lies_inside_and_has_its_size() -> None:
-    import dataclasses
-
-    recipe = dataclasses.replace(TINY, flip=False, crop_padding=0, cutout=16)
-    transform = augment.pipeline(recipe, ((0.0,) * 3, (1.0,) * 3), 32, train=True)
+@pytest.mark.parametrize("side", [0, 8, 16])
+def test_cutout_lies_inside_and_has_its_size(side: int) -> None:
+    recipe = dataclasses.replace(TINY, flip=False, crop_padding=0)
+    transform = augment.pipeline(recipe, ((0.0,) * 3, (1.0,) * 3), 32, train=True, cutout=side)
     white = np.full((32, 32, 3), 255, np.uint8)
     for seed in range(5):
         transform.set_random_seed(seed)
         hole = transform(image=white)["image"][0] == 0
-        assert int(hole.sum()) == 16 * 16
+        assert int(hole.sum()) == side * side
 
 
 def test_albumentations_does_not_ask_the_network() -> None:

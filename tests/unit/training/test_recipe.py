@@ -17,7 +17,7 @@ def test_paper_recipe_is_the_published_one() -> None:
     paper = RECIPES["paper"]
     assert (paper.epochs, paper.optimizer, paper.learning_rate, paper.weight_decay) == (40, "adam", 0.001, 0.0001)
     assert (paper.schedule, paper.plateau_factor, paper.plateau_patience) == ("plateau", 0.2, 3)
-    assert (paper.cutout, paper.rotate_degrees, paper.crop_padding, paper.coarse_dropout) == (16, 5.0, 4, True)
+    assert (paper.cutout, paper.rotate_degrees, paper.crop_padding, paper.coarse_dropout) == ((16,), 5.0, 4, True)
 
 
 def test_every_field_is_an_option() -> None:
@@ -39,9 +39,16 @@ def test_digits_have_their_own_recipe() -> None:
     assert recipe_from(parser().parse_args(["--data", "digits"])).name == "digits"
 
 
-def test_image_sizes_share_the_epochs() -> None:
-    recipe = Recipe(name="x", epochs=5, image_sizes=(16, 32))
+def test_sizes_and_cutout_share_the_epochs() -> None:
+    recipe = Recipe(name="x", epochs=5, image_sizes=(16, 32), cutout=(8, 0, 4, 4, 4))
     assert [recipe.image_size(e) for e in range(5)] == [16, 16, 16, 32, 32]
+    assert [recipe.cutout_side(e) for e in range(5)] == [8, 0, 4, 4, 4]
+
+
+def test_fast_recipe_can_be_shortened() -> None:
+    recipe = dataclasses.replace(RECIPES["fast"], epochs=2)
+    assert [recipe.image_size(e) for e in range(2)] == [20, 24]
+    assert recipe.restart_epoch == 1
 
 
 def test_unknown_field_is_named() -> None:
