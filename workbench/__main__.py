@@ -34,6 +34,21 @@ def parser() -> argparse.ArgumentParser:
     two.add_argument("--checkpoint", type=Path, help="folder with the model, for Grad-CAM and the training curves")
     two.add_argument("--data", help="folder with the images, or digits; default: CIFAR10_ROOT, else ./data")
     two.add_argument("--compare", type=Path, help="predictions of a second model on the same rows")
+    two.add_argument(
+        "--other-seed",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="predictions of the first model's recipe with another seed, to hold --compare against; may be repeated",
+    )
+    two.add_argument(
+        "--group",
+        action="append",
+        default=[],
+        metavar="NAME=CLASS,CLASS",
+        help="a group of classes, such as vehicle=car,truck; repeat it until every class is in one",
+    )
     two.add_argument("--votes", type=Path, help=".npy of people's answers (rows, classes), counts or shares, by row id")
     two.add_argument("--train", type=Path, help="predictions on the train split, for neighbours and typicality")
     two.add_argument("--classes", help="class names of a foreign file in the order of its columns, separated by commas")
@@ -89,19 +104,24 @@ def _report(options: argparse.Namespace) -> int:
     from workbench.run import open_report
 
     classes = None if options.classes is None else [name.strip() for name in options.classes.split(",")]
-    columns = dict(_pair(text) for text in options.column)
+    columns = dict(_pair("--column", text) for text in options.column)
+    groups = {name: members.split(",") for name, members in (_pair("--group", text) for text in options.group)}
     run = open_report(options.predictions, options.checkpoint, options.data, classes=classes, columns=columns)
 
-    def second(path: Path | None) -> Predictions | None:
-        return None if path is None else store.read(path, classes=run.predictions.classes, columns=columns)
+    def read(path: Path) -> Predictions:
+        if path.is_dir():
+            return store.read(path)
+        return store.read(path, classes=run.predictions.classes, columns=columns)
 
     left_out = export.report(
         run,
         options.out,
         checkpoint=options.checkpoint,
-        compared=second(options.compare),
+        compared=None if options.compare is None else read(options.compare),
+        seeds=[read(path) for path in options.other_seed],
+        groups=groups,
         votes=None if options.votes is None else read_votes(options.votes),
-        train=second(options.train),
+        train=None if options.train is None else read(options.train),
         force=options.force,
     )
     for line in (*run.notes, *(f"left out {line}" for line in left_out)):
@@ -110,13 +130,13 @@ def _report(options: argparse.Namespace) -> int:
     return 0
 
 
-def _pair(text: str) -> tuple[str, str]:
+def _pair(option: str, text: str) -> tuple[str, str]:
     from workbench.errors import DataError
 
-    ours, equals, theirs = text.partition("=")
-    if not equals or not theirs:
-        raise DataError(f"--column: expected OURS=THEIRS such as label=y_true, not {text!r}")
-    return ours, theirs
+    name, equals, value = text.partition("=")
+    if not equals or not value:
+        raise DataError(f"{option}: expected NAME=VALUE, such as label=y_true or vehicle=car,truck, not {text!r}")
+    return name, value
 
 
 def _card(options: argparse.Namespace) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,17 +11,24 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from workbench import figures, source
-from workbench.analysis.calibration import reliability, risk_coverage
+from workbench.analysis.calibration import class_reliability, reliability, risk_coverage
 from workbench.analysis.causes import causes, where_to_work
 from workbench.analysis.classes import class_report
-from workbench.analysis.compare import Comparison, compare, paired
-from workbench.analysis.confusion import asymmetries, confusion_matrix
+from workbench.analysis.compare import Comparison, churn_against_seeds, compare, paired
+from workbench.analysis.confusion import asymmetries, confusion_matrix, grouped
 from workbench.analysis.dynamics import read_dynamics
 from workbench.analysis.index import error_index
-from workbench.analysis.labels import label_suspects
+from workbench.analysis.labels import confident_joint, label_suspects, out_of_sample
 from workbench.analysis.neighbours import ALIKE, join_neighbours
-from workbench.analysis.slices import find_slices, slice_features, slice_table
-from workbench.analysis.summary import comparison_metrics, metrics, vote_metrics
+from workbench.analysis.slices import slice_table, systematic_failures
+from workbench.analysis.summary import (
+    calibration_metrics,
+    churn_metrics,
+    comparison_metrics,
+    group_metrics,
+    metrics,
+    vote_metrics,
+)
 from workbench.analysis.votes import ambiguous, human_confusion, join_votes
 from workbench.errors import DataError, OutputError
 from workbench.files import refuse_to_overwrite, sha256, write_atomically
@@ -53,6 +60,8 @@ def report(
     *,
     checkpoint: Path | None = None,
     compared: Predictions | None = None,
+    seeds: Sequence[Predictions] = (),
+    groups: Mapping[str, Sequence[str]] | None = None,
     votes: ArrayLike | None = None,
     train: Predictions | None = None,
     force: bool = False,
@@ -62,18 +71,21 @@ def report(
     Figures as PNG and SVG, tables as CSV (the index of errors as Parquet too), ``metrics.json``, and
     ``manifest.json``, which names the hashes of checkpoint, data and every file. The predictions alone give
     confusion, class rates, calibration, doubtful labels and causes; images give slices by look and the pictures;
-    the model (``checkpoint``) Grad-CAM, curves and training dynamics; ``compared`` a second model on the same rows;
-    ``votes`` people's answers ``(M, K)``; ``train`` (predictions on the train split, with embeddings) neighbours
-    and typicality.
+    the model (``checkpoint``) Grad-CAM, curves and training dynamics; ``compared`` a second model on the same rows,
+    and ``seeds`` further models of the first one's recipe, against whose spread its change is held; ``groups`` of
+    classes a matrix of their own; ``votes`` people's answers ``(M, K)``; ``train`` (predictions on the train split,
+    with embeddings) neighbours and typicality.
 
     Raises
     ------
     OutputError
         If ``out`` holds a bundle and ``force`` is off, the disk is full or the folder can't be written.
     DataError
-        If the second model, the votes or the train split do not fit the predictions.
+        If the second model, the seeds, the groups, the votes or the train split do not fit the predictions.
     """
     refuse_to_overwrite([out / MANIFEST], force)
+    if seeds and compared is None:
+        raise DataError("seeds: they are held against a change of model; give the second model too (--compare)")
     bundle = _Bundle()
     predictions = run.predictions
     if votes is not None:
@@ -88,7 +100,11 @@ def report(
         _near_duplicates(bundle, predictions)
     if compared is not None:
         _comparison(bundle, run.predictions, compared)
+        if seeds:
+            bundle.metrics["churn"] = churn_metrics(churn_against_seeds([run.predictions, *seeds], compared))
     _classes(bundle, predictions)
+    if groups:
+        _groups(bundle, predictions, groups)
     _calibration(bundle, predictions, compared)
     _findings(bundle, run, predictions)
     _pictures(bundle, run)
@@ -117,6 +133,12 @@ def _classes(bundle: _Bundle, predictions: Predictions) -> None:
     bundle.metrics |= metrics(predictions)
 
 
+def _groups(bundle: _Bundle, predictions: Predictions, groups: Mapping[str, Sequence[str]]) -> None:
+    matrix = grouped(confusion_matrix(predictions), groups)
+    bundle.figures["group_confusion_matrix"] = lambda: figures.figure_of(figures.confusion_matrix(matrix))
+    bundle.metrics["groups"] = group_metrics(matrix)
+
+
 def _named(classes: tuple[str, ...], column: str) -> pl.Expr:
     return pl.lit(pl.Series(classes, dtype=pl.String)).gather(pl.col(column)).alias(column)
 
@@ -124,7 +146,7 @@ def _named(classes: tuple[str, ...], column: str) -> pl.Expr:
 def _calibration(bundle: _Bundle, predictions: Predictions, compared: Predictions | None) -> None:
     diagram, curve = reliability(predictions), risk_coverage(predictions)
     other = None if compared is None else reliability(compared)
-    of_classes = [reliability(predictions, of_class=k) for k in range(len(predictions.classes))]
+    of_classes = class_reliability(predictions)
     bundle.figures |= {
         "reliability": lambda: figures.figure_of(figures.reliability(diagram, compared=other)),
         "risk_coverage": lambda: figures.figure_of(figures.risk_coverage(curve)),
@@ -136,14 +158,13 @@ def _calibration(bundle: _Bundle, predictions: Predictions, compared: Prediction
 def _findings(bundle: _Bundle, run: Run, predictions: Predictions) -> None:
     if run.predictions.provenance.split == "train":
         bundle.left_out.append(
-            "label_suspects and causes: the model was trained on these rows, and only rows it has not seen tell of "
-            "their labels (see workbench.analysis.labels.out_of_sample)"
+            "causes: the model was trained on these rows, so that its errors there are few and special"
         )
-        bundle.metrics["label_noise_rate"] = None
+        _train_labels(bundle, predictions)
     else:
         _labels(bundle, predictions)
     try:
-        found = find_slices(slice_features(predictions, run.images), ~predictions.correct)
+        found = systematic_failures(predictions, run.images)
     except DataError as error:
         bundle.left_out.append(f"slices: {error}")
         return
@@ -151,18 +172,33 @@ def _findings(bundle: _Bundle, run: Run, predictions: Predictions) -> None:
     bundle.figures["slices"] = lambda: figures.figure_of(figures.slices(found))
 
 
+def _train_labels(bundle: _Bundle, predictions: Predictions) -> None:
+    """Doubtful train labels, by a linear classifier on the embeddings that has not seen the row."""
+    bundle.metrics["label_noise_rate"] = None
+    if predictions.embedding is None:
+        bundle.left_out.append("label_suspects: the model was trained on these rows, and there are no embeddings")
+        return
+    judged = out_of_sample(predictions.embedding, predictions.label, predictions.classes, index=predictions.index)
+    bundle.metrics["label_noise_rate"] = confident_joint(judged).noise_rate
+    bundle.metrics["label_suspects_by"] = "five folds of a linear classifier on the model's embeddings"
+    _suspects(bundle, judged)
+
+
+def _suspects(bundle: _Bundle, predictions: Predictions) -> None:
+    doubtful, classes = label_suspects(predictions), predictions.classes
+    bundle.tables["label_suspects"] = doubtful.with_columns(_named(classes, "label"), _named(classes, "suggested"))
+    bundle.figures["label_suspects"] = lambda: figures.figure_of(figures.suspects(doubtful, classes))
+
+
 def _labels(bundle: _Bundle, predictions: Predictions) -> None:
-    doubtful, verdicts = label_suspects(predictions), causes(predictions)
+    _suspects(bundle, predictions)
+    verdicts = causes(predictions)
     work, classes = where_to_work(verdicts), predictions.classes
     bundle.tables |= {
-        "label_suspects": doubtful.with_columns(_named(classes, "label"), _named(classes, "suggested")),
         "causes": verdicts.with_columns(_named(classes, "label"), _named(classes, "predicted")),
-        "where_to_work": work.with_columns(pl.col("examples").cast(pl.List(pl.String)).list.join(" ")),
+        "where_to_work": work.with_columns(pl.col("examples").cast(pl.List(pl.String))),
     }
-    bundle.figures |= {
-        "label_suspects": lambda: figures.figure_of(figures.suspects(doubtful, classes)),
-        "causes": lambda: figures.figure_of(figures.causes(work)),
-    }
+    bundle.figures["causes"] = lambda: figures.figure_of(figures.causes(work))
 
 
 def _comparison(bundle: _Bundle, before: Predictions, after: Predictions) -> None:
@@ -175,21 +211,18 @@ def _comparison(bundle: _Bundle, before: Predictions, after: Predictions) -> Non
     bundle.tables["comparison"] = changed.collect(engine="streaming").with_columns(
         *(_named(before.classes, name) for name in ("label", "before", "after"))
     )
-    bundle.metrics["comparison"] = comparison_metrics(result)
+    bundle.metrics["comparison"] = {
+        **comparison_metrics(result),
+        "calibration": {"before": calibration_metrics(before), "after": calibration_metrics(after)},
+    }
 
 
 def _votes(bundle: _Bundle, predictions: Predictions) -> None:
-    people = human_confusion(predictions)
-    model, others = class_report(predictions), class_report(people)
+    matrix, people = confusion_matrix(predictions), human_confusion(predictions)
+    model, others = class_report(matrix), class_report(people)
     bundle.figures |= {
         "people_against_model": lambda: figures.figure_of(figures.human_against_model(model, others)),
-        "people_confusion_matrix": lambda: figures.figure_of(
-            figures.confusion_matrix(
-                people,
-                title="Most people miss the label of {errors:,} of {total:,} images",
-                answer="Most people's answer",
-            )
-        ),
+        "people_confusion_matrix": lambda: figures.confusion_beside_people(matrix, people),
     }
     bundle.tables["ambiguous"] = ambiguous(predictions)
     bundle.metrics["votes"] = vote_metrics(predictions)
@@ -227,6 +260,7 @@ def _training(bundle: _Bundle, checkpoint: Path | None) -> None:
         bundle.left_out.append(f"training dynamics: there is no {DYNAMICS} beside the checkpoint")
         return
     frame = read_dynamics(checkpoint / DYNAMICS)
+    bundle.tables["training_dynamics"] = frame.sort("confidence", "index")
     bundle.figures["training_dynamics"] = lambda: figures.figure_of(figures.cartography(frame))
 
 
@@ -237,7 +271,9 @@ def _write(bundle: _Bundle, run: Run, out: Path) -> list[str]:
     for name, draw in bundle.figures.items():
         files += figures.save(draw(), out / name)
     for name, table in bundle.tables.items():
-        flat = table.select(pl.exclude([n for n, kind in table.schema.items() if kind.is_nested()]))
+        words = [n for n, kind in table.schema.items() if kind == pl.List(pl.String)]
+        joined = table.with_columns(pl.col(n).list.join(" ") for n in words)
+        flat = joined.select(pl.exclude([n for n, kind in joined.schema.items() if kind.is_nested()]))
         write_atomically(out / f"{name}.csv", flat.write_csv)
         files.append(out / f"{name}.csv")
     write_atomically(out / "errors.parquet", bundle.tables["errors"].write_parquet)

@@ -96,8 +96,10 @@ class Predictions:
         DataError
             If the shapes do not fit or a value is out of range.
         """
-        values = np.ascontiguousarray(probability, np.float32)
-        labels = np.asarray(label)
+        try:
+            values, labels = np.ascontiguousarray(probability, np.float32), np.asarray(label)
+        except (ValueError, TypeError) as error:
+            raise DataError(f"expected numbers, in rows of one length, in label and probability ({error})") from error
         if values.shape != (len(labels), len(classes)):
             raise DataError(
                 f"probability: expected {len(labels)} rows of {len(classes)} classes, not {values.shape}: "

@@ -40,9 +40,9 @@ def shard_count(path: Path) -> int:
 
 
 def as_lists(table: pl.LazyFrame) -> pl.LazyFrame:
-    """The table as files have it: ``probability`` and ``embedding`` as lists of float32."""
-    kept = [name for name in ("embedding",) if name in table.collect_schema()]
-    return table.select("index", "label", "predicted", *(pl.col(n).arr.to_list() for n in ("probability", *kept)))
+    """The table as files have it: arrays, such as ``probability`` and ``embedding``, as lists."""
+    arrays = [name for name, kind in table.collect_schema().items() if isinstance(kind, pl.Array)]
+    return table.with_columns(pl.col(name).arr.to_list() for name in arrays)
 
 
 def origin(classes: Sequence[str], provenance: Provenance) -> str:
@@ -75,8 +75,8 @@ def write_provenance(folder: Path, text: str) -> None:
 def write(predictions: Predictions, folder: Path, *, force: bool = False) -> None:
     """Write ``predictions.parquet`` and ``provenance.json`` atomically.
 
-    Columns: ``index``, ``label`` and ``predicted`` int64, ``probability`` a list of K float32 and, if
-    there is one, ``embedding`` a list of D float32.
+    Columns: ``index``, ``label`` and ``predicted`` int64, ``probability`` a list of K float32, if
+    there is one ``embedding`` a list of D float32, and the user's own.
 
     Raises
     ------
@@ -111,6 +111,8 @@ def read(path: Path, *, classes: Sequence[str] | None = None, columns: Mapping[s
     """
     try:
         if path.is_dir():
+            if classes is not None or columns:
+                raise DataError(f"{path} is a folder with names of its own: give class and column names for files only")
             return _read_folder(path)
         if not path.is_file():
             raise DataError(f"{path} is missing: expected a folder or file of predictions")
@@ -234,6 +236,8 @@ def _read_arrays(
 ) -> tuple[pl.LazyFrame, Sequence[str] | None]:
     columns: dict[str, Any] = {}
     with np.load(path, allow_pickle=False) as arrays:
+        if missing := sorted(set(names.values()) - set(arrays.files)):
+            raise DataError(f"{path} has no array {missing[0]!r}; it has {', '.join(arrays.files)}")
         for ours in ARRAYS:
             if (theirs := names.get(ours, ours)) in arrays.files:
                 columns[ours] = arrays[theirs]

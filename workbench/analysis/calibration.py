@@ -11,12 +11,13 @@ from scipy import optimize
 
 from workbench.analysis.statistics import RESAMPLES, percentile_interval, wilson_interval
 from workbench.errors import DataError
-from workbench.predictions import Predictions
+from workbench.predictions import DERIVED, Predictions
 from workbench.records import FloatArray, IntArray, ProbabilityArray
 
 Binning = Literal["equal width", "equal mass"]
 SAMPLE = 100_000
 CELLS = 2**24
+TEMPERATURES = (0.05, 20.0)
 _SQUARES = (pl.col("probability") * pl.col("probability")).arr.sum().cast(pl.Float64)
 
 
@@ -41,15 +42,12 @@ class Reliability:
     ece_high: float
 
 
-def reliability(
-    predictions: Predictions, *, bins: int = 15, binning: Binning = "equal width", of_class: int | None = None
-) -> Reliability:
+def reliability(predictions: Predictions, *, bins: int = 15, binning: Binning = "equal width") -> Reliability:
     """Confidence against accuracy in ``bins`` bins, and the expected calibration error.
 
     ECE = sum over bins of |B_m|/n · |accuracy − confidence| (Guo et al. 2017, arXiv 1706.04599, equation
     3). Equal mass: the bins hold equally many rows (Nguyen & O'Connor 2015, arXiv 1508.05154); rows of equal
-    confidence share a bin, so that bins may differ and there may be fewer. With ``of_class`` the event is "the label
-    is this class" and the confidence its probability, over all rows (Kull et al. 2019, arXiv 1910.12656).
+    confidence share a bin, so that bins may differ and there may be fewer.
 
     The bootstrap resamples rows: counts of right and wrong rows in each bin are multinomial; the mean confidence
     within such a cell is drawn as normal with the cell's own variance, which for cells of many rows is what
@@ -60,11 +58,10 @@ def reliability(
     Raises
     ------
     DataError
-        If ``bins`` is less than 1 or there is no such class.
+        If ``bins`` is less than 1.
     """
-    if bins < 1:
-        raise DataError(f"bins: expected at least 1, not {bins}")
-    confidence, right = _event(predictions, of_class)
+    _check_bins(bins)
+    confidence, right = DERIVED["confidence"], DERIVED["correct"]
     if binning == "equal width":
         edges = np.linspace(0, 1, bins + 1)
         place = (confidence.cast(pl.Float64) * bins).floor().clip(0, bins - 1)
@@ -84,13 +81,34 @@ def reliability(
     return _summarise(binning, edges, sums)
 
 
-def _event(predictions: Predictions, of_class: int | None) -> tuple[pl.Expr, pl.Expr]:
-    p = pl.col("probability").arr
-    if of_class is None:
-        return p.get(pl.col("predicted")), pl.col("label") == pl.col("predicted")
-    if not 0 <= of_class < len(predictions.classes):
-        raise DataError(f"class: expected 0 to {len(predictions.classes) - 1}, not {of_class}")
-    return p.get(of_class), pl.col("label") == of_class
+def class_reliability(predictions: Predictions, *, bins: int = 15) -> list[Reliability]:
+    """`reliability` of each class, in bins of equal width and over all rows.
+
+    The event is "the label is this class" and the confidence the class's probability (classwise calibration, Kull et
+    al. 2019, arXiv 1910.12656).
+
+    Raises
+    ------
+    DataError
+        If ``bins`` is less than 1.
+    """
+    _check_bins(bins)
+    classes = len(predictions.classes)
+    sums = np.zeros((3, classes * bins * 2))
+    for part in predictions.batches("label", "probability", cells=2**22):
+        probability = part["probability"].to_numpy().astype(np.float64)
+        place = np.clip(np.floor(probability * bins), 0, bins - 1).astype(np.int64)
+        right = part["label"].to_numpy()[:, None] == np.arange(classes)
+        cell = ((np.arange(classes) * bins + place) * 2 + right).ravel()
+        for k, weights in enumerate((None, probability.ravel(), probability.ravel() ** 2)):
+            sums[k] += np.bincount(cell, weights, minlength=sums.shape[1])
+    edges, shaped = np.linspace(0, 1, bins + 1), sums.reshape(3, classes, bins, 2)
+    return [_summarise("equal width", edges, shaped[:, k]) for k in range(classes)]
+
+
+def _check_bins(bins: int) -> None:
+    if bins < 1:
+        raise DataError(f"bins: expected at least 1, not {bins}")
 
 
 def _mass_edges(predictions: Predictions, confidence: pl.Expr, bins: int) -> FloatArray:
@@ -204,9 +222,15 @@ class Temperature:
     ece_before: float
     ece_after: float
 
+    @property
+    def at_bound(self) -> bool:
+        """Whether the search ended at one of its ends."""
+        low, high = TEMPERATURES
+        return not low * 1.001 < self.temperature < high / 1.001
+
 
 def fit_temperature(log_probability: FloatArray, label: IntArray) -> float:
-    """The T > 0 with the least mean NLL of ``softmax(log P / T)``, between 0.05 and 20.
+    """The T with the least mean NLL of ``softmax(log P / T)``, from 0.05 to 20; a bound stands for what lies beyond it.
 
     Guo et al. 2017 (arXiv 1706.04599, section 4.2): log probabilities are logits up to a constant of each row,
     which softmax ignores.
@@ -218,7 +242,7 @@ def fit_temperature(log_probability: FloatArray, label: IntArray) -> float:
         whole = top + np.log(np.exp(scaled - top[:, None]).sum(1))
         return float((whole - np.take_along_axis(scaled, label[:, None], 1)[:, 0]).mean())
 
-    found = optimize.minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded", options={"xatol": 1e-6})
+    found = optimize.minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded", options={"xatol": 1e-6})
     return float(np.exp(found.x))
 
 

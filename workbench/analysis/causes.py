@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from workbench.analysis.classes import proportion
 from workbench.analysis.labels import label_suspects
 from workbench.analysis.neighbours import ALIKE
+from workbench.analysis.statistics import proportion
 from workbench.analysis.votes import AMBIGUOUS_BITS
 from workbench.predictions import Predictions
 

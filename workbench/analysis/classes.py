@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from workbench.analysis.confusion import confusion_matrix
-from workbench.analysis.statistics import wilson_interval
+from workbench.analysis.statistics import proportion
 from workbench.predictions import Predictions
 from workbench.records import ClassReport, ConfusionMatrix, IntArray, Rate
 
@@ -28,12 +28,6 @@ def class_report(predictions: Predictions | ConfusionMatrix) -> ClassReport:
         recall=proportion(right, support),
         f1=_f1(right, claimed - right, support - right),
     )
-
-
-def proportion(successes: IntArray, trials: IntArray) -> Rate:
-    """Shares with their 95 % Wilson intervals; nan with 0 to 1 where there are no trials."""
-    value = np.divide(successes, trials, out=np.full(np.shape(trials), np.nan), where=np.asarray(trials) > 0)
-    return Rate(value, *wilson_interval(successes, trials))
 
 
 def _f1(right: IntArray, claimed_wrongly: IntArray, missed: IntArray) -> Rate:

@@ -9,10 +9,10 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
-from workbench.analysis.statistics import benjamini_hochberg, wilson_interval
+from workbench.analysis.statistics import benjamini_hochberg, proportion, wilson_interval
 from workbench.errors import DataError
 from workbench.predictions import Predictions
-from workbench.records import ConfusionMatrix, FloatArray
+from workbench.records import ConfusionMatrix, FloatArray, Rate
 
 Normalisation = Literal["true", "predicted", "all"]
 
@@ -103,26 +103,19 @@ def grouped(matrix: ConfusionMatrix, groups: Mapping[str, Sequence[str]]) -> Con
     return ConfusionMatrix(member @ matrix.counts @ member.T, tuple(groups))
 
 
-def top_k_accuracy(predictions: Predictions, k: int) -> tuple[float, float, float]:
-    """Fraction of rows whose label is among the ``k`` most probable classes, with its 95 % Wilson interval.
+def top_k_accuracy(predictions: Predictions) -> Rate:
+    """Fraction of rows whose label is among the k most probable classes, for k from 1 to K, with 95 % Wilson intervals.
 
-    The label counts as among them if fewer than ``k`` classes are more probable, or equally probable with a
-    smaller number: ties go to the first class, as in ``predicted``.
-
-    Raises
-    ------
-    DataError
-        If ``k`` is not between 1 and the number of classes.
+    Arrays float64 ``(K,)``; the first is the accuracy, the last is 1. The label counts as among them if fewer
+    than k classes are more probable, or equally probable with a smaller number: ties go to the first class, as in
+    ``predicted``.
     """
     classes = len(predictions.classes)
-    if not 1 <= k <= classes:
-        raise DataError(f"k: expected 1 to {classes}, not {k}")
-    hits = total = 0
+    ranks = np.zeros(classes, np.int64)
     for part in predictions.batches("label", "probability"):
         label, probability = part["label"].to_numpy(), part["probability"].to_numpy()
         own = np.take_along_axis(probability, label[:, None], 1)
         before = np.arange(classes)[None, :] < label[:, None]
         rank = ((probability > own) | ((probability == own) & before)).sum(1)
-        hits, total = hits + int((rank < k).sum()), total + len(label)
-    low, high = wilson_interval(hits, total)
-    return hits / total, float(low), float(high)
+        ranks += np.bincount(rank, minlength=classes)
+    return proportion(ranks.cumsum(), np.full(classes, ranks.sum()))

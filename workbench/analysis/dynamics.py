@@ -72,7 +72,7 @@ def region(frame: pl.DataFrame, share: float = 0.33) -> pl.Series:
 
 
 def read_dynamics(path: Path) -> pl.DataFrame:
-    """`cartography` of the train rows in a ``dynamics.parquet`` that ``training.run`` left, with their row ids.
+    """`cartography` and `region` of the train rows in a ``dynamics.parquet`` that ``training.run`` left, by row id.
 
     Raises
     ------
@@ -92,4 +92,5 @@ def read_dynamics(path: Path) -> pl.DataFrame:
         raise DataError(f"{path}: expected train rows with lists of one length, not of {sorted(lengths)}")
     epochs = int(lengths.pop())
     loss, correct = (frame[name].list.to_array(epochs).to_numpy().T for name in ("loss", "correct"))
-    return cartography(loss.astype(np.float64), correct.astype(bool)).insert_column(0, frame["index"])
+    found = cartography(loss.astype(np.float64), correct.astype(bool)).insert_column(0, frame["index"])
+    return found.with_columns(region(found))

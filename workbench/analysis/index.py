@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 import polars as pl
 
 from workbench.errors import DataError
@@ -9,6 +11,7 @@ from workbench.predictions import DERIVED, Predictions
 from workbench.records import IntArray, Query
 
 MATRICES = ("probability", "embedding", "votes")
+TAGS = "tags"
 
 
 def select(predictions: Predictions, query: Query, *, first: int = 0, count: int | None = None) -> pl.DataFrame:
@@ -84,6 +87,34 @@ def _where(table: pl.LazyFrame, expression: str) -> pl.LazyFrame:
 def error_index(predictions: Predictions) -> pl.DataFrame:
     """Every misclassified row, highest loss first."""
     return select(predictions, Query(wrong_only=True))
+
+
+def tagged(predictions: Predictions, tags: Mapping[str, Iterable[int]]) -> Predictions:
+    """The predictions with words of one's own on some rows: ``{"blurred": [row ids], ...}``.
+
+    The column ``tags`` (a list of words a row, in alphabetical order, empty for none) can be asked for with
+    ``array_contains(tags, 'blurred')`` and is kept in files. Tags that are there already stay.
+
+    Raises
+    ------
+    DataError
+        If a row id is not in the predictions.
+    """
+    words = [word for word, rows in tags.items() for _ in rows]
+    given = pl.DataFrame(
+        {"index": [int(row) for rows in tags.values() for row in rows], TAGS: words},
+        schema={"index": pl.Int64, TAGS: pl.String},
+    )
+    if strange := given.filter(~pl.col("index").is_in(predictions.index))["index"].to_list():
+        raise DataError(f"tags: no row with the id {strange[0]} in the predictions")
+    table = predictions.table
+    if TAGS in table.collect_schema():
+        older = table.select("index", TAGS).explode(TAGS).drop_nulls().collect()
+        given, table = pl.concat([older, given]), table.drop(TAGS)
+    lists = given.unique().group_by("index").agg(pl.col(TAGS).sort())
+    every = pl.DataFrame({"index": predictions.index}).join(lists, on="index", how="left", maintain_order="left")
+    filled = every.with_columns(pl.col(TAGS).fill_null(pl.lit([""]).list.head(0)))
+    return Predictions(table, predictions.classes, predictions.provenance).join(filled)
 
 
 def row_ids(frame: pl.DataFrame) -> IntArray:

@@ -19,7 +19,8 @@ class ConfidentJoint:
     ``thresholds`` float64 ``(K,)``: mean probability of class j over the rows labelled j, nan for an absent class.
     ``counts`` int64 ``(K, K)``: rows labelled i whose confident class is j. ``joint`` float64 ``(K, K)``: the
     counts calibrated so that its rows sum to the shares of the labels and all of it to 1; ``noise_rate``: its share
-    off the diagonal.
+    off the diagonal. That is the noise of the labels only as far as the model's confident answers are right: it
+    holds the model's own confident errors too, and of a model with many errors it is an upper limit.
     """
 
     thresholds: FloatArray

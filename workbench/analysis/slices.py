@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -17,6 +18,7 @@ from workbench.predictions import Predictions
 from workbench.records import ImageSet
 
 PLAIN = ("brightness", "contrast", "sharpness", "cluster")  # values that need no name before them
+MOST_ROWS = 200_000
 Condition = tuple[str, str]
 Mask = NDArray[np.bool_]
 
@@ -43,14 +45,35 @@ class Slice:
     adjusted_p_value: float
 
 
-def slice_features(predictions: Predictions, images: ImageSet | None = None) -> pl.DataFrame:
-    """Words for each row: its class; with embeddings its cluster; with images light, contrast, sharpness, colour."""
-    named = pl.lit(pl.Series(predictions.classes, dtype=pl.String)).gather(pl.col("label"))
-    frame = predictions.table.select(named.alias("class")).collect(engine="streaming")
-    if predictions.embedding is not None:
-        frame = frame.with_columns(clusters(predictions.embedding))
+def systematic_failures(
+    predictions: Predictions, images: ImageSet | None = None, *, most_rows: int = MOST_ROWS, seed: int = 0
+) -> list[Slice]:
+    """`find_slices` on the `slice_features` of all rows, or of a random sample of ``most_rows``.
+
+    Raises
+    ------
+    DataError
+        If there are too few rows to halve.
+    """
+    rows = len(predictions)
+    places = np.arange(rows)
+    if rows > most_rows:
+        places = np.sort(np.random.default_rng(seed).choice(rows, most_rows, replace=False))
+    part = predictions.take(places)
+    wrong = (part["label"] != part["predicted"]).to_numpy()
+    return find_slices(slice_features(part, predictions.classes, images), wrong, seed=seed)
+
+
+def slice_features(rows: pl.DataFrame, classes: Sequence[str], images: ImageSet | None = None) -> pl.DataFrame:
+    """Words for each row: its class; with embeddings its cluster; with images light, contrast, sharpness, colour.
+
+    ``rows`` is a `Predictions` table in memory, whole or in part.
+    """
+    frame = rows.select(pl.lit(pl.Series(classes, dtype=pl.String)).gather(pl.col("label")).alias("class"))
+    if "embedding" in rows.columns:
+        frame = frame.with_columns(clusters(rows["embedding"].to_numpy()))
     if images is not None:
-        frame = frame.hstack(levels(looks(images.pixels[predictions.index])))
+        frame = frame.hstack(levels(looks(images.pixels[rows["index"].to_numpy()])))
     return frame
 
 

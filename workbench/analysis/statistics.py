@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from workbench.errors import DataError
-from workbench.records import FloatArray
+from workbench.records import FloatArray, IntArray, Rate
 
 Z_95 = 1.959963984540054
 RESAMPLES = 2000
@@ -35,6 +35,12 @@ def wilson_interval(successes: ArrayLike, trials: ArrayLike, z: float = Z_95) ->
     low = np.where((n == 0) | (k == 0), 0.0, centre - half)
     high = np.where((n == 0) | (k == n), 1.0, centre + half)
     return low, high
+
+
+def proportion(successes: IntArray, trials: IntArray) -> Rate:
+    """Shares with their 95 % Wilson intervals; nan with 0 to 1 where there are no trials."""
+    value = np.divide(successes, trials, out=np.full(np.shape(trials), np.nan), where=np.asarray(trials) > 0)
+    return Rate(value, *wilson_interval(successes, trials))
 
 
 def percentile_interval(samples: FloatArray, axis: int = 0) -> tuple[FloatArray, FloatArray]:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from typing import Any
 
 import numpy as np
 
 from workbench.analysis.calibration import proper_scores, reliability, risk_coverage, temperature
 from workbench.analysis.classes import class_report
-from workbench.analysis.compare import Comparison
-from workbench.analysis.confusion import confusion_matrix, most_confused
+from workbench.analysis.compare import Churn, Comparison
+from workbench.analysis.confusion import confusion_matrix, most_confused, top_k_accuracy
 from workbench.analysis.labels import confident_joint
 from workbench.analysis.statistics import wilson_interval
 from workbench.analysis.votes import shared_errors, soft_cross_entropy
 from workbench.predictions import Predictions
-from workbench.records import Rate
+from workbench.records import ConfusionMatrix, Rate
 
 Values = dict[str, Any]
 
@@ -28,10 +30,9 @@ def metrics(predictions: Predictions) -> Values:
     definitions and sources.
     """
     matrix = confusion_matrix(predictions)
-    report, scores, curve = class_report(matrix), proper_scores(predictions), risk_coverage(predictions)
+    report = class_report(matrix)
     rows, errors = len(predictions), predictions.error_count
     joint = confident_joint(predictions)
-    ece = reliability(predictions)
     values: Values = {
         "rows": rows,
         "classes": list(predictions.classes),
@@ -49,14 +50,8 @@ def metrics(predictions: Predictions) -> Values:
         "most_confused": [
             {"true": matrix.classes[t], "predicted": matrix.classes[p], "rows": n} for t, p, n in most_confused(matrix)
         ],
-        "ece_15": ece.ece,
-        "ece_15_interval": [ece.ece_low, ece.ece_high],
-        "ece_10": reliability(predictions, bins=10).ece,
-        "ece_equal_mass_15": reliability(predictions, binning="equal mass").ece,
-        "nll": scores.nll,
-        "brier": scores.brier,
-        "aurc": curve.aurc,
-        "best_aurc": curve.best_aurc,
+        "top_k_accuracy": _top_k(predictions),
+        **calibration_metrics(predictions),
         "label_noise_rate": joint.noise_rate,
     }
     values["temperature"] = None
@@ -65,9 +60,52 @@ def metrics(predictions: Predictions) -> Values:
         values["temperature"] = fitted.temperature
         values["temperature_scaling"] = {
             name: getattr(fitted, name)
-            for name in ("fitted_rows", "judged_rows", "nll_before", "nll_after", "ece_before", "ece_after")
+            for name in ("at_bound", "fitted_rows", "judged_rows", "nll_before", "nll_after", "ece_before", "ece_after")
         }
     return values
+
+
+def calibration_metrics(predictions: Predictions) -> Values:
+    """Calibration errors, proper scores and the area under the risk-coverage curve as JSON values."""
+    ece, scores, curve = reliability(predictions), proper_scores(predictions), risk_coverage(predictions)
+    return {
+        "ece_15": ece.ece,
+        "ece_15_interval": [ece.ece_low, ece.ece_high],
+        "ece_10": reliability(predictions, bins=10).ece,
+        "ece_equal_mass_15": reliability(predictions, binning="equal mass").ece,
+        "nll": scores.nll,
+        "brier": scores.brier,
+        "aurc": curve.aurc,
+        "best_aurc": curve.best_aurc,
+    }
+
+
+def _top_k(predictions: Predictions) -> Values:
+    rate = top_k_accuracy(predictions)
+    return {
+        str(k): {"value": float(rate.value[k - 1]), "interval": [float(rate.low[k - 1]), float(rate.high[k - 1])]}
+        for k in (2, 3, 5, 10)
+        if k < len(predictions.classes)
+    }
+
+
+def group_metrics(matrix: ConfusionMatrix) -> Values:
+    """Accuracy and error rates of groups of classes (see `confusion.grouped`) as JSON values."""
+    report = class_report(matrix)
+    errors, rows = int(report.errors.sum()), int(report.support.sum())
+    return {
+        "classes": list(matrix.classes),
+        "counts": matrix.counts.tolist(),
+        "accuracy": 1 - errors / rows,
+        "accuracy_interval": [float(bound) for bound in wilson_interval(rows - errors, rows)],
+        "error_rates": dict(zip(matrix.classes, _plain(report.error_rate.value), strict=True)),
+        "error_rate_intervals": _intervals(matrix.classes, report.error_rate),
+    }
+
+
+def churn_metrics(churn: Churn) -> Values:
+    """A change beside that between seeds as JSON values."""
+    return {name: None if math.isnan(value) else value for name, value in dataclasses.asdict(churn).items()}
 
 
 def vote_metrics(predictions: Predictions) -> Values:

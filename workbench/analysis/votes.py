@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.analysis.classes import proportion
+from workbench.analysis.statistics import proportion
 from workbench.errors import DataError
 from workbench.predictions import Predictions
 from workbench.records import ConfusionMatrix, Rate

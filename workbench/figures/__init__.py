@@ -2,7 +2,7 @@
 
 from workbench.figures.base import figure_of, save
 from workbench.figures.calibration import class_calibration, reliability, risk_coverage
-from workbench.figures.classes import class_error_rates, class_rates, confusion_matrix
+from workbench.figures.classes import class_error_rates, class_rates, confusion_beside_people, confusion_matrix
 from workbench.figures.findings import asymmetries, causes, class_differences, outcomes, slices
 from workbench.figures.images import attribution_grid, image_grid
 from workbench.figures.rows import cartography, human_against_model, neighbours, suspects
@@ -16,6 +16,7 @@ __all__ = [
     "class_differences",
     "class_error_rates",
     "class_rates",
+    "confusion_beside_people",
     "confusion_matrix",
     "figure_of",
     "human_against_model",

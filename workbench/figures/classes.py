@@ -6,6 +6,7 @@ import matplotlib as mpl
 import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from workbench.analysis.confusion import Normalisation, most_confused, normalised
@@ -66,6 +67,21 @@ def confusion_matrix(
         total, errors = int(matrix.counts.sum()), int(matrix.counts.sum() - np.trace(matrix.counts))
         ax.set_title(title.format(errors=errors, total=total), loc="left", fontsize=12)
     return ax
+
+
+def confusion_beside_people(model: ConfusionMatrix, people: ConfusionMatrix) -> Figure:
+    """The model's matrix and that of most people's answers, side by side."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(16, 7), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        confusion_matrix(model, ax=left)
+        confusion_matrix(
+            people,
+            title="Most people miss the label of {errors:,} of {total:,} images",
+            answer="Most people's answer",
+            ax=right,
+        )
+    return figure
 
 
 def most_confused_pairs(matrix: ConfusionMatrix, *, count: int = 30, ax: Axes | None = None) -> Axes:

@@ -14,6 +14,7 @@ from tests.factories import predictions
 from workbench import store
 from workbench.__main__ import main
 from workbench.predictions import Predictions
+from workbench.records import Provenance
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +30,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     train = predictions(900, 4, seed=2)
     store.write(first, folder / "first")
     store.write(Predictions.from_arrays(p.label, np.roll(p.probability, 7, 0), p.classes), folder / "second")
+    store.write(Predictions.from_arrays(p.label, np.roll(p.probability, 2, 1), p.classes), folder / "seed")
     store.write(
         Predictions.from_arrays(train.label, train.probability, p.classes, embedding=embedded(train.label)),
         folder / "train",
@@ -40,7 +42,9 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def bundle(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("bundle") / "report"
-    options = [f"--{name}={inputs / path}" for name, path in (("compare", "second"), ("train", "train"))]
+    files = (("compare", "second"), ("train", "train"), ("other-seed", "seed"))
+    options = [f"--{name}={inputs / path}" for name, path in files]
+    options += ["--group=low=class 0,class 1", "--group=high=class 2,class 3"]
     arguments = ["report", f"--predictions={inputs / 'first'}", f"--votes={inputs / 'votes.npy'}", *options]
     assert main([*arguments, f"--out={out}"]) == 0
     return out
@@ -56,6 +60,18 @@ def test_metrics_equal_scikit_learn(inputs: Path, bundle: Path) -> None:
     for name, (low, high) in found["error_rate_intervals"].items():
         assert low <= found["error_rates"][name] <= high
     assert found["comparison"]["rows"] == 600
+    second = store.read(inputs / "second")
+    assert found["comparison"]["calibration"]["before"]["nll"] == found["nll"]
+    expected = metrics.log_loss(second.label, second.probability)
+    assert found["comparison"]["calibration"]["after"]["nll"] == pytest.approx(expected, rel=1e-5)
+    assert found["churn"]["change"] == pytest.approx(
+        second.accuracy - (p.accuracy + store.read(inputs / "seed").accuracy) / 2
+    )
+    right = (p.label // 2 == p.predicted // 2).mean()
+    assert found["groups"]["accuracy"] == pytest.approx(right)
+    assert found["top_k_accuracy"]["2"]["value"] == pytest.approx(
+        metrics.top_k_accuracy_score(p.label, p.probability, k=2)
+    )
     assert found["votes"]["people_accuracy"] > 0.95
 
 
@@ -65,7 +81,7 @@ def test_every_table_and_figure_is_there(bundle: Path) -> None:
     wanted = {"confusion_matrix", "class_rates", "asymmetries", "reliability", "risk_coverage", "class_calibration"}
     wanted |= {"label_suspects", "causes", "slices", "comparison", "comparison_classes", "neighbours"}
     assert (bundle / "near_duplicates.csv").is_file()
-    wanted |= {"people_against_model", "people_confusion_matrix"}
+    wanted |= {"people_against_model", "people_confusion_matrix", "group_confusion_matrix"}
     assert wanted <= drawn
     assert set(manifest["files"]) == {path.name for path in bundle.iterdir()} - {"manifest.json"}
     assert len(manifest["left_out"]) == 4  # images twice, curves and dynamics: the model's folder was not given
@@ -99,20 +115,42 @@ def test_a_foreign_file_alone_is_enough(tmp_path: Path, monkeypatch: pytest.Monk
     assert found["accuracy"] == pytest.approx(p.accuracy)
 
 
+def test_train_labels_are_judged_by_rows_out_of_sample(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    true = generator.integers(0, 3, 600)
+    label = true.copy()
+    label[:12] = (label[:12] + 1) % 3
+    embedding = generator.normal(size=(600, 5)) + 6 * np.eye(3, 5)[true]
+    memorised = 0.94 * np.eye(3)[label] + 0.02  # the model has learnt the wrong labels by heart
+    origin = Provenance(split="train")
+    p = Predictions.from_arrays(label, memorised, tuple("abc"), embedding=embedding, provenance=origin)
+    store.write(p, tmp_path / "p")
+    assert main(["report", f"--predictions={tmp_path / 'p'}", f"--out={tmp_path / 'r'}"]) == 0
+    suspects = pl.read_csv(tmp_path / "r" / "label_suspects.csv")
+    assert set(suspects["index"].head(12)) == set(range(12))
+    found = json.loads((tmp_path / "r" / "metrics.json").read_text())
+    assert found["label_noise_rate"] == pytest.approx(0.02, abs=0.01)
+    assert not (tmp_path / "r" / "causes.csv").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         (["--compare=train"], "same rows of both models"),
         (["--votes=first"], "no NumPy matrix"),
         (["--train=second"], "with embeddings on both sides"),
-        (["--column=label"], "OURS=THEIRS"),
+        (["--column=label"], "NAME=VALUE"),
         (["--compare=absent"], "is missing"),
+        (["--other-seed=second"], "--compare"),
+        (["--group=low=class 0"], "in exactly one group"),
+        (["--classes=a,b,c,d"], "names of its own"),
     ],
 )
 def test_bad_options_are_one_line(
     inputs: Path, tmp_path: Path, options: list[str], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    placed = [o.replace("=", f"={inputs}/", 1) if "column" not in o else o for o in options]
+    bare = ("--column", "--group", "--classes")
+    placed = [o if o.startswith(bare) else o.replace("=", f"={inputs}/", 1) for o in options]
     assert main(["report", f"--predictions={inputs / 'first'}", *placed, f"--out={tmp_path / 'out'}"]) == 2
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 1

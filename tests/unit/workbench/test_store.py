@@ -20,6 +20,19 @@ from workbench.errors import DataError, OutputError
 from workbench.predictions import Predictions
 
 
+def test_a_named_array_must_be_there(tmp_path: Path) -> None:
+    p = predictions(20, 3)
+    np.savez(tmp_path / "table.npz", label=p.label, p=p.probability)
+    same(store.read(tmp_path / "table.npz", columns={"probability": "p"}), p)
+    with pytest.raises(DataError, match="has no array 'q'"):
+        store.read(tmp_path / "table.npz", columns={"probability": "q"})
+
+
+def test_ragged_rows_are_refused() -> None:
+    with pytest.raises(DataError, match="rows of one length"):
+        Predictions.from_arrays([0, 1], [[0.5, 0.5], [1.0]], ("a", "b"))
+
+
 def same(a: Predictions, b: Predictions) -> None:
     for name in ("index", "label", "predicted", "probability"):
         np.testing.assert_array_equal(getattr(a, name), getattr(b, name))

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -5,6 +7,7 @@ from sklearn import metrics
 
 from tests.factories import predictions
 from workbench.analysis.calibration import (
+    class_reliability,
     fit_temperature,
     proper_scores,
     reliability,
@@ -97,13 +100,22 @@ def test_confidences_of_exactly_one_have_their_own_bin() -> None:
 
 def test_calibration_of_one_class() -> None:
     p = predictions(300, 3)
-    diagram = reliability(p, of_class=1, bins=5)
+    diagram = class_reliability(p, bins=5)[1]
     place = np.minimum((p.probability[:, 1].astype(float) * 5).astype(int), 4)
     gap = np.bincount(place, p.label == 1, 5) - np.bincount(place, p.probability[:, 1], 5)
     assert diagram.ece == pytest.approx(np.abs(gap).sum() / 300, rel=1e-5)
-    for options in ({"of_class": 3}, {"bins": 0}):
-        with pytest.raises(DataError, match="expected"):
-            reliability(p, **options)
+    assert diagram.counts.tolist() == np.bincount(place, minlength=5).tolist()
+
+
+def test_two_classes_mirror_each_other() -> None:
+    first, second = class_reliability(predictions(200, 2))
+    assert first.ece == pytest.approx(second.ece, abs=1e-6)
+
+
+@pytest.mark.parametrize("function", [reliability, class_reliability])
+def test_no_bins_are_refused(function: Callable[..., object]) -> None:
+    with pytest.raises(DataError, match="bins: expected at least 1"):
+        function(predictions(20, 2), bins=0)
 
 
 def test_proper_scores_equal_scikit_learn() -> None:
@@ -138,6 +150,11 @@ def test_temperature_is_found_again() -> None:
     assert fit_temperature(np.log(too_sure), label) == pytest.approx(2.5, rel=0.06)
     fitted = temperature(Predictions.from_arrays(label, too_sure, ("a", "b", "c", "d")))
     assert fitted.fitted_rows == fitted.judged_rows == 3000
+    assert not fitted.at_bound
     assert fitted.nll_after < fitted.nll_before
     assert fitted.ece_after < 0.3 * fitted.ece_before
     np.testing.assert_allclose(scaled_by(too_sure.astype(np.float32), 2.5), true, atol=1e-4)
+
+
+def test_rows_all_right_say_that_no_temperature_is_the_best() -> None:
+    assert temperature(binary([0.6] * 20, [True] * 20)).at_bound

@@ -51,17 +51,19 @@ def test_groups_by_hand() -> None:
 
 def test_top_k_equals_scikit_learn() -> None:
     p = predictions(300, 6)
-    for k in (1, 3, 6):
+    found = top_k_accuracy(p)
+    for k in range(1, 6):
         expected = metrics.top_k_accuracy_score(p.label, p.probability, k=k, labels=range(6))
-        assert top_k_accuracy(p, k)[0] == pytest.approx(expected)
-    assert top_k_accuracy(p, 1)[0] == pytest.approx(p.accuracy)
-    with pytest.raises(DataError, match="1 to 6"):
-        top_k_accuracy(p, 7)
+        assert found.value[k - 1] == pytest.approx(expected)
+    assert found.value[0] == pytest.approx(p.accuracy)
+    assert found.value[5] == 1
+    low, high = wilson_interval(300 * found.value[2], 300)
+    assert (found.low[2], found.high[2]) == pytest.approx((float(low), float(high)))
 
 
 def test_ties_of_top_k_go_to_the_first_class() -> None:
     p = Predictions.from_arrays([0, 1], np.full((2, 2), 0.5), ("a", "b"))
-    assert top_k_accuracy(p, 1)[0] == 0.5 == p.accuracy
+    assert top_k_accuracy(p).value[0] == 0.5 == p.accuracy
 
 
 def test_precision_recall_and_f1_equal_scikit_learn() -> None:

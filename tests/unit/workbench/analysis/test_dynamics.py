@@ -42,4 +42,5 @@ def test_what_training_writes_is_read(tmp_path: Path) -> None:
     frame = read_dynamics(tmp_path / "dynamics.parquet")
     assert len(frame) == 48  # a fifth of the 60 train rows is held out
     assert frame["correctness"].is_between(0, 1).all()
+    assert set(frame["region"].drop_nulls()) <= {"easy", "ambiguous", "hard"}
     assert frame["index"].is_unique().all()

@@ -1,9 +1,12 @@
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
 
 from tests.factories import predictions
-from workbench.analysis.index import row_count, select, table_of
+from workbench import store
+from workbench.analysis.index import row_count, select, table_of, tagged
 from workbench.errors import DataError
 from workbench.records import Query
 
@@ -23,6 +26,19 @@ def test_entropy_and_columns_of_ones_own() -> None:
     assert set(frame["index"]) == {4, 9}
     expected = -(p.probability * np.log(p.probability)).sum(1)
     np.testing.assert_allclose(select(p, Query(order="index", descending=False))["entropy"], expected, rtol=1e-5)
+
+
+def test_tags_are_found_kept_and_written(tmp_path: Path) -> None:
+    p = tagged(predictions(50, 3), {"blurred": [3, 7], "odd": [7]})
+    p = tagged(p, {"odd": [1], "blurred": [3]})
+    assert select(p, Query(where="array_contains(tags, 'blurred')", order="index", descending=False))[
+        "index"
+    ].to_list() == [3, 7]
+    store.write(p, tmp_path)
+    again = store.read(tmp_path).columns("index", "tags").filter(pl.col("tags").list.len() > 0)
+    assert dict(again.iter_rows()) == {1: ["odd"], 3: ["blurred"], 7: ["blurred", "odd"]}
+    with pytest.raises(DataError, match="no row with the id 50"):
+        tagged(p, {"odd": [50]})
 
 
 def test_pages_make_up_the_whole() -> None:

@@ -3,8 +3,9 @@ import polars as pl
 import pytest
 
 from workbench.analysis.looks import describe, levels, looks
-from workbench.analysis.slices import find_slices, members, slice_table
+from workbench.analysis.slices import find_slices, members, slice_table, systematic_failures
 from workbench.errors import DataError
+from workbench.predictions import Predictions
 
 
 def features(rows: int, seed: int) -> pl.DataFrame:
@@ -50,6 +51,17 @@ def test_a_hard_class_makes_no_slice_of_its_parts() -> None:
     assert [s.conditions for s in found] == [(("class", "cat"),)]
     assert found[0].rows == pytest.approx(600, abs=80)  # only the judged half is counted
     assert slice_table(found)["errors"].to_list() == [found[0].errors]
+
+
+def test_a_sample_of_many_rows_finds_the_failing_class() -> None:
+    generator = np.random.default_rng(0)
+    label = generator.integers(0, 4, 8000)
+    wrong = generator.random(8000) < np.where(label == 2, 0.5, 0.1)
+    answer = np.where(wrong, (label + generator.integers(1, 4, 8000)) % 4, label)
+    p = Predictions.from_arrays(label, 0.6 * np.eye(4)[answer] + 0.1, tuple("abcd"))
+    found = systematic_failures(p, most_rows=4000)
+    assert [s.words for s in found] == ["class c"]
+    assert found[0].rows == pytest.approx(500, abs=80)  # half of a quarter of the sample
 
 
 def test_rows_must_fit() -> None:
