@@ -110,7 +110,8 @@ class Recipe:
             raise TrainingError(f"recipe: unknown field {unknown[0]!r}; was it written by a newer version?")
         if missing := sorted({"name", "epochs"} - set(values)):
             raise TrainingError(f"recipe: field {missing[0]!r} is missing")
-        return cls(**{name: tuple(value) if name in _LISTS else value for name, value in values.items()})
+        fields: dict[str, Any] = {name: tuple(value) if name in _LISTS else value for name, value in values.items()}
+        return cls(**fields)
 
 
 RECIPES: Mapping[str, Recipe] = {

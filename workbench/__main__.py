@@ -101,7 +101,7 @@ def _predict(options: argparse.Namespace) -> int:
 def _report(options: argparse.Namespace) -> int:
     from workbench import export, store
     from workbench.analysis.votes import read_votes
-    from workbench.run import open_report
+    from workbench.run import images_of, open_report
 
     classes = None if options.classes is None else [name.strip() for name in options.classes.split(",")]
     columns = dict(_pair("--column", text) for text in options.column)
@@ -113,6 +113,7 @@ def _report(options: argparse.Namespace) -> int:
             return store.read(path)
         return store.read(path, classes=run.predictions.classes, columns=columns)
 
+    train = None if options.train is None else read(options.train)
     left_out = export.report(
         run,
         options.out,
@@ -121,7 +122,8 @@ def _report(options: argparse.Namespace) -> int:
         seeds=[read(path) for path in options.other_seed],
         groups=groups,
         votes=None if options.votes is None else read_votes(options.votes),
-        train=None if options.train is None else read(options.train),
+        train=train,
+        train_images=None if train is None else images_of(train, options.data),
         force=options.force,
     )
     for line in (*run.notes, *(f"left out {line}" for line in left_out)):

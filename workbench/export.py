@@ -16,6 +16,7 @@ from workbench.analysis.causes import causes, where_to_work
 from workbench.analysis.classes import class_report
 from workbench.analysis.compare import Comparison, churn_against_seeds, compare, paired
 from workbench.analysis.confusion import asymmetries, confusion_matrix, grouped
+from workbench.analysis.copies import SAME, join_copies
 from workbench.analysis.dynamics import read_dynamics
 from workbench.analysis.index import error_index
 from workbench.analysis.labels import confident_joint, label_suspects, out_of_sample
@@ -34,6 +35,7 @@ from workbench.errors import DataError, OutputError
 from workbench.files import refuse_to_overwrite, sha256, write_atomically
 from workbench.maps import sample_errors, stage_maps
 from workbench.predictions import Predictions
+from workbench.records import ImageSet
 from workbench.run import Run
 
 if TYPE_CHECKING:
@@ -64,6 +66,7 @@ def report(
     groups: Mapping[str, Sequence[str]] | None = None,
     votes: ArrayLike | None = None,
     train: Predictions | None = None,
+    train_images: ImageSet | None = None,
     force: bool = False,
 ) -> list[str]:
     """Write the bundle into ``out`` and return one line for each thing left out, with the reason.
@@ -74,7 +77,7 @@ def report(
     the model (``checkpoint``) Grad-CAM, curves and training dynamics; ``compared`` a second model on the same rows,
     and ``seeds`` further models of the first one's recipe, against whose spread its change is held; ``groups`` of
     classes a matrix of their own; ``votes`` people's answers ``(M, K)``; ``train`` (predictions on the train split,
-    with embeddings) neighbours and typicality.
+    with embeddings) neighbours and typicality, and with ``train_images`` near-duplicates.
 
     Raises
     ------
@@ -93,6 +96,8 @@ def report(
         _votes(bundle, predictions)
     if train is not None:
         predictions = join_neighbours(predictions, train)
+        if run.images is not None and train_images is not None:
+            predictions = join_copies(predictions, run.images, train, train_images)
         frame = predictions.columns("nearest_similarity", "correct")
         bundle.figures["neighbours"] = lambda: figures.figure_of(
             figures.neighbours(frame["nearest_similarity"].to_numpy(), frame["correct"].to_numpy())
@@ -229,11 +234,19 @@ def _votes(bundle: _Bundle, predictions: Predictions) -> None:
 
 
 def _near_duplicates(bundle: _Bundle, predictions: Predictions) -> None:
-    names = ("index", "label", "nearest_row", "nearest_label", "nearest_similarity")
-    alike = predictions.table.select(names).filter(pl.col("nearest_similarity") >= ALIKE)
-    found = alike.sort(["nearest_similarity", "index"], descending=[True, False]).collect(engine="streaming")
+    """Confirmed by the pictures if there are any, else candidates by the embeddings."""
+    compared = "copy_row" in predictions.table.collect_schema()
+    near, alike, least = ("copy", "correlation", SAME) if compared else ("nearest", "similarity", ALIKE)
+    score, label = f"{near}_{alike}", f"{near}_label"
+    rows = predictions.table.select("index", "label", f"{near}_row", label, score).filter(pl.col(score) >= least)
+    found = rows.sort([score, "index"], descending=[True, False]).collect(engine="streaming")
+    bundle.metrics["near_duplicates"] = {
+        "rows": len(found),
+        "with_another_label": int((found["label"] != found[label]).sum()),
+        "by": f"{alike} of {'pictures' if compared else 'embeddings'} at least {least}",
+    }
     classes = predictions.classes
-    bundle.tables["near_duplicates"] = found.with_columns(_named(classes, "label"), _named(classes, "nearest_label"))
+    bundle.tables["near_duplicates"] = found.with_columns(_named(classes, "label"), _named(classes, label))
 
 
 def _pictures(bundle: _Bundle, run: Run) -> None:

@@ -127,6 +127,21 @@ def open_example() -> Run:
     return replace(run, notes=(*run.notes, NO_CHECKPOINT))
 
 
+def images_of(predictions: Predictions, data: str | None) -> ImageSet | None:
+    """The very images that predictions were made on, if they are on this machine; else None.
+
+    Raises
+    ------
+    DataError
+        If the images can't be read.
+    """
+    split = predictions.provenance.split
+    if split not in ("train", "test"):
+        return None
+    images = _images_at_hand(data, "train" if split == "train" else "test")
+    return images if images is not None and images.fingerprint == predictions.provenance.data else None
+
+
 def _images_at_hand(data: str | None, split: source.Split = "test") -> ImageSet | None:
     """The images of a split; None if nothing was asked for and the default folder is not there."""
     fallback = Path(os.environ.get("CIFAR10_ROOT", "data"))

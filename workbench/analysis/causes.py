@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from workbench.analysis.copies import SAME
 from workbench.analysis.labels import label_suspects
 from workbench.analysis.neighbours import ALIKE
 from workbench.analysis.statistics import proportion
@@ -45,6 +46,16 @@ def _span(value: pl.Expr, low: float, high: float) -> pl.Expr:
 
 
 RULES = (
+    _Rule(
+        "near-duplicate with another label",
+        ("copy_row", "copy_label", "copy_correlation"),
+        pl.col("copy_label") != pl.col("label"),
+        _span(pl.col("copy_correlation"), SAME, 1.0),
+        lambda row, classes: (
+            f"train image #{row['copy_row']} is nearly the same picture (correlation {row['copy_correlation']:.2f}) "
+            f"and is labelled {classes[row['copy_label']]}"
+        ),
+    ),
     _Rule(
         "near-duplicate with another label",
         ("nearest_similarity", "nearest_label", "nearest_row"),
@@ -115,7 +126,9 @@ def causes(predictions: Predictions) -> pl.DataFrame:
 
     The first rule that holds decides; a rule is left out if the table lacks its columns:
 
-    1. near-duplicate with another label: cosine similarity to the nearest train row at least 0.995, its label another;
+    1. near-duplicate with another label: a train image that is nearly the same picture (`copies.join_copies`) has
+       another label; where pictures were not compared: cosine similarity to the nearest train row at least 0.995, its
+       label another;
     2. doubtful label: most people chose another class, and agree (entropy of the votes under 1 bit);
     3. ambiguous to people: entropy of the votes at least 1 bit;
     4. doubtful label, where people were not asked: a suspect of the confident joint with a normalised margin of
@@ -128,13 +141,16 @@ def causes(predictions: Predictions) -> pl.DataFrame:
     is a witness in its own case). The thresholds are conventions, not estimates. Columns: index, label, predicted,
     verdict, certainty, evidence.
 
-    People's answers are joined by `votes.join_votes`, neighbours and typicality by `neighbours.join_neighbours`.
+    People's answers are joined by `votes.join_votes`, neighbours and typicality by `neighbours.join_neighbours`,
+    near-duplicates by `copies.join_copies`.
     """
     suspects = label_suspects(predictions).select("index", pl.col("score").alias("suspect_score"))
     wrong = predictions.scan().filter(~pl.col("correct")).select(pl.exclude("probability", "embedding", "votes"))
     frame = wrong.join(suspects.lazy(), on="index", how="left").sort("index").collect(engine="streaming")
-    asked = "votes_top" in frame.columns  # where people were asked, the model is no witness to a label
-    usable = [r for r in RULES if set(r.needs) <= set(frame.columns) and not (asked and "suspect_score" in r.needs)]
+    # where people were asked the model is no witness to a label, nor are embeddings where pictures were compared
+    better = {"suspect_score": "votes_top", "nearest_row": "copy_row"}
+    worse = {name for name, instead in better.items() if instead in frame.columns}
+    usable = [rule for rule in RULES if set(rule.needs) <= set(frame.columns) and worse.isdisjoint(rule.needs)]
     holds = [rule.holds.fill_null(False) & rule.certainty.is_not_nan().fill_null(False) for rule in usable]
     number = pl.coalesce(pl.when(rule).then(pl.lit(k)) for k, rule in enumerate(holds))
     certainty = pl.coalesce(pl.when(rule).then(usable[k].certainty) for k, rule in enumerate(holds))

@@ -36,6 +36,14 @@ def test_each_planted_cause_is_found() -> None:
     assert "most people say dog" in frame["evidence"][1]
 
 
+def test_pictures_outweigh_embeddings() -> None:
+    copies = pl.DataFrame({"index": [0, 1], "copy_row": [5, 6], "copy_label": [0, 1], "copy_correlation": [0.95, 0.97]})
+    frame = causes(PLANTED.join(EVIDENCE.drop("^votes.*$")).join(copies))
+    assert frame["verdict"][0] != "near-duplicate with another label"  # the nearest row is only like it
+    assert frame["verdict"][1] == "near-duplicate with another label"
+    assert "#6" in frame["evidence"][1]
+
+
 def test_rules_without_their_columns_are_left_out() -> None:
     frame = causes(PLANTED)
     assert frame["verdict"].to_list() == ["model's own fault"] * 4 + ["overconfident", "model's own fault"]
