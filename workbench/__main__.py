@@ -22,6 +22,12 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--checkpoint", type=Path, required=True, help="folder with model.safetensors and model.json")
     one.add_argument("--data", help="folder with the images, or digits; default: CIFAR10_ROOT, else ./data")
     one.add_argument("--split", choices=("train", "test"), default="test")
+    one.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        help="of the model's products; bfloat16 is faster on processors that have it, and less exact",
+    )
     one.add_argument("--out", type=Path, required=True, help="folder for predictions.parquet and provenance.json")
     one.add_argument("--force", action="store_true", help="replace what is in --out")
     one.set_defaults(run=_predict)
@@ -89,6 +95,7 @@ def _predict(options: argparse.Namespace) -> int:
             options.out,
             rank=rank,
             world=world,
+            precision=options.precision,
             force=options.force,
             progress=lambda done, _: bar.update(done - bar.n),
         )

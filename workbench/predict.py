@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import polars as pl
@@ -17,7 +17,7 @@ from workbench import store
 from workbench.errors import DataError
 from workbench.files import refuse_to_overwrite, write_atomically
 from workbench.predictions import Predictions
-from workbench.records import ImageSet, ProbabilityArray
+from workbench.records import ImageSet, ProbabilityArray, Provenance
 
 if TYPE_CHECKING:
     from workbench.classifier import Classifier
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 BATCH = 250
 PART = 5_000
 Progress = Callable[[int, int], None]
+Precision = Literal["float32", "bfloat16"]
 
 
 def predict(
@@ -33,11 +34,14 @@ def predict(
     *,
     rows: range | None = None,
     batch: int = BATCH,
+    precision: Precision = "float32",
     progress: Progress | None = None,
 ) -> Predictions:
     """Probabilities (float32 softmax), predicted classes and embeddings of every image, or of ``rows``.
 
-    ``progress(done, total)`` is called after each batch. The model is left as it was.
+    ``precision`` is that of the model's products; bfloat16 is faster where the processor has it (AVX512-BF16, AMX),
+    and moves probabilities in the third digit. ``progress(done, total)`` is called after each batch. The model is
+    left as it was.
 
     Raises
     ------
@@ -56,7 +60,8 @@ def predict(
     rows = range(len(images)) if rows is None else rows
     probability: list[ProbabilityArray] = []
     embedding: list[ProbabilityArray] = []
-    with untouched(classifier.module), torch.inference_mode():
+    half = torch.autocast(classifier.device.type, torch.bfloat16, enabled=precision == "bfloat16")
+    with untouched(classifier.module), torch.inference_mode(), half:
         if classifier.embedding_layer is not None:
             layer = classifier.module.get_submodule(classifier.embedding_layer)
             layer.register_forward_hook(lambda _, inputs, __: embedding.append(inputs[0].float().cpu().numpy()))
@@ -75,8 +80,12 @@ def predict(
         classifier.classes,
         index=np.arange(rows.start, rows.stop),
         embedding=np.concatenate(embedding) if embedding else None,
-        provenance=dataclasses.replace(classifier.provenance, data=images.fingerprint, split=images.split),
+        provenance=_provenance(classifier, images, precision),
     )
+
+
+def _provenance(classifier: Classifier, images: ImageSet, precision: Precision) -> Provenance:
+    return dataclasses.replace(classifier.provenance, data=images.fingerprint, split=images.split, precision=precision)
 
 
 def rank_and_world() -> tuple[int, int]:
@@ -101,6 +110,7 @@ def predict_into(
     *,
     rank: int = 0,
     world: int = 1,
+    precision: Precision = "float32",
     force: bool = False,
     progress: Progress | None = None,
 ) -> Path:
@@ -112,14 +122,13 @@ def predict_into(
     Raises
     ------
     DataError
-        As `predict`, or if an unfinished run of other weights, data or processes lies in the folder.
+        As `predict`, or if an unfinished run of other weights, data, precision or processes lies in the folder.
     OutputError
         If the shard exists, the disk is full or the folder can't be written.
     """
     if len(images) < world:
         raise DataError(f"{world} processes for {len(images)} images: start at most one an image")
-    provenance = dataclasses.replace(classifier.provenance, data=images.fingerprint, split=images.split)
-    origin = store.origin(classifier.classes, provenance)
+    origin = store.origin(classifier.classes, _provenance(classifier, images, precision))
     shard, rows = folder / store.shard_name(rank, world), share(len(images), rank, world)
     mine = [folder / store.shard_name(number, world) for number in range(world)]
     others = [path for path in sorted(folder.glob(store.SHARDS)) if path not in mine]
@@ -128,7 +137,7 @@ def predict_into(
     if not finished or (rank == 0 and complete):
         refuse_to_overwrite([*others, shard], force)
     if not finished:
-        _write_shard(classifier, images, shard, rows, origin, progress)
+        _write_shard(classifier, images, shard, rows, origin, precision, progress)
     if rank == 0:
         store.write_provenance(folder, origin)
         for path in others:
@@ -137,7 +146,13 @@ def predict_into(
 
 
 def _write_shard(
-    classifier: Classifier, images: ImageSet, shard: Path, rows: range, origin: str, progress: Progress | None
+    classifier: Classifier,
+    images: ImageSet,
+    shard: Path,
+    rows: range,
+    origin: str,
+    precision: Precision,
+    progress: Progress | None,
 ) -> None:
     """Predict in parts, each kept as it is done; at the end they become the shard."""
     folder = shard.with_name(f".{shard.name}.parts")
@@ -151,9 +166,10 @@ def _write_shard(
         done = first - rows.start
         if not part.is_file():
             report = None if progress is None else _shifted(progress, done, len(rows))
-            table = store.as_lists(predict(classifier, images, rows=part_rows, progress=report).table)
+            found = predict(classifier, images, rows=part_rows, precision=precision, progress=report)
             if not begun.is_file():  # only now: bad input leaves nothing behind
                 write_atomically(begun, lambda path: path.write_text(identity, encoding="utf-8"))
+            table = store.as_lists(found.table)
             write_atomically(part, lambda path, table=table: table.sink_parquet(path))  # type: ignore[misc]
         elif progress is not None:
             progress(done + len(part_rows), len(rows))

@@ -1,6 +1,7 @@
 """``workbench.predict`` against a plain eager float32 forward pass over the same images; run it by itself.
 
-The last line is one JSON object; ``speedup`` is the ratio of images/s, preparation and softmax included in both.
+The last line is one JSON object; ``speedup`` is the ratio of images/s, preparation and softmax included in both,
+``speedup_bfloat16`` that with ``precision="bfloat16"``; each has the largest difference of a probability beside it.
 """
 
 from __future__ import annotations
@@ -43,13 +44,19 @@ def main() -> None:
         x = (torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous().float() / 255 - 0.5) / 0.25
         return torch.cat([plain(part).softmax(1) for part in x.split(predict.BATCH)]).numpy()
 
-    difference = float(np.abs(predict.predict(classifier, images).probability - eager()).max())
+    def half() -> predict.Predictions:
+        return predict.predict(classifier, images, precision="bfloat16")
+
+    right = eager()
+    difference = float(np.abs(predict.predict(classifier, images).probability - right).max())
     eager_s, ours_s = median_seconds(eager), median_seconds(lambda: predict.predict(classifier, images))
     figures = {
         "speedup": eager_s / ours_s,
         "images_per_s": ROWS / ours_s,
         "eager_images_per_s": ROWS / eager_s,
         "largest_difference": difference,
+        "speedup_bfloat16": eager_s / median_seconds(half),
+        "largest_difference_bfloat16": float(np.abs(half().probability - right).max()),
         "threads": torch.get_num_threads(),
     }
     print(json.dumps(figures))

@@ -32,7 +32,8 @@ def picture_correlation(first: ImageArray, second: ImageArray) -> FloatArray:
     """
     reference = _thumbnails(second)
     both = [(_thumbnails(pixels) * reference).sum(1) for pixels in (first, first[:, :, ::-1])]
-    return np.maximum(*both).astype(np.float64)
+    alike: FloatArray = np.maximum(*both).astype(np.float64)
+    return alike
 
 
 def join_copies(

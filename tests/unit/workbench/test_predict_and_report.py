@@ -34,6 +34,17 @@ def test_probabilities_equal_a_plain_forward_pass() -> None:
     assert p.provenance.data == images.fingerprint
 
 
+def test_bfloat16_is_near_and_says_so(tmp_path: Path) -> None:
+    c, images = classifier(), image_set()
+    exact, near = predict.predict(c, images), predict.predict(c, images, precision="bfloat16")
+    assert (exact.provenance.precision, near.provenance.precision) == ("float32", "bfloat16")
+    assert 0 < np.abs(exact.probability - near.probability).max() < 0.02
+    predict.predict_into(c, images, tmp_path, precision="bfloat16")
+    np.testing.assert_array_equal(store.read(tmp_path).probability, near.probability)
+    with pytest.raises(OutputError, match="--force"):
+        predict.predict_into(c, images, tmp_path)
+
+
 def test_round_trip_and_columns(tmp_path: Path) -> None:
     import polars as pl
 
