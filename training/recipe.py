@@ -137,7 +137,7 @@ RECIPES: Mapping[str, Recipe] = {
             epochs=31,
             restart_fraction=20 / 31,
             label_smoothing=0.1,
-            image_sizes=(20,) * 10 + (24,) * 7 + (32,) * 3 + (24,) * 2 + (32,) * 9,
+            image_sizes=(20,) * 10 + (24,) * 7 + (32,) * 3 + (24,) * 2 + (32,) * 2 + (28,) * 4 + (32,) * 3,
             flip=True,
             cutout=(8,) * 15 + (0,) * 5 + (12,) * 11,
         ),
