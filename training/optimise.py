@@ -15,8 +15,8 @@ from training.recipe import Recipe
 class Optimisation:
     """The optimisers and the schedule of a recipe, with a state of tensors and JSON values."""
 
-    def __init__(self, model: nn.Module, recipe: Recipe, steps_per_epoch: int) -> None:
-        self._recipe, self._steps_per_epoch = recipe, steps_per_epoch
+    def __init__(self, model: nn.Module, recipe: Recipe, total_steps: int) -> None:
+        self._recipe, self._total_steps = recipe, total_steps
         kernels = [p for p in model.parameters() if p.ndim == 4]
         others = [p for p in model.parameters() if p.ndim != 4]
         self.optimizers: list[torch.optim.Optimizer]
@@ -44,22 +44,11 @@ class Optimisation:
     def step(self, number: int) -> None:
         """Update the parameters with step ``number`` of the whole run, counted from 0."""
         if self._recipe.schedule == "linear":
-            share = self._share_of_rate(number)
+            share = self._recipe.rate_at((number + 0.5) / self._total_steps)
             for optimizer, rate in zip(self.optimizers, self._base_rates, strict=True):
                 optimizer.param_groups[0]["lr"] = rate * share
         for optimizer in self.optimizers:
             optimizer.step()
-
-    def _share_of_rate(self, number: int) -> float:
-        """The linear schedule: up from 0 and down to 0, and once more after the restart."""
-        recipe = self._recipe
-        first, last, peak = 0, recipe.restart_epoch * self._steps_per_epoch, 1.0
-        if number >= last:
-            first, last, peak = last, recipe.epochs * self._steps_per_epoch, recipe.restart_factor
-        warmup = max(1.0, recipe.warmup_fraction * (last - first))
-        rise = (number - first + 1) / warmup
-        fall = (last - number) / max(1.0, last - first - warmup)
-        return peak * min(1.0, rise, fall)
 
     def end_epoch(self, validation_loss: float) -> None:
         """Let a plateau schedule see the validation loss."""

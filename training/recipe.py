@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
+
+import numpy as np
 
 from training.errors import TrainingError
 
 Optimizer = Literal["adam", "muon"]
 Schedule = Literal["plateau", "linear"]
 Precision = Literal["auto", "float32", "bfloat16"]
+Corners = tuple[tuple[float, float], ...]
 _LISTS = ("image_sizes", "cutout")
+
+
+def _is_schedule(corners: Corners) -> bool:
+    places = [place for place, _ in corners]
+    rising = all(a < b for a, b in itertools.pairwise(places))
+    return len(corners) > 1 and (places[0], places[-1]) == (0, 1) and rising and all(r >= 0 for _, r in corners)
 
 
 @dataclass(frozen=True)
@@ -24,9 +34,9 @@ class Recipe:
     ``weight_decay`` is an L2 term added to the gradient (Kingma & Ba 2015, arXiv 1412.6980).
     ``image_sizes`` gives the side in pixels for equal shares of the epochs, in order, and ``cutout``
     the side of the hole. Distances of the augmentation are pixels at the data's own size and angles
-    are degrees; 0 switches a step off. The linear schedule begins again after the share
-    ``restart_fraction`` of the epochs with ``restart_factor`` times the rates (warm restart,
-    Loshchilov & Hutter 2017, arXiv 1608.03983); 1 means never.
+    are degrees; 0 switches a step off. ``rates`` are the corners of the linear schedule: share of the
+    run, share of the learning rates. A second rise is a warm restart (Loshchilov & Hutter 2017,
+    arXiv 1608.03983).
     """
 
     name: str
@@ -38,9 +48,7 @@ class Recipe:
     weight_decay: float = 0.02
     other_learning_rate: float = 0.002
     schedule: Schedule = "linear"
-    warmup_fraction: float = 0.1
-    restart_fraction: float = 1.0
-    restart_factor: float = 0.4
+    rates: Corners = ((0.0, 0.0), (0.1, 1.0), (1.0, 0.0))
     plateau_factor: float = 0.2
     plateau_patience: int = 3
     label_smoothing: float = 0.0
@@ -63,7 +71,7 @@ class Recipe:
             (self.epochs >= 1, "epochs", "at least 1", self.epochs),
             (self.batch_size >= 1, "batch-size", "at least 1", self.batch_size),
             (self.workers >= 0, "workers", "at least 0", self.workers),
-            (0 < self.restart_fraction <= 1, "restart-fraction", "above 0, at most 1", self.restart_fraction),
+            (_is_schedule(self.rates), "rates", "rising shares of the run from 0 to 1, rates of 0 or more", self.rates),
             (bool(self.cutout) and min(self.cutout) >= 0, "cutout", "0 or more", self.cutout),
             (self.seed >= 0, "seed", "at least 0", self.seed),
             (0 < self.validation_fraction < 1, "validation-fraction", "between 0 and 1", self.validation_fraction),
@@ -83,14 +91,15 @@ class Recipe:
         """Side in pixels of the hole in ``epoch`` (counted from 0); 0 for none."""
         return self.cutout[epoch * len(self.cutout) // self.epochs]
 
-    @property
-    def restart_epoch(self) -> int:
-        """The epoch (counted from 0) before which the linear schedule begins again; ``epochs`` for never."""
-        return max(1, round(self.epochs * self.restart_fraction))
+    def rate_at(self, share: float) -> float:
+        """The linear schedule's share of the learning rates after a share of the run."""
+        places, values = zip(*self.rates, strict=True)
+        return float(np.interp(share, places, values))
 
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON values."""
-        return {**dataclasses.asdict(self), **{name: list(getattr(self, name)) for name in _LISTS}}
+        lists = {name: list(getattr(self, name)) for name in _LISTS}
+        return {**dataclasses.asdict(self), **lists, "rates": [list(corner) for corner in self.rates]}
 
     def computes_as(self, other: Recipe) -> bool:
         """Whether both compute the same; the number of workers and the device decide only how fast."""
@@ -111,6 +120,8 @@ class Recipe:
         if missing := sorted({"name", "epochs"} - set(values)):
             raise TrainingError(f"recipe: field {missing[0]!r} is missing")
         fields: dict[str, Any] = {name: tuple(value) if name in _LISTS else value for name, value in values.items()}
+        if "rates" in fields:
+            fields["rates"] = tuple((place, rate) for place, rate in fields["rates"])
         return cls(**fields)
 
 
@@ -125,7 +136,6 @@ RECIPES: Mapping[str, Recipe] = {
             learning_rate=0.001,
             weight_decay=0.0001,
             schedule="plateau",
-            warmup_fraction=0.0,
             zero_init_residual=False,
             pad_reflect=False,
             cutout=(16,),
@@ -134,12 +144,12 @@ RECIPES: Mapping[str, Recipe] = {
         ),
         Recipe(
             name="fast",
-            epochs=31,
-            restart_fraction=20 / 31,
+            epochs=33,
+            rates=((0.0, 0.0), (2 / 33, 1.0), (20 / 33, 0.0), (21.1 / 33, 0.4), (28 / 33, 4 / 33), (1.0, 0.0)),
             label_smoothing=0.1,
-            image_sizes=(20,) * 10 + (24,) * 7 + (32,) * 3 + (24,) * 2 + (32,) * 2 + (28,) * 4 + (32,) * 3,
+            image_sizes=(20,) * 10 + (24,) * 7 + (32,) * 3 + (24,) * 2 + (32,) * 2 + (28,) * 4 + (32,) * 5,
             flip=True,
-            cutout=(8,) * 15 + (0,) * 5 + (12,) * 11,
+            cutout=(8,) * 15 + (0,) * 5 + (12,) * 11 + (6,) * 2,
         ),
         Recipe(
             name="digits",

@@ -53,11 +53,19 @@ def parser() -> argparse.ArgumentParser:
             group.add_argument(option, action=argparse.BooleanOptionalAction, default=None)
         elif typing.get_origin(kind) is typing.Literal:
             group.add_argument(option, choices=typing.get_args(kind))
+        elif field.name == "rates":
+            group.add_argument(option, type=corner, nargs="+", metavar="SHARE:RATE")
         elif typing.get_origin(kind) is tuple:
             group.add_argument(option, type=int, nargs="+", metavar="PIXELS")
         else:
             group.add_argument(option, type=kind, metavar=kind.__name__.upper())
     return top
+
+
+def corner(text: str) -> tuple[float, float]:
+    """A corner of the schedule such as ``0.1:1``."""
+    share, _, rate = text.partition(":")
+    return float(share), float(rate)
 
 
 def recipe_from(options: argparse.Namespace) -> Recipe:

@@ -58,7 +58,7 @@ class Session:
         model = ResNet18LN(len(train.classes), recipe.width)
         initialise(model, zero_init_residual=recipe.zero_init_residual)
         self.model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimisation = Optimisation(self.model, recipe, self.steps_per_epoch)
+        self.optimisation = Optimisation(self.model, recipe, recipe.epochs * self.steps_per_epoch)
 
     def finish_epoch(self, size: int, measured: Mapping[str, Evaluation], seconds: Mapping[str, float]) -> None:
         """Record the epoch that was trained at ``size`` pixels, let the schedule see it, and go on to the next."""

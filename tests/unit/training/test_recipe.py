@@ -35,6 +35,16 @@ def test_options_change_the_named_recipe() -> None:
     assert recipe_from(options) == changed
 
 
+def test_corners_of_the_schedule_are_an_option() -> None:
+    options = parser().parse_args(["--recipe", "fast", "--rates", "0:0", "0.25:1", "1:0.1"])
+    recipe = recipe_from(options)
+    assert recipe.rates == ((0, 0), (0.25, 1), (1, 0.1))
+    assert recipe.rate_at(0.125) == 0.5
+    for corners in ([(0, 0)], [(0, 0), (0.9, 1)], [(0, 0), (0.5, 1), (0.5, 2), (1, 0)], [(0, -1), (1, 0)]):
+        with pytest.raises(TrainingError, match="--rates: expected"):
+            dataclasses.replace(recipe, rates=tuple(corners))
+
+
 def test_digits_have_their_own_recipe() -> None:
     assert recipe_from(parser().parse_args(["--data", "digits"])).name == "digits"
 
@@ -48,7 +58,7 @@ def test_sizes_and_cutout_share_the_epochs() -> None:
 def test_fast_recipe_can_be_shortened() -> None:
     recipe = dataclasses.replace(RECIPES["fast"], epochs=2)
     assert [recipe.image_size(e) for e in range(2)] == [20, 24]
-    assert recipe.restart_epoch == 1
+    assert recipe.rate_at(20 / 33) == 0
 
 
 def test_unknown_field_is_named() -> None:

@@ -25,7 +25,7 @@ def test_card_has_the_measured_figures(tmp_path: Path, capsys: pytest.CaptureFix
     assert f"({p.error_count} wrong;" in card
     assert opened.classifier is not None
     assert str(opened.classifier.card["weights_sha256"]) in card
-    assert "cutout (15 x 8, 5 x 0, 11 x 12)" in card
+    assert "cutout (15 x 8, 5 x 0, 11 x 12, 2 x 6)" in card
     assert f"{reliability(p).ece:.1%} on average" in card
     assert main(command) == 2
     assert "exists already" in capsys.readouterr().err
