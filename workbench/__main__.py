@@ -72,6 +72,7 @@ def parser() -> argparse.ArgumentParser:
     three.add_argument("--checkpoint", type=Path, required=True, help="folder with the model and its predictions")
     three.add_argument("--hardware", required=True, help="what it was trained on, in words")
     three.add_argument("--pixels", required=True, help="encoding of the images, in words")
+    three.add_argument("--note", default="", help="what else a reader should know of how it came about, in words")
     three.add_argument("--data", help="folder with the images, or digits; default: CIFAR10_ROOT, else ./data")
     three.add_argument("--force", action="store_true", help="replace the card that is there")
     three.set_defaults(run=_card)
@@ -153,7 +154,8 @@ def _card(options: argparse.Namespace) -> int:
     from workbench.run import open_run
 
     run = open_run(options.checkpoint, options.data)
-    card.write_card(run, options.checkpoint, hardware=options.hardware, pixels=options.pixels, force=options.force)
+    words = {name: getattr(options, name) for name in ("hardware", "pixels", "note")}
+    card.write_card(run, options.checkpoint, **words, force=options.force)
     print(f"written to {options.checkpoint / card.CARD}")
     return 0
 

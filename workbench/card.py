@@ -15,10 +15,11 @@ from workbench.run import Run
 CARD = "MODEL_CARD.md"
 
 
-def model_card(run: Run, *, hardware: str, pixels: str) -> str:
+def model_card(run: Run, *, hardware: str, pixels: str, note: str = "") -> str:
     """The card as Markdown; every figure comes from the run's predictions and its checkpoint's sidecar.
 
-    ``hardware`` says in words what it was trained on, ``pixels`` what encoding the images have.
+    ``hardware`` says in words what it was trained on, ``pixels`` what encoding the images have, ``note`` what
+    else a reader should know of how it came about.
     """
     if run.classifier is None:
         raise ValueError("a model card needs the run's classifier")
@@ -49,10 +50,12 @@ def model_card(run: Run, *, hardware: str, pixels: str) -> str:
             "## Training",
             "",
             f"- Data: {card['data']['name']}, {card['data']['train_rows']:,} images to train on and "
-            f"{card['data']['validation_rows']:,} for validation; {pixels}. The test split steered nothing.",
+            f"{card['data']['validation_rows']:,} for validation; {pixels}. The run itself looks at the validation split alone; "
+            "no rate, epoch or stop is picked by the test split.",
             f"- Command: `python -m training.run --recipe {recipe['name']} --data DIR --out DIR`, seed {card['seed']}.",
             f"- Recipe: {settings}.",
             f"- {card['train_seconds']:,.0f} seconds ({hours:.1f} hours) on {hardware}, in {card['precision']}.",
+            *([f"- {note}"] if note else []),
             f"- Weights SHA-256 `{card['weights_sha256']}`, test images `{card['data']['fingerprint_test']}`.",
             "",
             "## Errors by class",
@@ -74,14 +77,16 @@ def model_card(run: Run, *, hardware: str, pixels: str) -> str:
 
 
 def _shortened(value: Any) -> str:
-    """A setting in words; of a list by epoch its runs, such as ``10 x 20, 7 x 24``."""
+    """A setting in words; of a list by epoch its runs, such as ``10 x 20, 7 x 24``, of corners each as ``x:y``."""
+    if isinstance(value, list) and value and isinstance(value[0], list):
+        return " ".join(":".join(f"{number:.3g}" for number in corner) for corner in value)
     if not isinstance(value, list) or len(value) == 1:
         return str(value[0] if isinstance(value, list) else value)
     return "(" + ", ".join(f"{len(list(run))} x {setting}" for setting, run in itertools.groupby(value)) + ")"
 
 
-def write_card(run: Run, folder: Path, *, hardware: str, pixels: str, force: bool = False) -> None:
+def write_card(run: Run, folder: Path, *, hardware: str, pixels: str, note: str = "", force: bool = False) -> None:
     """Write ``MODEL_CARD.md`` into ``folder``; `OutputError` if it exists and ``force`` is off."""
     refuse_to_overwrite([folder / CARD], force)
-    text = model_card(run, hardware=hardware, pixels=pixels)
+    text = model_card(run, hardware=hardware, pixels=pixels, note=note)
     write_atomically(folder / CARD, lambda path: path.write_text(text, encoding="utf-8"))

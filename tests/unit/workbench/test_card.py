@@ -18,6 +18,7 @@ def test_card_has_the_measured_figures(tmp_path: Path, capsys: pytest.CaptureFix
     opened = open_run(folder, str(data))
     store.write(opened.predictions, folder / "predictions")
     command = ["card", "--checkpoint", str(folder), "--data", str(data), "--hardware", "a test", "--pixels", "as PNG"]
+    command += ["--note", "Made in two sittings."]
     assert main(command) == 0
     card = (folder / "MODEL_CARD.md").read_text()
     p = opened.predictions
@@ -27,5 +28,7 @@ def test_card_has_the_measured_figures(tmp_path: Path, capsys: pytest.CaptureFix
     assert str(opened.classifier.card["weights_sha256"]) in card
     assert "cutout (15 x 8, 5 x 0, 11 x 12, 2 x 6)" in card
     assert f"{reliability(p).ece:.1%} on average" in card
+    assert "rates 0:0 0.0606:1 " in card
+    assert "- Made in two sittings." in card
     assert main(command) == 2
     assert "exists already" in capsys.readouterr().err
