@@ -97,11 +97,12 @@ RULES = (
     ),
     _Rule(
         "rare look",
-        ("typicality",),
-        pl.col("typicality") <= RARE,
-        _span(pl.col("typicality"), RARE, 0.0),
+        ("typicality", "familiarity"),
+        (pl.col("typicality") <= RARE) & (pl.col("familiarity") <= RARE),
+        _span(pl.col("familiarity"), RARE, 0.0),
         lambda row, classes: (
-            f"only {row['typicality']:.1%} of the train images of {classes[row['label']]} lie as far from their own"
+            f"far from every train image: {1 - row['familiarity']:.1%} of the images have nearer ones, and only "
+            f"{row['typicality']:.1%} of the train images of {classes[row['label']]} lie as far from their own"
         ),
     ),
     _Rule(
@@ -133,7 +134,8 @@ def causes(predictions: Predictions) -> pl.DataFrame:
     3. ambiguous to people: entropy of the votes at least 1 bit;
     4. doubtful label, where people were not asked: a suspect of the confident joint with a normalised margin of
        at most -0.9, and at most a tenth of the nearest train rows have its label;
-    5. rare look: typicality at most 0.05;
+    5. rare look: typicality and familiarity at most 0.05, that is far from its class's train images and from all
+       others too (an error lies far from its class by nature: in the midst of another class it is no rare look);
     6. overconfident: confidence at least 0.9;
     7. else the model's own fault.
 

@@ -177,7 +177,10 @@ def join_neighbours(predictions: Predictions, reference: Predictions, *, k: int 
     """The predictions with what lies near them among the reference rows, such as those of the train split.
 
     Added columns: ``nearest_row``, ``nearest_label`` and ``nearest_similarity`` (of the nearest reference row),
-    ``neighbours_for_label`` (share of the ``k`` nearest that have the row's label) and ``typicality``.
+    ``neighbours_for_label`` (share of the ``k`` nearest that have the row's label), ``typicality``, and
+    ``familiarity``, 0 to 1: the mean similarity to the ``k`` nearest reference rows of any class, as its rank among
+    that of all the predictions' rows (0.05: 95 % of them have nearer company). Rows are ranked among themselves and not
+    among train rows, as a model pulls the rows that it was trained on closer together than new ones.
 
     Raises
     ------
@@ -195,6 +198,7 @@ def join_neighbours(predictions: Predictions, reference: Predictions, *, k: int 
     same = here.data is not None and here.data == there.data
     found = nearest(query, base, min(k, len(base) - same), exclude_self=same)
     votes = neighbour_votes(found, reference.label, len(reference.classes))
+    near = found.similarity.mean(1)
     columns = pl.DataFrame(
         {
             "index": predictions.index,
@@ -203,6 +207,7 @@ def join_neighbours(predictions: Predictions, reference: Predictions, *, k: int 
             "nearest_similarity": found.similarity[:, 0],
             "neighbours_for_label": votes[np.arange(len(votes)), predictions.label],
             "typicality": typicality(query, predictions.label, base, reference.label, k=k),
+            "familiarity": np.searchsorted(np.sort(near), near, side="right") / len(near),
         }
     ).with_columns(pl.col("typicality").fill_nan(None))
     return predictions.join(columns)

@@ -19,7 +19,8 @@ EVIDENCE = pl.DataFrame(
         "nearest_label": [1, 0, 0, 0, 0, 0, 0],
         "nearest_similarity": [0.999] * 7,
         "neighbours_for_label": [1.0] * 7,
-        "typicality": [0.5, 0.5, 0.5, 0.01, 0.5, 0.5, 0.5],
+        "typicality": [0.5, 0.5, 0.5, 0.01, 0.5, 0.01, 0.5],
+        "familiarity": [0.5, 0.5, 0.5, 0.01, 0.5, 0.5, 0.5],  # row 5 lies in the midst of another class
         "votes_top": [0, 1, 0, 0, 0, 0, 0],
         "votes_for_label": [1.0, 0.1, 0.5, 1.0, 1.0, 1.0, 1.0],
         "votes_entropy": [0.0, 0.5, 1.0, 0.0, 0.0, 0.0, 0.0],

@@ -68,6 +68,19 @@ def test_typicality_of_typical_rows_is_even() -> None:
     np.testing.assert_allclose(np.quantile(ranks, [0.1, 0.5, 0.9]), [0.1, 0.5, 0.9], atol=0.06)
 
 
+def test_familiarity_tells_what_is_like_nothing_from_what_is_like_another_class() -> None:
+    axes = np.eye(8, dtype=np.float32)
+    train = Predictions.from_arrays([0] * 20 + [1] * 20, np.eye(2)[[0] * 20 + [1] * 20], ("a", "b"),
+                                    embedding=np.repeat(axes[:2], 20, axis=0) + 0.01 * cloud(40, 0))  # fmt: skip
+    points = np.concatenate([np.repeat(axes[:1], 38, axis=0), axes[1:2], axes[2:3]]) + 0.01 * cloud(40, 1)
+    p = Predictions.from_arrays([0] * 40, np.eye(2)[[0] * 40], ("a", "b"), embedding=points)
+    found = join_neighbours(p, train).columns("typicality", "familiarity")
+    assert found["familiarity"].arg_min() == 39
+    assert found["familiarity"][39] == 1 / 40
+    assert found["familiarity"][38] > 1 / 40
+    assert found["typicality"][38] == found["typicality"][39] == 0
+
+
 def test_bad_input() -> None:
     with pytest.raises(DataError, match="expected 8 values"):
         nearest(cloud(3, 0, 4), cloud(9, 1))
