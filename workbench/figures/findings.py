@@ -70,6 +70,7 @@ def slices(found: Sequence[Slice], *, count: int = 12, ax: Axes | None = None) -
             label="rows like them",
         )
         ax.set_xlim(0, float(high.max()) * 1.35)
+        ax.set_xticks([tick for tick in ax.get_xticks() if tick <= 1])
         ax.set_xlabel("Error rate on the rows the slice was not found on, 95 % Wilson interval")
         ax.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False)
     return ax
@@ -130,13 +131,14 @@ def causes(table: pl.DataFrame, *, ax: Axes | None = None) -> Axes:
     """How many of the errors have each cause, with the interval of the share and what to do about it."""
     shown = table.reverse()
     with mpl.rc_context(STYLE):
-        ax = own_axes(ax, (10.5, 0.55 * max(len(shown), 2) + 1.3))
+        ax = own_axes(ax, (9, 0.7 * max(len(shown), 2) + 1.2))
         if len(shown) == 0:
             return _nothing(ax, "No row is misclassified.")
         rate = Rate(*(shown[name].to_numpy() for name in ("share", "low", "high")))
-        notes = [f"{n}: {action}" for n, action in shown.select("errors", "action").iter_rows()]
-        interval_dots(ax, shown["verdict"].to_list(), rate, notes)
-        ax.set_xlim(0, max(1.0, float(rate.high.max()) * 1.8))
-        ax.set_xticks(np.linspace(0, 1, 6))
+        interval_dots(ax, shown["verdict"].to_list(), rate, [f"{n:,}" for n in shown["errors"]])
+        for place, action in enumerate(shown["action"]):
+            ax.text(0.008, place - 0.36, action, color=INK, fontsize=9, alpha=0.75, va="center")
+        ax.set_ylim(-0.75, len(shown) - 0.4)
+        ax.set_xlim(0, max(0.6, float(rate.high.max()) * 1.1))
         ax.set_xlabel("Share of the errors, 95 % Wilson interval")
     return ax
