@@ -50,8 +50,8 @@ def model_card(run: Run, *, hardware: str, pixels: str, note: str = "") -> str:
             "## Training",
             "",
             f"- Data: {card['data']['name']}, {card['data']['train_rows']:,} images to train on and "
-            f"{card['data']['validation_rows']:,} for validation; {pixels}. The run itself looks at the validation split alone; "
-            "no rate, epoch or stop is picked by the test split.",
+            f"{card['data']['validation_rows']:,} for validation; {pixels}. The run itself looks at the "
+            "validation split alone; no rate, epoch or stop is picked by the test split.",
             f"- Command: `python -m training.run --recipe {recipe['name']} --data DIR --out DIR`, seed {card['seed']}.",
             f"- Recipe: {settings}.",
             f"- {card['train_seconds']:,.0f} seconds ({hours:.1f} hours) on {hardware}, in {card['precision']}.",
