@@ -11,6 +11,7 @@ from workbench.predictions import DERIVED, Predictions
 from workbench.records import IntArray, Query
 
 MATRICES = ("probability", "embedding", "votes")
+NAMES = ("true_class", "predicted_class")
 TAGS = "tags"
 
 
@@ -26,7 +27,14 @@ def select(predictions: Predictions, query: Query, *, first: int = 0, count: int
     DataError
         If the query names a class or column that does not exist, or its expression is not understood.
     """
-    return _collected(table_of(predictions, query, first=first, count=count), query)
+    if count is None:
+        return _collected(table_of(predictions, query, first=first), query)
+    # only what the order needs is computed of every row, the other columns of the page alone
+    page = _collected(table_of(predictions, query, first=first, count=count).select("index"), query)["index"]
+    rows = _named(predictions.scan().filter(pl.col("index").is_in(page.to_list())), predictions.classes)
+    return page.to_frame().join(
+        _collected(rows.select(pl.exclude(MATRICES)), query), on="index", how="left", maintain_order="left"
+    )
 
 
 def row_count(predictions: Predictions, query: Query) -> int:
@@ -47,9 +55,16 @@ def table_of(predictions: Predictions, query: Query, *, first: int = 0, count: i
     return page.select(pl.exclude(MATRICES))
 
 
+def _named(table: pl.LazyFrame, classes: tuple[str, ...]) -> pl.LazyFrame:
+    """The rows with the names of their classes; filters behind it are slower than before it."""
+    names = pl.lit(pl.Series(classes, dtype=pl.String))
+    return table.with_columns(
+        true_class=names.gather(pl.col("label")), predicted_class=names.gather(pl.col("predicted"))
+    )
+
+
 def _found(predictions: Predictions, query: Query) -> pl.LazyFrame:
-    classes = predictions.classes
-    table = predictions.scan()
+    classes, table = predictions.classes, predictions.scan()
     for column, wanted in (("label", query.true), ("predicted", query.predicted)):
         if wanted is not None:
             if not 0 <= wanted < len(classes):
@@ -57,11 +72,10 @@ def _found(predictions: Predictions, query: Query) -> pl.LazyFrame:
             table = table.filter(pl.col(column) == wanted)
     if query.wrong_only:
         table = table.filter(~DERIVED["correct"])
-    names = pl.Series(classes, dtype=pl.String)
-    table = table.with_columns(
-        true_class=pl.lit(names).gather(pl.col("label")), predicted_class=pl.lit(names).gather(pl.col("predicted"))
-    )
-    return _where(table, query.where) if query.where.strip() else table
+    if query.where.strip() and not any(name in query.where for name in NAMES):
+        return _named(_where(table, query.where), classes)
+    named = _named(table, classes)
+    return _where(named, query.where) if query.where.strip() else named
 
 
 def _collected(table: pl.LazyFrame, query: Query) -> pl.DataFrame:
