@@ -34,6 +34,10 @@ class Classifier:
     provenance: Provenance = field(default_factory=Provenance)
     card: Mapping[str, Any] = field(default_factory=dict)
 
+    def layer(self, name: str) -> Layer:
+        """A CAM layer by name, with its grid and, of a transformer, the tokens before its patches."""
+        return Layer(name, self.cam_layers[name], self.extra_tokens.get(name))
+
     @functools.cached_property
     def device(self) -> torch.device:
         """Where the model's parameters are."""

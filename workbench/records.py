@@ -136,6 +136,10 @@ class Attribution:
     residual : float64 array (n,) or None
         ``|sum of the map - (F(x) - F(baseline))| / |F(x) - F(baseline)|``, for methods that promise
         completeness (Sundararajan 2017, arXiv 1703.01365).
+    against : int64 array (n,) or None
+        For a contrast the class that the target is held against.
+    signed : bool
+        Whether values below 0 mean evidence against the target.
     """
 
     values: ProbabilityArray
@@ -144,6 +148,8 @@ class Attribution:
     method: str
     layer: str = ""
     residual: FloatArray | None = None
+    against: IntArray | None = None
+    signed: bool = True
 
     def __post_init__(self) -> None:
         if self.values.ndim != 3 or not len(self.values) == len(self.rows) == len(self.targets):

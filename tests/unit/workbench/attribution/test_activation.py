@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import pytorch_grad_cam
+import torch
+from captum.attr import LayerGradCam
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+from tests.factories import classifier, image_set
+from workbench.attribution.attribute import attribute
+from workbench.attribution.exact import class_maps
+from workbench.attribution.targets import Targets
+from workbench.errors import AttributionError
+
+ROWS, OF = np.arange(6), np.array([0, 1, 2, 2, 1, 0])
+STAGES = ("stage1", "stage2", "stage3", "stage4")
+NAMES = {
+    "Grad-CAM": pytorch_grad_cam.GradCAM,
+    "Grad-CAM++": pytorch_grad_cam.GradCAMPlusPlus,
+    "HiResCAM": pytorch_grad_cam.HiResCAM,
+    "LayerCAM": pytorch_grad_cam.LayerCAM,
+    "XGrad-CAM": pytorch_grad_cam.XGradCAM,
+    "Eigen-CAM": pytorch_grad_cam.EigenCAM,
+    "Score-CAM": pytorch_grad_cam.ScoreCAM,
+    "Ablation-CAM": pytorch_grad_cam.AblationCAM,
+}
+
+
+@pytest.fixture
+def images() -> np.ndarray:
+    return image_set().pixels[:6]
+
+
+def raw_of_library(kind: type, c, images: np.ndarray, layer: str) -> np.ndarray:
+    """The library's map before its ReLU and scaling."""
+    targets = [ClassifierOutputTarget(int(t)) for t in OF]
+    cam = kind(c.module, [c.module.get_submodule(layer)])
+    x = c.prepare(images)
+    found: list[np.ndarray] = []
+    plain = cam.get_cam_image
+    cam.get_cam_image = lambda *a, **k: found.append(plain(*a, **k)) or found[-1]
+    cam(x, targets)
+    return found[0]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("layer", ["stage2", "stage4"])
+def test_maps_are_the_librarys_before_it_scales(name: str, layer: str, images: np.ndarray) -> None:
+    c = classifier()
+    ours = attribute(c, images, ROWS, Targets(OF), name, layers=[layer])[layer]
+    theirs = raw_of_library(NAMES[name], c, images, layer)
+    np.testing.assert_allclose(ours.values, theirs, atol=1e-4 * np.abs(theirs).max() + 1e-7)
+
+
+def test_equals_captum_at_every_stage(images: np.ndarray) -> None:
+    c = classifier()
+    ours = attribute(c, images, ROWS, Targets(OF), layers=STAGES)
+    for stage in STAGES:
+        theirs = LayerGradCam(c.module, c.module.get_submodule(stage)).attribute(
+            c.prepare(images), target=torch.from_numpy(OF)
+        )
+        expected = theirs[:, 0].detach().numpy()
+        np.testing.assert_allclose(ours[stage].values, expected, atol=1e-6 + 1e-5 * np.abs(expected).max())
+
+
+def test_a_contrast_is_the_difference_of_its_classes(images: np.ndarray) -> None:
+    c, against = classifier(), (OF + 1) % 3
+    one, other = (attribute(c, images, ROWS, Targets(t))["stage4"].values for t in (OF, against))
+    both = attribute(c, images, ROWS, Targets(OF, against))["stage4"].values
+    np.testing.assert_allclose(both, one - other, atol=1e-6)
+
+
+def test_class_maps_add_up_to_every_margin(images: np.ndarray) -> None:
+    c = classifier()
+    maps = class_maps(c, images)
+    for a in range(3):
+        cam = attribute(c, images, ROWS, Targets(np.full(6, a)))["stage4"].values
+        np.testing.assert_allclose(maps.values[:, a], cam, atol=1e-6)
+        for b in range(3):
+            for image in range(6):
+                cells, bias = maps.margin(image, a, b)
+                expected = maps.logits[image, a] - maps.logits[image, b]
+                assert float(cells.astype(np.float64).sum()) + bias == pytest.approx(expected, abs=1e-5)
+
+
+def test_frozen_models_are_explained_too(images: np.ndarray) -> None:
+    c = classifier()
+    expected = attribute(c, images, ROWS, Targets(OF))["stage4"].values
+    c.module.requires_grad_(False)
+    np.testing.assert_allclose(attribute(c, images, ROWS, Targets(OF))["stage4"].values, expected)
+    assert not any(p.requires_grad for p in c.module.parameters())
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"method": "Grad CAM"}, "method: expected one of"),
+        ({"layers": ["stage9"]}, "expected a layer of"),
+        ({"targets": Targets(OF[:3])}, "expected 6 targets"),
+        ({"targets": Targets(OF + 1)}, "expected 0 to 2"),
+        ({"steps": 3}, "no setting 'steps'"),
+        ({"method": "Saliency", "layers": ["stage1"]}, "takes no layer"),
+        ({"method": "Integrated gradients", "steps": 0}, "positive int"),
+        ({"method": "Integrated gradients", "baseline": "white"}, "baseline: expected"),
+        ({"method": "Integrated gradients", "baseline": "mean"}, "degenerate baseline"),
+        ({"method": "LRP"}, "no rule for"),
+    ],
+)
+def test_bad_requests_are_refused(changes: dict, words: str, images: np.ndarray) -> None:
+    c = classifier()
+    request = {"targets": Targets(OF), **changes}
+    with pytest.raises(AttributionError, match=words):
+        attribute(c, images, ROWS, request.pop("targets"), request.pop("method", "Grad-CAM"), **request)
