@@ -21,7 +21,8 @@ class Classifier:
     """A model from normalised images ``(n, 3, s, s)`` to logits ``(n, K)``, and its preprocessing.
 
     ``mean`` and ``std`` are fractions of 255 for each channel; ``cam_layers`` maps the name of a
-    layer to its grid (rows, columns); ``embedding_layer`` names the module whose input is the embedding.
+    layer to its grid (rows, columns); ``extra_tokens`` says of a transformer's layers how many tokens
+    precede the patches; ``embedding_layer`` names the module whose input is the embedding.
     """
 
     module: nn.Module
@@ -33,10 +34,7 @@ class Classifier:
     embedding_layer: str | None = None
     provenance: Provenance = field(default_factory=Provenance)
     card: Mapping[str, Any] = field(default_factory=dict)
-
-    def layer(self, name: str) -> Layer:
-        """A CAM layer by name, with its grid and, of a transformer, the tokens before its patches."""
-        return Layer(name, self.cam_layers[name], self.extra_tokens.get(name))
+    extra_tokens: Mapping[str, int] = field(default_factory=dict)
 
     @functools.cached_property
     def device(self) -> torch.device:

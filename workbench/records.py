@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -157,3 +157,14 @@ class Attribution:
                 f"attribution: expected (n, h, w) with n rows and n targets, not {self.values.shape}, "
                 f"{len(self.rows)} rows and {len(self.targets)} targets"
             )
+
+    def part(self, rows: slice) -> Attribution:
+        """Some of the maps."""
+        return replace(
+            self,
+            values=self.values[rows],
+            rows=self.rows[rows],
+            targets=self.targets[rows],
+            residual=None if self.residual is None else self.residual[rows],
+            against=None if self.against is None else self.against[rows],
+        )

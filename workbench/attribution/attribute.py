@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytorch_grad_cam
@@ -12,16 +12,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from workbench.attribution import activation, guards
+from workbench.attribution import activation, exact, guards
 from workbench.attribution.gradient import Batch
-from workbench.attribution.layers import Layer
+from workbench.attribution.layers import Layer, layer_of
 from workbench.attribution.registry import Method, method_of
-from workbench.attribution.targets import Targets, score
+from workbench.attribution.targets import Targets, score, seeds_of
 from workbench.classifier import Classifier, untouched
 from workbench.errors import AttributionError
 from workbench.records import Attribution, ImageArray, IntArray
 
 BATCH = 64
+Precision = Literal["float32", "bfloat16"]
 SIMILAR = 3
 _KERNELS: Mapping[str, activation.Kernel] = {
     "Grad-CAM": activation.grad_cam,
@@ -43,6 +44,7 @@ def attribute(
     method: str = "Grad-CAM",
     *,
     layers: Sequence[str] = (),
+    precision: Precision = "float32",
     **settings: Any,
 ) -> dict[str, Attribution]:
     """Maps of ``n`` images by layer, raw and unscaled; a method on the input has the one layer ``""``.
@@ -57,6 +59,8 @@ def attribute(
     method : str
         A name in `registry.METHODS`.
     layers : names of CAM layers of the classifier; default: the last
+    precision : "float32" or "bfloat16"
+        Of the model's products; maps are float32 in either case. bfloat16 is faster where the processor has it.
     settings : options of the method
 
     Raises
@@ -71,19 +75,21 @@ def attribute(
     named = _layers(classifier, chosen, layers)
     parts: dict[str, list[NDArray[np.float32]]] = {layer.name: [] for layer in named} or {"": []}
     residuals: list[NDArray[np.float64]] = []
-    with untouched(classifier.module):
+    pooled = exact.pooled_layer(classifier) if chosen.name == "Grad-CAM" else None
+    half = torch.autocast(classifier.device.type, torch.bfloat16, enabled=precision == "bfloat16")
+    with untouched(classifier.module), half:
         for first in range(0, len(images), BATCH):
             part = slice(first, first + BATCH)
             batch = _batch(classifier, images[part], rows[part], targets.part(part))
             if chosen.input is None:
-                for layer, maps in _at_layers(classifier, batch, chosen.name, named).items():
+                for layer, maps in _at_layers(classifier, batch, chosen.name, named, pooled).items():
                     parts[layer].append(maps.cpu().numpy())
             else:
                 values, start = chosen.input(classifier, batch, options)
                 parts[""].append(_reduced(values.detach().float(), chosen))
                 if start is not None:
                     residuals.append(_residual(classifier, batch, values, start))
-    kind = f"{chosen.name} ({options['baseline']})" if "baseline" in options else chosen.name
+    kind = title_of(chosen, options)
     residual = np.concatenate(residuals) if residuals else None
     return {
         name: Attribution(
@@ -93,6 +99,11 @@ def attribute(
     }
 
 
+def title_of(method: Method, options: Mapping[str, Any]) -> str:
+    """The method's name, with its baseline if it has one: two baselines answer two questions."""
+    return f"{method.name} ({options['baseline']})" if "baseline" in options else method.name
+
+
 def _layers(classifier: Classifier, method: Method, names: Sequence[str]) -> list[Layer]:
     if method.input is not None:
         if names:
@@ -100,20 +111,24 @@ def _layers(classifier: Classifier, method: Method, names: Sequence[str]) -> lis
         return []
     if not classifier.cam_layers:
         raise AttributionError(f"{method.name} needs a layer with a grid, and this model has none; take {'Saliency'!r}")
-    for name in names:
-        guards.check_layer(classifier, name)
-    return [classifier.layer(name) for name in names or list(classifier.cam_layers)[-1:]]
+    return [layer_of(classifier, name) for name in names or list(classifier.cam_layers)[-1:]]
 
 
 def _batch(classifier: Classifier, images: ImageArray, rows: IntArray, targets: Targets) -> Batch:
     x = classifier.prepare(images)
     guards.check_finite(x)
     of, against = targets.tensors(x.device)
-    return Batch(x, images, of, against, tuple(int(row) & 0x7FFFFFFF for row in rows))
+    return Batch(x, images, of, against, seeds_of(rows))
 
 
-def _at_layers(classifier: Classifier, batch: Batch, name: str, layers: list[Layer]) -> dict[str, Tensor]:
+def _at_layers(
+    classifier: Classifier, batch: Batch, name: str, layers: list[Layer], pooled: str | None
+) -> dict[str, Tensor]:
     module = classifier.module
+    if name == "Grad-CAM" and [layer.name for layer in layers] == [pooled]:
+        maps, _ = exact.all_targets(classifier, layers[0].name, batch.x)  # the same without a backward pass
+        own, other = (maps[torch.arange(len(maps)), kind.clamp_min(0)] for kind in batch.extra)
+        return {layers[0].name: own - torch.where((batch.against >= 0)[:, None, None], other, torch.zeros_like(other))}
     if name in _ONE_BY_ONE:
         compute = _ONE_BY_ONE[name]
         return {layer.name: compute(module, batch.x, layer, *batch.extra) for layer in layers}

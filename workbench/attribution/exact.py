@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from workbench.attribution.layers import Layer, kept
-from workbench.classifier import Classifier
+from workbench.classifier import Classifier, untouched
 from workbench.errors import AttributionError
 from workbench.records import FloatArray, ImageArray, ProbabilityArray
 
@@ -34,23 +35,63 @@ class ClassMaps:
         return self.values[image, of] - self.values[image, against], float(self.bias[of] - self.bias[against])
 
 
-def pooled_head(classifier: Classifier) -> tuple[nn.Linear, Layer]:
-    """The linear head and the layer whose spatial mean it reads.
+def pooled_layer(classifier: Classifier) -> str | None:
+    """The last CAM layer, if the head is linear and reads the mean over that layer's cells; else None.
 
-    Raises
-    ------
-    AttributionError
-        If the model does not end with a mean over the cells of its last CAM layer and a linear layer.
+    Seen on one forward pass over a half-black image.
     """
     name = classifier.embedding_layer
     head = classifier.module.get_submodule(name) if name else None
-    if not isinstance(head, nn.Linear) or not classifier.cam_layers:
-        raise AttributionError("exact margin maps need global average pooling and a linear head; take Grad-CAM instead")
+    if not isinstance(head, nn.Linear) or not classifier.cam_layers or len(head.weight) != len(classifier.classes):
+        return None
     last = list(classifier.cam_layers)[-1]
-    return head, Layer(last, tuple(classifier.cam_layers[last]))
+    if last in classifier.extra_tokens:
+        return None
+    side = classifier.image_size
+    image = np.zeros((1, side, side, 3), np.uint8)
+    image[:, : side // 2] = 255
+    with _inputs_of(head) as read:
+        activation, _ = _forward(classifier, last, classifier.prepare(image))
+    pooled = activation.mean((2, 3))
+    same = pooled.shape == read[0].shape and torch.allclose(pooled, read[0].float(), rtol=1e-4, atol=1e-5)
+    return last if same else None
 
 
-def class_maps(classifier: Classifier, images: ImageArray) -> ClassMaps:
+@contextmanager
+def _inputs_of(module: nn.Module) -> Iterator[list[Tensor]]:
+    found: list[Tensor] = []
+    handle = module.register_forward_hook(lambda _, inputs, __: found.append(inputs[0].detach()))
+    try:
+        yield found
+    finally:
+        handle.remove()
+
+
+def _forward(classifier: Classifier, layer: str, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Activations of a layer and logits, without a graph, the model as it was afterwards."""
+    found: list[Tensor] = []
+    with untouched(classifier.module), torch.no_grad():
+        classifier.module.get_submodule(layer).register_forward_hook(lambda _, __, output: found.append(output))
+        logits = classifier.module(x)
+    return found[0].float(), logits.float()
+
+
+def all_targets(classifier: Classifier, layer: str, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Maps float32 ``(n, K, h, w)`` of all classes at the layer that the head reads the mean of, and the logits.
+
+    See `class_maps`; ``x`` are prepared images.
+    """
+    head = classifier.module.get_submodule(str(classifier.embedding_layer))
+    activation, logits = _forward(classifier, layer, x)
+    n, channels, rows, columns = activation.shape
+    weight = head.weight.detach().float() / (rows * columns)
+    cells = activation.permute(0, 2, 3, 1).reshape(-1, channels)
+    with torch.autocast(x.device.type, enabled=False):
+        maps = cells @ weight.T
+    return maps.reshape(n, rows, columns, -1).permute(0, 3, 1, 2), logits
+
+
+def class_maps(classifier: Classifier, images: ImageArray, *, precision: str = "float32") -> ClassMaps:
     """Maps of all classes for images uint8 ``(n, H, W, 3)``, from one forward pass and no backward pass.
 
     The original class activation maps (Zhou et al. 2016, arXiv 1512.04150) over the number of cells: with a mean over
@@ -60,24 +101,20 @@ def class_maps(classifier: Classifier, images: ImageArray) -> ClassMaps:
     Raises
     ------
     AttributionError
-        If the model has no such end, which is checked on the images themselves.
+        If the model does not end with a mean over the cells of its last CAM layer and a linear layer.
     """
-    head, layer = pooled_head(classifier)
-    weight = head.weight.detach().float()
-    bias = torch.zeros(len(weight)) if head.bias is None else head.bias.detach().double().cpu()
-    values, logits = [], []
-    for first in range(0, len(images), BATCH):
-        with torch.no_grad(), kept(classifier.module, [layer.name]) as outputs:
-            out = classifier.module(classifier.prepare(images[first : first + BATCH])).float()
-            activation = outputs[layer.name].detach().float()
-        cells = activation.shape[2] * activation.shape[3]
-        maps = torch.einsum("kc,nchw->nkhw", weight / cells, activation)
-        gap = (maps.double().sum((2, 3)) + bias.to(maps.device) - out).abs().max()
-        if float(gap) > 1e-3 * max(1.0, float(out.abs().max())):
-            raise AttributionError(
-                f"exact margin maps: the maps of {layer.name} miss the logits by up to {float(gap):.3g}, so that the model "
-                "does not end with their mean and a linear layer; take Grad-CAM instead"
-            )
-        values.append(maps.cpu().numpy())
-        logits.append(out.cpu().numpy())
-    return ClassMaps(np.concatenate(values), bias.numpy().astype(np.float64), np.concatenate(logits))
+    layer = pooled_layer(classifier)
+    if layer is None:
+        raise AttributionError(
+            "exact margin maps need a model that ends with the mean over a layer's cells and a linear head; "
+            "take Grad-CAM with a contrast instead"
+        )
+    head = classifier.module.get_submodule(str(classifier.embedding_layer))
+    bias = np.zeros(len(classifier.classes)) if head.bias is None else head.bias.detach().double().cpu().numpy()
+    with torch.autocast(classifier.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        parts = [
+            all_targets(classifier, layer, classifier.prepare(images[first : first + BATCH]))
+            for first in range(0, len(images), BATCH)
+        ]
+    values, logits = (torch.cat(part).contiguous().cpu().numpy() for part in zip(*parts, strict=True))
+    return ClassMaps(values, bias, logits)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,20 +10,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from workbench.attribution import imputation
-from workbench.attribution.targets import Targets
+from workbench.attribution import guards, imputation
+from workbench.attribution.targets import Targets, seeds_of
 from workbench.classifier import Classifier, untouched
-from workbench.records import Attribution, FloatArray, ImageArray, ProbabilityArray
+from workbench.records import Attribution, FloatArray, ImageArray, IntArray, ProbabilityArray
 
 STEPS = 16
 REMOVED = (0.1, 0.2, 0.3, 0.5, 0.7)
 BATCH = 128
-CONTROLS = ("random", "blurred random")
+DRAWS = 3
+MEASURES = ("deletion", "insertion", "road")
 
 
 @dataclass(frozen=True)
-class Faithfulness:
-    """Three measures of each of ``n`` maps, float64 ``(n,)``, and of the two controls by name.
+class Measures:
+    """Three measures of maps, float64 ``(n,)``, or ``(draws, n)`` of controls.
 
     ``deletion``: area under the target's probability while the most relevant pixels are blurred first, lower is better;
     ``insertion``: while they are the first to be restored into the blurred image, higher is better (Petsiuk et al. 2018,
@@ -35,33 +36,72 @@ class Faithfulness:
     deletion: FloatArray
     insertion: FloatArray
     road: FloatArray
-    controls: dict[str, Faithfulness]
+
+    def goodness(self, measure: str) -> FloatArray:
+        """A measure with its sign turned so that higher is better."""
+        values: FloatArray = getattr(self, measure)
+        return -values if measure == "deletion" else values
+
+
+@dataclass(frozen=True)
+class Faithfulness:
+    """The measures of ``n`` maps, and of three random and three blurred-random maps of each image."""
+
+    measures: Measures
+    controls: Mapping[str, Measures]
 
     def gain(self, measure: str, control: str) -> FloatArray:
-        """How much better each map does than its control, float64 ``(n,)``, positive for better."""
-        mine, other = getattr(self, measure), getattr(self.controls[control], measure)
-        difference: FloatArray = (other - mine) if measure == "deletion" else (mine - other)
+        """How much better each map does than the mean of its controls, float64 ``(n,)``, positive for better."""
+        difference: FloatArray = self.measures.goodness(measure) - self.controls[control].goodness(measure).mean(0)
         return difference
 
+    def beats(self, measure: str) -> NDArray[np.bool_]:
+        """Whether each map does better than all of its controls, bool ``(n,)``.
 
-def faithfulness(classifier: Classifier, images: ImageArray, attribution: Attribution) -> Faithfulness:
-    """`Faithfulness` of maps of the images uint8 ``(n, s, s, 3)`` they were made of.
+        Three draws of two controls: a map that is no better than they are passes about once in seven times.
+        """
+        best = np.max([c.goodness(measure).max(0) for c in self.controls.values()], axis=0)
+        passed: NDArray[np.bool_] = self.measures.goodness(measure) > best
+        return passed
 
-    The probability is that of the target; for a contrast that of the target among the two classes alone.
+
+class Bench:
+    """Images and what is explained of them, on which maps are put to the test; controls are measured once each.
+
+    Parameters
+    ----------
+    images : uint8 array (n, s, s, 3)
+    rows : int64 array (n,)
+        Row ids: they seed ties, noise and controls.
     """
-    side, seeds = images.shape[1], tuple(int(row) & 0x7FFFFFFF for row in attribution.rows)
-    controls = {
-        "random": imputation.random_maps(len(images), side, seeds),
-        "blurred random": imputation.random_maps(
-            len(images), side, seeds, sigma=imputation.smoothness(attribution, side)
-        ),
-    }
-    targets = Targets(attribution.targets, attribution.against)
-    measured = {name: _measures(classifier, images, maps, targets, seeds) for name, maps in controls.items()}
-    return Faithfulness(
-        *_measures(classifier, images, attribution.values, targets, seeds),
-        {name: Faithfulness(*values, {}) for name, values in measured.items()},
-    )
+
+    def __init__(self, classifier: Classifier, images: ImageArray, rows: IntArray, targets: Targets) -> None:
+        guards.check_request(classifier, images, rows, targets)
+        self.classifier, self.images, self.rows, self.targets = classifier, images, rows, targets
+        self.seeds = seeds_of(rows)
+        self._controls: dict[float, Measures] = {}
+
+    def faithfulness(self, attribution: Attribution) -> Faithfulness:
+        """`Faithfulness` of maps of these images for these targets.
+
+        The probability is that of the target; for a contrast that of the target among the two classes alone.
+        """
+        sigma = imputation.smoothness(attribution, self.images.shape[1])
+        return Faithfulness(
+            self._measured(attribution.values), {"random": self._control(0), "blurred random": self._control(sigma)}
+        )
+
+    def _control(self, sigma: float) -> Measures:
+        if sigma not in self._controls:
+            side = self.images.shape[1]
+            draws = [
+                self._measured(imputation.random_maps(side, self.seeds, draw, sigma=sigma)) for draw in range(DRAWS)
+            ]
+            self._controls[sigma] = Measures(*(np.stack([getattr(d, name) for d in draws]) for name in MEASURES))
+        return self._controls[sigma]
+
+    def _measured(self, maps: ProbabilityArray) -> Measures:
+        return Measures(*_measures(self.classifier, self.images, maps, self.targets, self.seeds))
 
 
 def _measures(
@@ -111,40 +151,6 @@ def _of_tensor(classifier: Classifier, x: Tensor, targets: Targets) -> FloatArra
             else:
                 found.append((own - logits.gather(1, against[part, None])[:, 0]).sigmoid())
     return np.asarray(torch.cat(found).cpu().numpy())
-
-
-Attribute = Callable[[ImageArray], Attribution]
-
-
-def stability(classifier: Classifier, images: ImageArray, compute: Attribute, *, noise: float = 2.0) -> FloatArray:
-    """Spearman's correlation of each map with that of the image under tiny noise, float64 ``(n,)``.
-
-    Gaussian noise of ``noise`` grey levels of 255 on every pixel, mean of three draws: under it the picture is the same to
-    the eye, and an explanation should be too (the question of Alvarez-Melis & Jaakkola 2018, arXiv 1806.08049).
-    A map of one value only has no order: nan.
-    """
-    base = compute(images)
-    found = []
-    for draw in range(3):
-        moved = np.empty_like(images)
-        for k, row in enumerate(base.rows):
-            drawn = np.random.default_rng((int(row), draw)).normal(0, noise, images[k].shape)
-            moved[k] = np.clip(np.rint(images[k] + drawn), 0, 255).astype(np.uint8)
-        found.append(rank_correlation(base.values, compute(moved).values))
-    return np.asarray(np.mean(found, axis=0))
-
-
-def rank_correlation(first: ProbabilityArray, second: ProbabilityArray, *, absolute: bool = False) -> FloatArray:
-    """Spearman's rank correlation of maps ``(n, h, w)``, pair by pair, float64 ``(n,)``; nan for a map of one value."""
-    from scipy import stats
-
-    a, b = (np.abs(v) if absolute else v for v in (first, second))
-    ranked = [stats.rankdata(v.reshape(len(v), -1), axis=1) for v in (a, b)]
-    centred = [r - r.mean(1, keepdims=True) for r in ranked]
-    lengths = [np.linalg.norm(c, axis=1) for c in centred]
-    product = lengths[0] * lengths[1]
-    dots = (centred[0] * centred[1]).sum(1)
-    return np.divide(dots, product, out=np.full(len(dots), np.nan), where=product > 0)
 
 
 def paired_interval(values: NDArray[np.float64], *, seed: int = 0, resamples: int = 2000) -> tuple[float, float, float]:

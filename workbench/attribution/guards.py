@@ -31,12 +31,6 @@ def check_request(classifier: Classifier, images: ImageArray, rows: IntArray, ta
             raise AttributionError(f"targets: expected 0 to {classes - 1}, not {values.min()} to {values.max()}")
 
 
-def check_layer(classifier: Classifier, layer: str) -> None:
-    """Raise `AttributionError` if the model has no such CAM layer."""
-    if layer not in classifier.cam_layers:
-        raise AttributionError(f"expected a layer of {', '.join(classifier.cam_layers)}, not {layer!r}")
-
-
 def check_baseline(classifier: Classifier, x: Tensor, baseline: Tensor, of: Tensor, against: Tensor) -> None:
     """Refuse a baseline from which the straight path to the images carries no gradient.
 

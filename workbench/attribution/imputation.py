@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from workbench import render
 from workbench.records import Attribution, FloatArray, ImageArray, ProbabilityArray
 
 NOISE = 0.01
@@ -25,7 +24,7 @@ def ranks(maps: ProbabilityArray, side: int, seeds: tuple[int, ...]) -> Ranks:
     """
     found = np.empty((len(maps), side * side), np.int64)
     for row, (values, seed) in enumerate(zip(maps, seeds, strict=True)):
-        large = render.upsample(values, side).ravel()
+        large = cv2.resize(np.asarray(values, np.float32), (side, side), interpolation=cv2.INTER_LINEAR).ravel()
         drawn = np.random.default_rng(seed).random(len(large))
         found[row, np.lexsort((drawn, -large))] = np.arange(len(large))
     return found.reshape(len(maps), side, side)
@@ -57,20 +56,20 @@ def imputed(images: Tensor, removed: NDArray[np.bool_], seeds: tuple[int, ...]) 
     return filled
 
 
-def random_maps(count: int, side: int, seeds: tuple[int, ...], *, sigma: float = 0.0) -> ProbabilityArray:
-    """Control maps float32 ``(count, side, side)``: noise, under a Gaussian of ``sigma`` pixels if it is not 0.
+def random_maps(side: int, seeds: tuple[int, ...], draw: int, *, sigma: float = 0.0) -> ProbabilityArray:
+    """Control maps float32 ``(n, side, side)``: noise, under a Gaussian of ``sigma`` pixels if it is not 0.
 
     The blurred control is as smooth as a coarse map; without it every coarse map beats chance for its smoothness
-    alone (arXiv 2304.13836).
+    alone (arXiv 2304.13836). Each ``draw`` gives other maps.
     """
-    noise = np.stack([np.random.default_rng((seed, 1)).normal(size=(side, side)) for seed in seeds[:count]])
+    noise = np.stack([np.random.default_rng((seed, draw)).normal(size=(side, side)) for seed in seeds])
     if sigma:
         noise = np.stack([cv2.GaussianBlur(one, (0, 0), sigma) for one in noise])
     return noise.astype(np.float32)
 
 
 def smoothness(attribution: Attribution, side: int) -> float:
-    """The ``sigma`` in pixels of a control that is about as smooth as the maps: half a cell of their grid."""
+    """The ``sigma`` in pixels of a control about as smooth as the maps: half a cell of their grid."""
     return 0.5 * side / attribution.values.shape[1]
 
 

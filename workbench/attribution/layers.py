@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from workbench.classifier import untouched
+from workbench.classifier import Classifier, untouched
 from workbench.errors import AttributionError
 
 SHOWN = 4
@@ -34,6 +34,20 @@ class Layer:
         return patches.transpose(1, 2).reshape(len(values), -1, *self.grid)
 
 
+def layer_of(classifier: Classifier, name: str) -> Layer:
+    """The CAM layer of that name.
+
+    Raises
+    ------
+    AttributionError
+        If the model has no such CAM layer.
+    """
+    if name not in classifier.cam_layers:
+        known = ", ".join(classifier.cam_layers) or "none, as nothing in this model has a grid"
+        raise AttributionError(f"expected a layer of {known}, not {name!r}")
+    return Layer(name, classifier.cam_layers[name], classifier.extra_tokens.get(name))
+
+
 def find_layers(module: nn.Module, x: Tensor) -> dict[str, Layer]:
     """The layers of a model at which maps make sense, by name, first to last, from one forward pass over ``x``.
 
@@ -46,7 +60,7 @@ def find_layers(module: nn.Module, x: Tensor) -> dict[str, Layer]:
     AttributionError
         If no module has a spatial output.
     """
-    seen = _outputs(module, x)
+    seen = output_shapes(module, x)
     grids: dict[tuple[int, int], str] = {}
     for name, shape in seen.items():
         if len(shape) == 4 and min(shape[2:]) > 1 and shape[2] < x.shape[2] + 1:
@@ -63,8 +77,8 @@ def find_layers(module: nn.Module, x: Tensor) -> dict[str, Layer]:
     return {layer.name: layer for layer in shown}
 
 
-def _outputs(module: nn.Module, x: Tensor) -> dict[str, tuple[int, ...]]:
-    """Shape of every named module's tensor output, in the order in which the modules end."""
+def output_shapes(module: nn.Module, x: Tensor) -> dict[str, tuple[int, ...]]:
+    """Shape for one image of every named module's tensor output, in the order in which the modules end."""
     seen: dict[str, tuple[int, ...]] = {}
     with untouched(module), torch.no_grad():
         for name, part in module.named_modules():

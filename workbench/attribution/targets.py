@@ -47,6 +47,11 @@ class Targets:
         return torch.from_numpy(self.of).to(device), torch.from_numpy(against).to(device)
 
 
+def seeds_of(rows: IntArray) -> tuple[int, ...]:
+    """Row ids as seeds: what is drawn for an image depends on no other image."""
+    return tuple(int(row) & 0x7FFFFFFF for row in rows)
+
+
 def score(logits: Tensor, of: Tensor, against: Tensor) -> Tensor:
     """The explained output ``(n,)`` of logits ``(n, K)``; -1 in ``against`` stands for no contrast."""
     own = logits.gather(1, of[:, None])[:, 0]
