@@ -221,7 +221,18 @@ METHODS: Mapping[str, Method] = {
 
 
 def method_of(name: str) -> Method:
-    """The method of that name; `AttributionError` with the names there are."""
-    if name not in METHODS:
-        raise AttributionError(f"method: expected one of {', '.join(METHODS)}, not {name!r}")
-    return METHODS[name]
+    """The method of that name, in any case and with hyphens for spaces too.
+
+    Raises
+    ------
+    AttributionError
+        With the names there are.
+    """
+    for known, method in METHODS.items():
+        if _plain(known) == _plain(name):
+            return method
+    raise AttributionError(f"method: expected one of {', '.join(METHODS)}, not {name!r}")
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace(" ", "-")

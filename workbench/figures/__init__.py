@@ -5,6 +5,7 @@ from workbench.figures.calibration import class_calibration, reliability, risk_c
 from workbench.figures.classes import class_error_rates, class_rates, confusion_beside_people, confusion_matrix
 from workbench.figures.findings import asymmetries, causes, class_differences, outcomes, slices
 from workbench.figures.images import attribution_grid, image_grid
+from workbench.figures.methods import method_ranking
 from workbench.figures.rows import cartography, human_against_model, neighbours, suspects
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "figure_of",
     "human_against_model",
     "image_grid",
+    "method_ranking",
     "neighbours",
     "outcomes",
     "reliability",
