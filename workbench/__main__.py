@@ -235,7 +235,9 @@ def _evidence(options: argparse.Namespace) -> int:
     if options.rows < 0:
         raise _bad("--rows", "0 for all, or a number of images", options.rows)
     run, _, _ = _complete(options)
-    names = list(METHODS) if options.methods is None else [method_of(n.strip()).name for n in options.methods.split(",")]
+    names = (
+        list(METHODS) if options.methods is None else [method_of(n.strip()).name for n in options.methods.split(",")]
+    )
     rows = maps.sample_errors(run, options.rows or run.predictions.error_count)
     with tqdm(total=len(names), unit="method", disable=None) as bar:
 

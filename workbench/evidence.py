@@ -61,7 +61,9 @@ def write_evidence(
     whole = pl.concat([trial.evidence.table() for trial in found if trial.evidence is not None])
     write_atomically(files[1], whole.write_parquet)
     files += figures.save(figures.method_ranking(table), out / "methods")
-    columns = {_two_lines(trial): trial.evidence.attribution.part(slice(SHOWN_IMAGES)) for trial in found if trial.evidence}
+    columns = {
+        _two_lines(trial): trial.evidence.attribution.part(slice(SHOWN_IMAGES)) for trial in found if trial.evidence
+    }
     grid = figures.attribution_grid(run.images, run.predictions, columns, signed=None, scale="own")
     files += figures.save(grid, out / "method_maps")
     write_json(

@@ -124,7 +124,10 @@ class ExplorerState(traitlets.HasTraits):
         roles = ("predicted", "true") if len(targets) == 2 else ("predicted and true",)
         classes = run.predictions.classes
         return Explanation(
-            {f"{classes[t]} ({r})": whole.part(slice(k, k + 1)) for k, (t, r) in enumerate(zip(targets, roles, strict=True))}
+            {
+                f"{classes[t]} ({r})": whole.part(slice(k, k + 1))
+                for k, (t, r) in enumerate(zip(targets, roles, strict=True))
+            }
         )
 
     def on_rows(self, call: Callable[[], None]) -> None:

@@ -92,9 +92,7 @@ def attribute(
     kind = title_of(chosen, options)
     residual = np.concatenate(residuals) if residuals else None
     return {
-        name: Attribution(
-            np.concatenate(maps), rows, targets.of, kind, name, residual, targets.against, chosen.signed
-        )
+        name: Attribution(np.concatenate(maps), rows, targets.of, kind, name, residual, targets.against, chosen.signed)
         for name, maps in parts.items()
     }
 

@@ -49,7 +49,12 @@ class Evidence:
         beaten = [m for m in MEASURES if self.faithfulness.beats(m)[place]]
         stable = float(self.stability[place])
         residual = None if self.attribution.residual is None else float(self.attribution.residual[place])
-        checks = [self._sane(), _faithful(beaten), _stable(stable), *([] if residual is None else [_complete(residual)])]
+        checks = [
+            self._sane(),
+            _faithful(beaten),
+            _stable(stable),
+            *([] if residual is None else [_complete(residual)]),
+        ]
         marks = [mark for mark, _ in checks]
         verdict: Verdict = "not supported" if -1 in marks else "supported" if min(marks) == 1 else "weak"
         return verdict, "; ".join(words for _, words in checks)

@@ -107,7 +107,11 @@ def gradient_shap(classifier: Classifier, batch: Batch, settings: dict[str, Any]
         starts = torch.cat([starting_points(classifier, image.pixels, kind) for kind in ("black", "blurred")])
         method = GradientShap(Scored(classifier.module))
         return method.attribute(
-            image.x, starts, n_samples=settings["samples"], stdevs=settings["noise"], additional_forward_args=image.extra
+            image.x,
+            starts,
+            n_samples=settings["samples"],
+            stdevs=settings["noise"],
+            additional_forward_args=image.extra,
         )
 
     return _each(batch, one), None

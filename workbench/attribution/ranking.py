@@ -86,9 +86,7 @@ def ranking(trials: Sequence[Trial]) -> pl.DataFrame:
     """
     rows = [_row(trial) for trial in trials]
     frame = pl.DataFrame(rows, infer_schema_length=None).fill_nan(None)
-    return frame.sort(
-        "supported", "weak", "gain_road", descending=True, nulls_last=True, maintain_order=True
-    )
+    return frame.sort("supported", "weak", "gain_road", descending=True, nulls_last=True, maintain_order=True)
 
 
 def _row(trial: Trial) -> dict[str, object]:

@@ -77,14 +77,54 @@ _LAYER = "pytorch-grad-cam"
 METHODS: Mapping[str, Method] = {
     method.name: method
     for method in (
-        Method("Grad-CAM", "class activation", _LAYER, "Selvaraju et al. 2017, arXiv 1610.02391", _CAM, True, _passes(1, 0.1)),
         Method(
-            "Grad-CAM++", "class activation", _LAYER, "Chattopadhay et al. 2018, arXiv 1710.11063", _CAM, False, _passes(1, 0.1)
+            "Grad-CAM",
+            "class activation",
+            _LAYER,
+            "Selvaraju et al. 2017, arXiv 1610.02391",
+            _CAM,
+            True,
+            _passes(1, 0.1),
         ),
-        Method("HiResCAM", "class activation", _LAYER, "Draelos & Carin 2020, arXiv 2011.08891", _CAM, True, _passes(1, 0.1)),
-        Method("LayerCAM", "class activation", _LAYER, "Jiang et al. 2021, doi 10.1109/TIP.2021.3089943", _CAM, False, _passes(1, 0.1)),
-        Method("XGrad-CAM", "class activation", _LAYER, "Fu et al. 2020, arXiv 2008.02312", _CAM, True, _passes(1, 0.1)),
-        Method("Eigen-CAM", "class activation", _LAYER, "Muhammad & Yeasin 2020, arXiv 2008.00299", _CAM, True, _passes(1, 0)),
+        Method(
+            "Grad-CAM++",
+            "class activation",
+            _LAYER,
+            "Chattopadhay et al. 2018, arXiv 1710.11063",
+            _CAM,
+            False,
+            _passes(1, 0.1),
+        ),
+        Method(
+            "HiResCAM",
+            "class activation",
+            _LAYER,
+            "Draelos & Carin 2020, arXiv 2011.08891",
+            _CAM,
+            True,
+            _passes(1, 0.1),
+        ),
+        Method(
+            "LayerCAM",
+            "class activation",
+            _LAYER,
+            "Jiang et al. 2021, doi 10.1109/TIP.2021.3089943",
+            _CAM,
+            False,
+            _passes(1, 0.1),
+        ),
+        Method(
+            "XGrad-CAM", "class activation", _LAYER, "Fu et al. 2020, arXiv 2008.02312", _CAM, True, _passes(1, 0.1)
+        ),
+        Method(
+            "Eigen-CAM",
+            "class activation",
+            _LAYER,
+            "Muhammad & Yeasin 2020, arXiv 2008.00299",
+            _CAM,
+            True,
+            _passes(1, 0),
+        ),
         Method(
             "Finer-CAM", "class activation", _LAYER, "Zhang et al. 2025, arXiv 2501.11309", _CAM, True, _passes(1, 0.1)
         ),

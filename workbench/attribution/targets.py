@@ -30,7 +30,9 @@ class Targets:
         if self.against is None:
             return
         if self.against.shape != self.of.shape:
-            raise AttributionError(f"contrast: expected {self.of.shape} classes on both sides, not {self.against.shape}")
+            raise AttributionError(
+                f"contrast: expected {self.of.shape} classes on both sides, not {self.against.shape}"
+            )
         if (self.against == self.of).any():
             raise AttributionError("contrast: a class has no lead over itself; name two classes")
 

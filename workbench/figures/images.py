@@ -72,9 +72,7 @@ def attribution_grid(
         grid, bars = whole[:-1], whole[-1]
         bars[0].set_axis_off()
         scales = {
-            title: max(
-                render.scale_of(b.values, signed=both[title]) for b in columns.values() if _kind(b) == _kind(a)
-            )
+            title: max(render.scale_of(b.values, signed=both[title]) for b in columns.values() if _kind(b) == _kind(a))
             for title, a in columns.items()
         }
         for line, row in enumerate(rows):
@@ -89,7 +87,9 @@ def attribution_grid(
                 top = render.scale_of(values, signed=both[title]) if scale == "own" else scales[title]
                 _picture(ax, render.overlay(large, values, top, signed=both[title]))
                 if render.remark(values, signed=both[title]):
-                    ax.text(0.5, 0.5, "no positive\nvalue" if np.any(values) else "all 0", **_REMARK, transform=ax.transAxes)
+                    ax.text(
+                        0.5, 0.5, "no positive\nvalue" if np.any(values) else "all 0", **_REMARK, transform=ax.transAxes
+                    )
         for ax, title in zip(grid[0], ("image", *columns), strict=True):
             ax.set_title(title, fontsize=9)
         for column, title in enumerate(columns, start=1):
