@@ -21,7 +21,7 @@ CHUNK = 128
 def gradients_at(
     module: nn.Module, x: Tensor, layers: Sequence[Layer], output: Callable[[Tensor], Tensor]
 ) -> tuple[Tensor, dict[str, tuple[Tensor, Tensor]]]:
-    """Logits ``(n, K)``, and for each layer activations and gradients of ``output(logits).sum()``, both ``(n, C, h, w)``.
+    """Logits ``(n, K)``, and by layer its activations and the gradients of ``output(logits).sum()``, ``(n, C, h, w)``.
 
     The backward pass ends at the first of the layers. A layer without influence on the output has zeros.
     """
@@ -50,7 +50,7 @@ def by_library(kind: type) -> Kernel:
 
 
 def grad_cam(_: nn.Module, activation: Tensor, gradient: Tensor) -> Tensor:
-    """``sum_c mean(gradient_c) activation_c`` ``(n, h, w)``, what pytorch-grad-cam's GradCAM computes, on the device."""
+    """``sum_c mean(gradient_c) activation_c`` ``(n, h, w)``, as pytorch-grad-cam has it, on the device."""
     return torch.einsum("nc,nchw->nhw", gradient.mean((2, 3)), activation)
 
 
@@ -71,7 +71,7 @@ def score_cam(module: nn.Module, x: Tensor, layer: Layer, of: Tensor, against: T
         for image, own, o, a in zip(x, masks, of, against, strict=True):
             outputs_of = [
                 score(module(image * part[:, None]).float(), o.expand(len(part)), a.expand(len(part)))
-                for part in own.split(CHUNK)
+                for part in torch.split(own, CHUNK)
             ]
             weights.append(torch.cat(outputs_of).softmax(0))
     return torch.einsum("nc,nchw->nhw", torch.stack(weights), activation)
@@ -91,7 +91,7 @@ def ablation_cam(module: nn.Module, x: Tensor, layer: Layer, of: Tensor, against
         channels = raw.shape[2] if layer.extra_tokens is not None else raw.shape[1]
         for image, own, o, a, full in zip(x, raw, of, against, whole, strict=True):
             drops = []
-            for part in torch.arange(channels, device=x.device).split(CHUNK):
+            for part in torch.split(torch.arange(channels, device=x.device), CHUNK):
                 ablated = own.expand(len(part), *own.shape).clone()
                 if layer.extra_tokens is None:
                     ablated[torch.arange(len(part)), part] = 0

@@ -75,7 +75,7 @@ def attribute(
     named = _layers(classifier, chosen, layers)
     parts: dict[str, list[NDArray[np.float32]]] = {layer.name: [] for layer in named} or {"": []}
     residuals: list[NDArray[np.float64]] = []
-    pooled = exact.pooled_layer(classifier) if chosen.name == "Grad-CAM" else None
+    pooled = exact.pooled_head(classifier) if chosen.name == "Grad-CAM" else None
     half = torch.autocast(classifier.device.type, torch.bfloat16, enabled=precision == "bfloat16")
     with untouched(classifier.module), half:
         for first in range(0, len(images), BATCH):
@@ -120,11 +120,11 @@ def _batch(classifier: Classifier, images: ImageArray, rows: IntArray, targets: 
 
 
 def _at_layers(
-    classifier: Classifier, batch: Batch, name: str, layers: list[Layer], pooled: str | None
+    classifier: Classifier, batch: Batch, name: str, layers: list[Layer], pooled: exact.PooledHead | None
 ) -> dict[str, Tensor]:
     module = classifier.module
-    if name == "Grad-CAM" and [layer.name for layer in layers] == [pooled]:
-        maps, _ = exact.all_targets(classifier, layers[0].name, batch.x)  # the same without a backward pass
+    if pooled is not None and [layer.name for layer in layers] == [pooled.layer]:
+        maps, _ = exact.all_targets(classifier, pooled, batch.x)  # the same without a backward pass
         own, other = (maps[torch.arange(len(maps)), kind.clamp_min(0)] for kind in batch.extra)
         return {layers[0].name: own - torch.where((batch.against >= 0)[:, None, None], other, torch.zeros_like(other))}
     if name in _ONE_BY_ONE:
@@ -147,7 +147,7 @@ def _finer(logits: Tensor, of: Tensor) -> Tensor:
 
     own = logits.gather(1, of[:, None])
     distance = (logits - own).abs().scatter(1, of[:, None], torch.inf)
-    near = distance.argsort(1, stable=True)[:, : min(SIMILAR, logits.shape[1] - 1)]
+    near = distance.argsort(dim=1, stable=True)[:, : min(SIMILAR, logits.shape[1] - 1)]
     leads = [FinerWeightedTarget(int(t), row.tolist(), 1.0)(z) for t, row, z in zip(of, near, logits, strict=True)]
     return torch.stack(leads)
 

@@ -95,7 +95,7 @@ class Entry:
 
     def part(self, rows: IntArray, images: ImageArray, targets: Targets) -> Path:
         """Where the maps of these rows are, or would be."""
-        digest = hashlib.sha256(np.ascontiguousarray(images))
+        digest = hashlib.sha256(images.tobytes())
         for values in (rows, targets.of, np.zeros(0) if targets.against is None else targets.against):
             digest.update(np.ascontiguousarray(values).tobytes() + b"|")
         return self.folder / f"{digest.hexdigest()[:32]}.npz"
@@ -137,7 +137,7 @@ class Entry:
         """
         if not (self.folder / _KEY).is_file():
             write_atomically(self.folder / _KEY, lambda target: target.write_text(self.key, encoding="utf-8"))
-        arrays = {"values": maps.values, "rows": maps.rows, "targets": maps.targets}
+        arrays: dict[str, Any] = {"values": maps.values, "rows": maps.rows, "targets": maps.targets}
         if maps.residual is not None:
             arrays["residual"] = maps.residual
         if maps.against is not None:

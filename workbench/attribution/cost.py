@@ -20,7 +20,7 @@ _BACKWARD = 2.0  # a backward pass to the input costs about as much as two forwa
 
 @dataclass(frozen=True)
 class Cost:
-    """Forward and backward passes for one image, and for all of them about how many seconds and at most how many bytes."""
+    """Forward and backward passes for one image; for all of them about how many seconds, and at most how many bytes."""
 
     forward_passes: float
     backward_passes: float

@@ -25,8 +25,10 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class Evidence:
-    """What speaks for and against ``n`` maps of one method: `Faithfulness`, stability float64 ``(n,)`` and, of the method
-    on this model, the sanity check (None if it was not made).
+    """What speaks for and against ``n`` maps of one method.
+
+    `Faithfulness` and stability float64 ``(n,)`` of the maps, and the sanity check of the method on this model (None if
+    it was not made).
     """
 
     attribution: Attribution

@@ -35,14 +35,22 @@ class ClassMaps:
         return self.values[image, of] - self.values[image, against], float(self.bias[of] - self.bias[against])
 
 
-def pooled_layer(classifier: Classifier) -> str | None:
-    """The last CAM layer, if the head is linear and reads the mean over that layer's cells; else None.
+@dataclass(frozen=True)
+class PooledHead:
+    """The end of a model that allows exact maps: a layer, the mean over its cells, and weights ``(K, C)`` of a line."""
+
+    layer: str
+    linear: nn.Linear
+
+
+def pooled_head(classifier: Classifier) -> PooledHead | None:
+    """The end of the model if its head is linear and reads the mean over the cells of the last CAM layer; else None.
 
     Seen on one forward pass over a half-black image.
     """
     name = classifier.embedding_layer
     head = classifier.module.get_submodule(name) if name else None
-    if not isinstance(head, nn.Linear) or not classifier.cam_layers or len(head.weight) != len(classifier.classes):
+    if not isinstance(head, nn.Linear) or len(head.weight) != len(classifier.classes) or not classifier.cam_layers:
         return None
     last = list(classifier.cam_layers)[-1]
     if last in classifier.extra_tokens:
@@ -54,7 +62,7 @@ def pooled_layer(classifier: Classifier) -> str | None:
         activation, _ = _forward(classifier, last, classifier.prepare(image))
     pooled = activation.mean((2, 3))
     same = pooled.shape == read[0].shape and torch.allclose(pooled, read[0].float(), rtol=1e-4, atol=1e-5)
-    return last if same else None
+    return PooledHead(last, head) if same else None
 
 
 @contextmanager
@@ -76,18 +84,13 @@ def _forward(classifier: Classifier, layer: str, x: Tensor) -> tuple[Tensor, Ten
     return found[0].float(), logits.float()
 
 
-def all_targets(classifier: Classifier, layer: str, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Maps float32 ``(n, K, h, w)`` of all classes at the layer that the head reads the mean of, and the logits.
-
-    See `class_maps`; ``x`` are prepared images.
-    """
-    head = classifier.module.get_submodule(str(classifier.embedding_layer))
-    activation, logits = _forward(classifier, layer, x)
+def all_targets(classifier: Classifier, head: PooledHead, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Maps float32 ``(n, K, h, w)`` of all classes of prepared images, and the logits ``(n, K)``; see `class_maps`."""
+    activation, logits = _forward(classifier, head.layer, x)
     n, channels, rows, columns = activation.shape
-    weight = head.weight.detach().float() / (rows * columns)
     cells = activation.permute(0, 2, 3, 1).reshape(-1, channels)
     with torch.autocast(x.device.type, enabled=False):
-        maps = cells @ weight.T
+        maps = cells @ (head.linear.weight.detach().float() / (rows * columns)).T
     return maps.reshape(n, rows, columns, -1).permute(0, 3, 1, 2), logits
 
 
@@ -103,18 +106,18 @@ def class_maps(classifier: Classifier, images: ImageArray, *, precision: str = "
     AttributionError
         If the model does not end with a mean over the cells of its last CAM layer and a linear layer.
     """
-    layer = pooled_layer(classifier)
-    if layer is None:
+    head = pooled_head(classifier)
+    if head is None:
         raise AttributionError(
             "exact margin maps need a model that ends with the mean over a layer's cells and a linear head; "
             "take Grad-CAM with a contrast instead"
         )
-    head = classifier.module.get_submodule(str(classifier.embedding_layer))
-    bias = np.zeros(len(classifier.classes)) if head.bias is None else head.bias.detach().double().cpu().numpy()
     with torch.autocast(classifier.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
         parts = [
-            all_targets(classifier, layer, classifier.prepare(images[first : first + BATCH]))
+            all_targets(classifier, head, classifier.prepare(images[first : first + BATCH]))
             for first in range(0, len(images), BATCH)
         ]
     values, logits = (torch.cat(part).contiguous().cpu().numpy() for part in zip(*parts, strict=True))
-    return ClassMaps(values, bias, logits)
+    bias = head.linear.bias
+    offset = np.zeros(len(classifier.classes)) if bias is None else bias.detach().double().cpu().numpy()
+    return ClassMaps(values, offset, logits)

@@ -1,4 +1,4 @@
-"""Does the output follow the map? Deletion, insertion and ROAD, each beside a random and a blurred-random control."""
+"""Whether the output follows the map: deletion, insertion and ROAD, beside random and blurred-random controls."""
 
 from __future__ import annotations
 
@@ -26,11 +26,12 @@ MEASURES = ("deletion", "insertion", "road")
 class Measures:
     """Three measures of maps, float64 ``(n,)``, or ``(draws, n)`` of controls.
 
-    ``deletion``: area under the target's probability while the most relevant pixels are blurred first, lower is better;
-    ``insertion``: while they are the first to be restored into the blurred image, higher is better (Petsiuk et al. 2018,
-    arXiv 1806.07421; the substrate is the image under a Gaussian of an eighth of its side, in 16 steps). ``road``: the
-    mean over 10, 20, 30, 50 and 70 % removed of the probability with the least relevant pixels removed less that with
-    the most relevant ones removed, higher is better (Rong et al. 2022, arXiv 2202.00449, both orders in one figure).
+    ``deletion``: area under the target's probability while the most relevant pixels are blurred first, lower is
+    better; ``insertion``: while they are the first to be restored into the blurred image, higher is better (Petsiuk
+    et al. 2018, arXiv 1806.07421; the substrate is the image under a Gaussian of an eighth of its side, in 16
+    steps). ``road``: the mean over 10, 20, 30, 50 and 70 % removed of the probability with the least relevant
+    pixels removed less that with the most relevant ones removed, higher is better (Rong et al. 2022, arXiv
+    2202.00449, both orders in one figure).
     """
 
     deletion: FloatArray
@@ -129,8 +130,7 @@ def _measures(
 
 def _area(curve: FloatArray) -> FloatArray:
     """Area under curves ``(steps + 1, n)`` over shares from 0 to 1, by trapezoids."""
-    area: FloatArray = np.trapezoid(curve, dx=1 / (len(curve) - 1), axis=0)
-    return area
+    return np.asarray(np.trapezoid(curve, dx=1 / (len(curve) - 1), axis=0))
 
 
 def _probability(classifier: Classifier, images: ImageArray, targets: Targets) -> FloatArray:

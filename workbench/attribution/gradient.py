@@ -72,14 +72,18 @@ def saliency(classifier: Classifier, batch: Batch, _: dict[str, Any]) -> Parts:
     """Gradient of the output by the input."""
     from captum.attr import Saliency
 
-    return Saliency(Scored(classifier.module)).attribute(batch.x, abs=False, additional_forward_args=batch.extra), None
+    return Saliency(Scored(classifier.module)).attribute(
+        _leaf(batch.x), abs=False, additional_forward_args=batch.extra
+    ), None
 
 
 def input_x_gradient(classifier: Classifier, batch: Batch, _: dict[str, Any]) -> Parts:
     """Input times gradient."""
     from captum.attr import InputXGradient
 
-    return InputXGradient(Scored(classifier.module)).attribute(batch.x, additional_forward_args=batch.extra), None
+    return InputXGradient(Scored(classifier.module)).attribute(
+        _leaf(batch.x), additional_forward_args=batch.extra
+    ), None
 
 
 def integrated_gradients(classifier: Classifier, batch: Batch, settings: dict[str, Any]) -> Parts:
@@ -106,7 +110,7 @@ def gradient_shap(classifier: Classifier, batch: Batch, settings: dict[str, Any]
     def one(image: Batch) -> Tensor:
         starts = torch.cat([starting_points(classifier, image.pixels, kind) for kind in ("black", "blurred")])
         method = GradientShap(Scored(classifier.module))
-        return method.attribute(
+        return method.attribute(  # type: ignore[no-any-return]
             image.x,
             starts,
             n_samples=settings["samples"],
@@ -124,7 +128,7 @@ def smoothgrad(classifier: Classifier, batch: Batch, settings: dict[str, Any]) -
     def one(image: Batch) -> Tensor:
         method = NoiseTunnel(Saliency(Scored(classifier.module)))
         deviation = settings["noise"] * float(image.x.max() - image.x.min())
-        return method.attribute(
+        return method.attribute(  # type: ignore[no-any-return]
             image.x,
             nt_type="smoothgrad",
             nt_samples=settings["samples"],
@@ -145,7 +149,9 @@ def deep_lift(classifier: Classifier, batch: Batch, settings: dict[str, Any]) ->
     guards.check_baseline(classifier, batch.x, start, *batch.extra)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Setting forward, backward hooks")
-        found = DeepLift(Scored(classifier.module)).attribute(batch.x, start, additional_forward_args=batch.extra)
+        found = DeepLift(Scored(classifier.module)).attribute(
+            _leaf(batch.x), start, additional_forward_args=batch.extra
+        )
     return found, start
 
 
@@ -157,7 +163,7 @@ def guided_backprop(classifier: Classifier, batch: Batch, _: dict[str, Any]) -> 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Setting backward hooks on ReLU")
         method = GuidedBackprop(Scored(classifier.module))
-        return method.attribute(batch.x, additional_forward_args=batch.extra), None
+        return method.attribute(_leaf(batch.x), additional_forward_args=batch.extra), None
 
 
 def occlusion(classifier: Classifier, batch: Batch, settings: dict[str, Any]) -> Parts:
@@ -198,6 +204,11 @@ def relevance(classifier: Classifier, batch: Batch, _: dict[str, Any]) -> Parts:
 
     guards.check_relevance_rules(classifier)
     return LRP(Scored(classifier.module)).attribute(batch.x, additional_forward_args=batch.extra), None
+
+
+def _leaf(x: Tensor) -> Tensor:
+    """The images as a tensor that Captum may ask gradients of."""
+    return x.detach().requires_grad_()
 
 
 def _each(batch: Batch, compute: Callable[[Batch], Tensor]) -> Tensor:

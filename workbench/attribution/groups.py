@@ -51,7 +51,7 @@ class Effect:
 
 
 def region_of(values: ProbabilityArray, side: int, share: float) -> NDArray[np.bool_]:
-    """The ``share`` of pixels with the highest values of a map ``(h, w)``, bool ``(side, side)``; ties as in `ranks`."""
+    """The ``share`` of pixels with the highest values of a map ``(h, w)``, bool ``(side, side)``; ties by `ranks`."""
     count = round(share * side * side)
     mask: NDArray[np.bool_] = imputation.ranks(values[None], side, (0,))[0] < count
     return mask
@@ -65,7 +65,7 @@ def masking_effect(
     *,
     seed: int = 0,
 ) -> Effect:
-    """The causal check of a group: does the model need the region ``(side, side)`` to say what it says?
+    """The causal check of a group: whether the model needs the region ``(side, side)`` to say what it says.
 
     Masked pixels are filled by noisy linear imputation (see `imputation.imputed`). The control is the same region moved
     to random places, wrapped at the edges, so that its area and shape are equal; the mean over five of them.
@@ -107,6 +107,6 @@ def _output(
     with untouched(classifier.module), torch.no_grad():
         parts = [
             score(classifier.module(part).float(), o, a)
-            for part, o, a in zip(x.split(128), of.split(128), against.split(128), strict=True)
+            for part, o, a in zip(*(torch.split(values, 128) for values in (x, of, against)), strict=True)
         ]
     return np.asarray(torch.cat(parts).double().cpu().numpy())

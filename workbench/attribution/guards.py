@@ -88,7 +88,7 @@ def check_separate_relus(classifier: Classifier) -> None:
     modules = {name: m for name, m in classifier.module.named_modules() if isinstance(m, nn.ReLU)}
     if inplace := [name for name, m in modules.items() if m.inplace]:
         raise AttributionError(
-            f"ReLU module {inplace[0]!r} works in place, which breaks this method's rules; set inplace=False in the model"
+            f"ReLU module {inplace[0]!r} works in place, which breaks this method's rules; set inplace=False"
         )
 
     def counter(name: str) -> Callable[..., None]:
@@ -97,8 +97,8 @@ def check_separate_relus(classifier: Classifier) -> None:
 
         return count
 
-    side = classifier.image_size
-    with untouched(classifier.module), torch.no_grad(), _CountRelus() as computed:
+    side, computed = classifier.image_size, _CountRelus()  # type: ignore[no-untyped-call]
+    with untouched(classifier.module), torch.no_grad(), computed:
         for name, m in modules.items():
             m.register_forward_hook(counter(name))
         classifier.module(classifier.prepare(np.zeros((1, side, side, 3), np.uint8)))
@@ -108,12 +108,12 @@ def check_separate_relus(classifier: Classifier) -> None:
         )
     if computed.count > len(runs):
         raise AttributionError(
-            f"{computed.count - len(runs)} ReLUs are computed by function calls, where this method's rule does not reach "
-            "them and the map would be wrong without a word; use nn.ReLU modules"
+            f"{computed.count - len(runs)} ReLUs are computed by function calls, where this method's rule does not "
+            "reach them and the map would be wrong without a word; use nn.ReLU modules"
         )
 
 
-class _CountRelus(TorchDispatchMode):
+class _CountRelus(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the ReLUs that torch computes within it."""
 
     count = 0

@@ -19,8 +19,8 @@ Ranks = NDArray[np.int64]
 def ranks(maps: ProbabilityArray, side: int, seeds: tuple[int, ...]) -> Ranks:
     """The place of every pixel in the order of relevance, int64 ``(n, side, side)``, 0 the most relevant.
 
-    Maps ``(n, h, w)`` are brought to ``side`` pixels bilinearly. Ties, of which coarse and rectified maps have many, are
-    broken by numbers drawn with the image's seed, so that removing k per cent removes exactly k per cent.
+    Maps ``(n, h, w)`` are brought to ``side`` pixels bilinearly. Ties, of which coarse and rectified maps have
+    many, are broken by numbers drawn with the image's seed, so that removing k per cent removes exactly k per cent.
     """
     found = np.empty((len(maps), side * side), np.int64)
     for row, (values, seed) in enumerate(zip(maps, seeds, strict=True)):
@@ -39,9 +39,9 @@ def blurred(images: ImageArray) -> ImageArray:
 def imputed(images: Tensor, removed: NDArray[np.bool_], seeds: tuple[int, ...]) -> Tensor:
     """Images float32 ``(n, 3, s, s)`` with the removed pixels bool ``(n, s, s)`` filled by noisy linear imputation.
 
-    Rong et al. 2022 (arXiv 2202.00449, section 4): each removed pixel is the weighted mean of its neighbours, 1/6 for
-    direct and 1/12 for diagonal ones, all solved at once, plus noise of deviation 0.01, so that the mask itself can't be
-    read off. pytorch-grad-cam's imputer solves it, with the noise drawn by the image's seed.
+    Rong et al. 2022 (arXiv 2202.00449, section 4): each removed pixel is the weighted mean of its neighbours, 1/6
+    for direct and 1/12 for diagonal ones, all solved at once, plus noise of deviation 0.01, so that the mask itself
+    can't be read off. pytorch-grad-cam's imputer solves it, with the noise drawn by the image's seed.
     """
     from pytorch_grad_cam.metrics.road import NoisyLinearImputer
 
@@ -70,7 +70,7 @@ def random_maps(side: int, seeds: tuple[int, ...], draw: int, *, sigma: float = 
 
 def smoothness(attribution: Attribution, side: int) -> float:
     """The ``sigma`` in pixels of a control about as smooth as the maps: half a cell of their grid."""
-    return 0.5 * side / attribution.values.shape[1]
+    return 0.5 * side / float(attribution.values.shape[1])
 
 
 @functools.cache

@@ -117,8 +117,9 @@ def _blocks(module: nn.Module, seen: Mapping[str, tuple[int, ...]]) -> list[Laye
 def kept(module: nn.Module, names: list[str]) -> Iterator[dict[str, Tensor]]:
     """Within it, a forward pass leaves the outputs of the named modules, with gradients from the first of them on.
 
-    What lies before the first of them is computed without a graph: parameters are frozen for the time, and the first
-    output begins a graph of its own. Each output goes on as a copy, so that an in-place module behind it can't change it.
+    What lies before the first of them is computed without a graph: parameters are frozen for the time, and the
+    first output begins a graph of its own. Each output goes on as a copy, so that an in-place module behind it
+    can't change it.
     """
     outputs: dict[str, Tensor] = {}
     with untouched(module):

@@ -112,7 +112,8 @@ def _computed(
     if targets is not None:
         return of(targets)
     count = len(classifier.classes)
-    if request.method == "Grad-CAM" and layer == exact.pooled_layer(classifier):
+    pooled = exact.pooled_head(classifier) if request.method == "Grad-CAM" else None
+    if pooled is not None and pooled.layer == layer:
         values = exact.class_maps(classifier, pixels, precision=request.precision).values
         return _of_all(values, rows, Attribution(values[:, 0], rows, rows, request.method, layer))
     each = [of(Targets(np.full(len(rows), k))) for k in range(count)]

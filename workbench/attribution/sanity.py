@@ -115,4 +115,4 @@ def structural_similarity(first: ProbabilityArray, second: ProbabilityArray) -> 
 
 def _scaled(values: FloatArray) -> FloatArray:
     top = np.abs(values).max(1, keepdims=True)
-    return np.divide(values, top, out=np.zeros_like(values), where=top > 0)
+    return np.asarray(np.divide(values, top, out=np.zeros_like(values), where=top > 0))

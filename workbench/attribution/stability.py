@@ -1,4 +1,4 @@
-"""Does the map stay the same under noise that nobody sees?"""
+"""Whether a map stays the same under noise that nobody sees."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Attribute = Callable[[ImageArray], Attribution]
 def stability(images: ImageArray, base: Attribution, compute: Attribute, *, noise: float = 2.0) -> FloatArray:
     """Spearman's correlation of each map of ``base`` with that of the image under tiny noise, float64 ``(n,)``.
 
-    Gaussian noise of ``noise`` grey levels of 255 on every pixel, mean of two draws: under it the picture is the same to
-    the eye, and an explanation should be too (the question of Alvarez-Melis & Jaakkola 2018, arXiv 1806.08049).
-    ``compute`` gives the maps of images as ``base`` was made.
-    A map of one value only has no order: nan.
+    Gaussian noise of ``noise`` grey levels of 255 on every pixel, mean of two draws: under it the picture is the
+    same to the eye, and an explanation should be too (the question of Alvarez-Melis & Jaakkola 2018, arXiv
+    1806.08049). ``compute`` gives the maps of images as ``base`` was made. A map of one value only has no order:
+    nan.
     """
     found = []
     for draw in range(DRAWS):
@@ -40,4 +40,4 @@ def rank_correlation(first: ProbabilityArray, second: ProbabilityArray, *, absol
     lengths = [np.linalg.norm(c, axis=1) for c in centred]
     product = lengths[0] * lengths[1]
     dots = (centred[0] * centred[1]).sum(1)
-    return np.divide(dots, product, out=np.full(len(dots), np.nan), where=product > 0)
+    return np.asarray(np.divide(dots, product, out=np.full(len(dots), np.nan), where=product > 0))

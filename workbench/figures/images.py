@@ -58,9 +58,10 @@ def attribution_grid(
 ) -> Figure:
     """One line an image: the image, then each column's map over it. Columns must explain the same rows.
 
-    ``signed`` says whether values below 0 are drawn (blue) or count as 0, None as each method means its values. With the
-    scale ``"shared"`` columns of one method and layer share one for all images, shown by their colour bars, so that their
-    maps can be compared by eye; with ``"own"`` each map fills the ramp by itself and strengths can't be compared.
+    ``signed`` says whether values below 0 are drawn (blue) or count as 0, None as each method means its values.
+    With the scale ``"shared"`` columns of one method and layer share one for all images, shown by their colour
+    bars, so that their maps can be compared by eye; with ``"own"`` each map fills the ramp by itself and strengths
+    can't be compared.
     """
     rows: Sequence[int] = [int(row) for row in next(iter(columns.values())).rows]
     both = {title: a.signed if signed is None else signed for title, a in columns.items()}

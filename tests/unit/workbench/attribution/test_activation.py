@@ -95,7 +95,7 @@ def test_frozen_models_are_explained_too(images: np.ndarray) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"method": "Grad CAM"}, "method: expected one of"),
+        ({"method": "Heatmap"}, "method: expected one of"),
         ({"layers": ["stage9"]}, "expected a layer of"),
         ({"targets": Targets(OF[:3])}, "expected 6 targets"),
         ({"targets": Targets(OF + 1)}, "expected 0 to 2"),
