@@ -117,9 +117,9 @@ def test_batch_and_order_change_nothing(name: str, images: np.ndarray, monkeypat
     whole = maps([0, 1, 2])
     monkeypatch.setattr(driver, "BATCH", 1)
     alone = maps([2, 0, 1])[[1, 2, 0]]
-    # other batch sizes round otherwise, and a unit at its kink may then fall to the other side of it
-    for one, other in zip(alone, whole, strict=True):
-        assert np.linalg.norm(one - other) <= 0.03 * np.linalg.norm(other)
+    apart = np.linalg.norm(alone - whole, axis=(1, 2)) / np.linalg.norm(whole, axis=(1, 2))
+    assert np.median(apart) < 1e-4
+    assert apart.max() < 0.1  # rounding may carry one unit of a batch over its kink, and with it a gradient
 
 
 @pytest.mark.parametrize("name", APPLY)
