@@ -203,7 +203,7 @@ def relevance(classifier: Classifier, batch: Batch, _: dict[str, Any]) -> Parts:
     from captum.attr import LRP
 
     guards.check_relevance_rules(classifier)
-    return LRP(Scored(classifier.module)).attribute(batch.x, additional_forward_args=batch.extra), None
+    return LRP(Scored(classifier.module)).attribute(_leaf(batch.x), additional_forward_args=batch.extra), None
 
 
 def _leaf(x: Tensor) -> Tensor:

@@ -82,7 +82,7 @@ def masking_effect(
     generator = np.random.default_rng(seed)
     seeds = tuple(range(len(images)))
     whole = _output(classifier, images, targets, None, seeds)
-    drop = whole - _output(classifier, images, targets, np.broadcast_to(region, images.shape[:3]), seeds)
+    drop = whole - _output(classifier, images, targets, np.repeat(region[None], len(images), axis=0), seeds)
     controls = []
     for _ in range(RANDOM_REGIONS):
         moved = np.stack([np.roll(region, generator.integers(0, region.shape, 2), (0, 1)) for _ in images])
