@@ -124,14 +124,9 @@ def test_batch_and_order_change_nothing(name: str, images: np.ndarray, monkeypat
 
 @pytest.mark.parametrize("name", APPLY)
 def test_a_constant_image_has_a_finite_map(name: str) -> None:
-    flat = np.full((2, 32, 32, 3), 90, np.uint8)
-    flat[1] = 0
-    try:
-        (found,) = attribute(classifier(), flat, ROWS[:2], Targets(TARGETS[:2]), name).values()
-    except AttributionError as error:
-        assert "degenerate baseline" in str(error)  # black against black
-    else:
-        assert np.isfinite(found.values).all()
+    flat = np.full((1, 32, 32, 3), 90, np.uint8)
+    (found,) = attribute(classifier(), flat, ROWS[:1], Targets(TARGETS[:1]), name).values()
+    assert np.isfinite(found.values).all()
 
 
 def test_model_is_left_as_it_was(images: np.ndarray) -> None:
