@@ -89,6 +89,7 @@ def _add_common(one: argparse.ArgumentParser, targets: str) -> None:
     one.add_argument("--predictions", type=Path, required=True, help="what predict wrote")
     one.add_argument("--checkpoint", type=Path, help="folder with the model; default: the one that holds --predictions")
     one.add_argument("--data", help="folder with the images, or digits; default: CIFAR10_ROOT, else ./data")
+    one.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of the model's products")
     one.add_argument("--targets", default="predicted", metavar="WHAT", help=f"predicted, true, contrast, {targets}")
 
 
@@ -97,7 +98,6 @@ def _add_attribute(one: argparse.ArgumentParser) -> None:
     one.add_argument("--methods", default="Grad-CAM", help="names separated by commas, such as grad-cam,saliency")
     one.add_argument("--rows", choices=("errors", "all"), default="errors")
     one.add_argument("--layer", default="", help="of class activation maps; default: the last")
-    one.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of the model's products")
     one.add_argument("--cache", type=Path, required=True, metavar="DIR", help="folder for the maps")
     one.add_argument("--limit-gb", type=float, default=2.0, help="size of the cache; what is unread longest goes first")
     one.set_defaults(run=_attribute)
@@ -246,7 +246,14 @@ def _evidence(options: argparse.Namespace) -> int:
             bar.update()
 
         refused = evidence.write_evidence(
-            run, options.out, rows, names, targets=options.targets, force=options.force, progress=progress
+            run,
+            options.out,
+            rows,
+            names,
+            targets=options.targets,
+            precision=options.precision,
+            force=options.force,
+            progress=progress,
         )
     for line in refused:
         print(f"left out {line}")

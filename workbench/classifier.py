@@ -6,7 +6,7 @@ import functools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from workbench.errors import DataError
 from workbench.records import ImageArray, Provenance
+
+Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from workbench import figures
 from workbench.attribution.faithfulness import Bench
 from workbench.attribution.ranking import Trial, ranking, try_methods
 from workbench.attribution.targets import targets_of
+from workbench.classifier import Precision
 from workbench.errors import DataError
 from workbench.files import refuse_to_overwrite, sha256, write_atomically, write_json
 from workbench.records import IntArray
@@ -27,6 +28,7 @@ def write_evidence(
     methods: Sequence[str],
     *,
     targets: str = "predicted",
+    precision: Precision = "float32",
     force: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> list[str]:
@@ -49,7 +51,7 @@ def write_evidence(
     if run.images is None or run.classifier is None:
         raise DataError("evidence needs the images and the model: give --data and --checkpoint")
     wanted = targets_of(run.predictions, rows, targets)
-    bench = Bench(run.classifier, run.images.pixels[rows], rows, wanted)
+    bench = Bench(run.classifier, run.images.pixels[rows], rows, wanted, precision)
     trials = list(try_methods(bench, methods, progress=progress))
     found = [trial for trial in trials if trial.evidence is not None]
     table = ranking(trials)
@@ -71,6 +73,7 @@ def write_evidence(
         {
             "run": run.name,
             "targets": targets,
+            "precision": precision,
             "rows": rows.tolist(),
             "provenance": run.predictions.provenance.to_json(),
             "images": run.images.fingerprint,

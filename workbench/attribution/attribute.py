@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pytorch_grad_cam
@@ -17,12 +17,11 @@ from workbench.attribution.gradient import Batch
 from workbench.attribution.layers import Layer, layer_of
 from workbench.attribution.registry import Method, method_of
 from workbench.attribution.targets import Targets, score, seeds_of
-from workbench.classifier import Classifier, untouched
+from workbench.classifier import Classifier, Precision, untouched
 from workbench.errors import AttributionError
 from workbench.records import Attribution, ImageArray, IntArray
 
 BATCH = 64
-Precision = Literal["float32", "bfloat16"]
 SIMILAR = 3
 _KERNELS: Mapping[str, activation.Kernel] = {
     "Grad-CAM": activation.grad_cam,

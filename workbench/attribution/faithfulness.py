@@ -12,7 +12,7 @@ from torch import Tensor
 
 from workbench.attribution import guards, imputation
 from workbench.attribution.targets import Targets, seeds_of
-from workbench.classifier import Classifier, untouched
+from workbench.classifier import Classifier, Precision, untouched
 from workbench.records import Attribution, FloatArray, ImageArray, IntArray, ProbabilityArray
 
 STEPS = 16
@@ -74,12 +74,21 @@ class Bench:
     images : uint8 array (n, s, s, 3)
     rows : int64 array (n,)
         Row ids: they seed ties, noise and controls.
+    precision : "float32" or "bfloat16"
+        Of the model's products, for the maps and for what is measured of them.
     """
 
-    def __init__(self, classifier: Classifier, images: ImageArray, rows: IntArray, targets: Targets) -> None:
+    def __init__(
+        self,
+        classifier: Classifier,
+        images: ImageArray,
+        rows: IntArray,
+        targets: Targets,
+        precision: Precision = "float32",
+    ) -> None:
         guards.check_request(classifier, images, rows, targets)
         self.classifier, self.images, self.rows, self.targets = classifier, images, rows, targets
-        self.seeds = seeds_of(rows)
+        self.precision, self.seeds = precision, seeds_of(rows)
         self._controls: dict[float, Measures] = {}
 
     def faithfulness(self, attribution: Attribution) -> Faithfulness:
@@ -102,7 +111,9 @@ class Bench:
         return self._controls[sigma]
 
     def _measured(self, maps: ProbabilityArray) -> Measures:
-        return Measures(*_measures(self.classifier, self.images, maps, self.targets, self.seeds))
+        device = self.classifier.device.type
+        with torch.autocast(device, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            return Measures(*_measures(self.classifier, self.images, maps, self.targets, self.seeds))
 
 
 def _measures(

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from workbench.attribution import exact
-from workbench.attribution.attribute import Precision, attribute, title_of
+from workbench.attribution.attribute import attribute, title_of
 from workbench.attribution.cache import MapCache
 from workbench.attribution.registry import method_of
 from workbench.attribution.targets import Targets, targets_of
-from workbench.classifier import Classifier
+from workbench.classifier import Classifier, Precision
 from workbench.errors import AttributionError
 from workbench.predictions import Predictions
 from workbench.records import Attribution, ImageSet, IntArray

@@ -19,7 +19,7 @@ from workbench.classifier import Classifier
 from workbench.errors import AttributionError
 from workbench.records import Attribution, ImageArray
 
-SANITY_IMAGES = 16
+SANITY_IMAGES = 8
 CONTROL = "blurred random"
 
 
@@ -36,7 +36,7 @@ class Trial:
 def evidence_of(bench: Bench, method: str = "Grad-CAM", *, layer: str = "") -> Trial:
     """A method's maps for the images of a bench, with all the evidence: faithfulness, stability and sanity.
 
-    The sanity check is made on the first 16 images.
+    The sanity check is made on the first eight images.
 
     Raises
     ------
@@ -46,7 +46,8 @@ def evidence_of(bench: Bench, method: str = "Grad-CAM", *, layer: str = "") -> T
 
     def make(classifier: Classifier, images: ImageArray, part: slice = slice(None)) -> Attribution:
         layers = [layer] if layer else []
-        found = attribute(classifier, images, bench.rows[part], bench.targets.part(part), method, layers=layers)
+        rows, targets = bench.rows[part], bench.targets.part(part)
+        found = attribute(classifier, images, rows, targets, method, layers=layers, precision=bench.precision)
         return next(iter(found.values()))
 
     begun = time.perf_counter()

@@ -107,7 +107,7 @@ def _bar(figure: Figure, ax: Axes, top: float, signed: bool, *, own: bool) -> No
     low = -top if signed else 0.0
     colours = mpl.cm.ScalarMappable(Normalize(low, top), ListedColormap(render.colour_ramp(signed)))
     bar = figure.colorbar(colours, cax=ax, orientation="horizontal")
-    ends = ("against" if signed else "none", "most") if own else (f"{low:.2g}", f"{top:.2g}")
+    ends = ("−" if signed else "0", "+") if own else (f"{low:.2g}", f"{top:.2g}")
     bar.set_ticks([low, top], labels=ends)
     bar.ax.tick_params(labelsize=7, length=2)
     lowest, highest = bar.ax.get_xticklabels()

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FormatStrFormatter, PercentFormatter
+from matplotlib.ticker import PercentFormatter
 
 from workbench.figures.base import ACCENT, GRID, INK, SECOND, STYLE, interval_dots, plain_grid
 from workbench.records import Rate
@@ -36,7 +36,7 @@ def method_ranking(ranking: pl.DataFrame) -> Figure:
             rate = Rate(*(frame[f"{column}{end}"].to_numpy() for end in ("", "_low", "_high")))
             interval_dots(ax, names, rate)
             ax.axvline(0, color=INK, linewidth=0.8)
-            ax.xaxis.set_major_formatter(FormatStrFormatter("%+.2g"))
+            ax.xaxis.set_major_formatter(lambda value, _: f"{value:+.2g}" if value else "0")
             ax.set_title(f"gain in {title}", fontsize=9, loc="left")
         _dots(axes[3], frame["stability"].to_numpy(), "stability\ncorrelation under\ntiny noise")
         _dots(axes[4], frame["sanity_correlation"].to_numpy(), "sanity check\ncorrelation with a\nrandom model's maps")

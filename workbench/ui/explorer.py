@@ -41,8 +41,9 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
         descending = widgets.Checkbox(description="highest first", indent=False, layout=widgets.Layout(width="auto"))
         wrong_only = widgets.Checkbox(description="errors only", indent=False, layout=widgets.Layout(width="auto"))
         method = widgets.Dropdown(options=tuple(METHODS), description="Method")
-        layers = tuple(run.classifier.cam_layers) if run.classifier is not None else ("",)
-        layer = widgets.Dropdown(options=layers, description="Layer", layout=widgets.Layout(width="200px"))
+        grids = {} if run.classifier is None else run.classifier.cam_layers
+        layers = [(f"{name} ({rows}×{columns})", name) for name, (rows, columns) in grids.items()] or [("", "")]
+        layer = widgets.Dropdown(options=layers, description="Layer", layout=widgets.Layout(width="240px"))
         for control, name in (
             (order, "order"),
             (descending, "descending"),
