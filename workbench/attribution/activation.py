@@ -49,9 +49,15 @@ def by_library(kind: type) -> Kernel:
     return kernel
 
 
+def _weighed(activation: Tensor, weights: Tensor) -> Tensor:
+    """``sum_c weights_c activation_c`` in float32, whatever the precision of the model's own products."""
+    with torch.autocast(activation.device.type, enabled=False):
+        return torch.einsum("nc,nchw->nhw", weights.float(), activation.float())
+
+
 def grad_cam(_: nn.Module, activation: Tensor, gradient: Tensor) -> Tensor:
     """``sum_c mean(gradient_c) activation_c`` ``(n, h, w)``, as pytorch-grad-cam has it, on the device."""
-    return torch.einsum("nc,nchw->nhw", gradient.mean((2, 3)), activation)
+    return _weighed(activation, gradient.mean((2, 3)))
 
 
 def score_cam(module: nn.Module, x: Tensor, layer: Layer, of: Tensor, against: Tensor) -> Tensor:
@@ -74,7 +80,7 @@ def score_cam(module: nn.Module, x: Tensor, layer: Layer, of: Tensor, against: T
                 for part in torch.split(own, CHUNK)
             ]
             weights.append(torch.cat(outputs_of).softmax(0))
-    return torch.einsum("nc,nchw->nhw", torch.stack(weights), activation)
+    return _weighed(activation, torch.stack(weights))
 
 
 def ablation_cam(module: nn.Module, x: Tensor, layer: Layer, of: Tensor, against: Tensor) -> Tensor:
@@ -100,7 +106,7 @@ def ablation_cam(module: nn.Module, x: Tensor, layer: Layer, of: Tensor, against
                 logits = _from_layer(module, layer.name, image.expand(len(part), *image.shape), ablated)
                 drops.append(full - score(logits, o.expand(len(part)), a.expand(len(part))))
             weights.append(torch.cat(drops) / full)
-    return torch.einsum("nc,nchw->nhw", torch.stack(weights), layer.spatial(raw).float())
+    return _weighed(layer.spatial(raw).float(), torch.stack(weights))
 
 
 def _from_layer(module: nn.Module, name: str, x: Tensor, values: Tensor) -> Tensor:
