@@ -11,11 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from numpy.typing import NDArray
 
 from workbench import render
-from workbench.figures.base import STYLE
+from workbench.figures.base import INK, STYLE, figure_of, own_axes
 from workbench.predictions import Predictions
-from workbench.records import Attribution, ImageArray, ImageSet, IntArray
+from workbench.records import Attribution, ImageArray, ImageSet, IntArray, ProbabilityArray
 
 
 def _picture(ax: Axes, image: ImageArray) -> None:
@@ -114,3 +115,20 @@ def _bar(figure: Figure, ax: Axes, top: float, signed: bool, *, own: bool) -> No
     lowest.set_horizontalalignment("left")  # centred, the numbers of neighbours would touch
     highest.set_horizontalalignment("right")
     bar.outline.set_visible(False)
+
+
+def group_map(mean: ProbabilityArray, region: NDArray[np.bool_], *, ax: Axes | None = None) -> Axes:
+    """The mean map ``(h, w)`` of a group of images, with the outline of a region bool ``(side, side)`` drawn on it."""
+    with mpl.rc_context(STYLE):
+        ax = own_axes(ax, (3.6, 3.3))
+        top, side = render.scale_of(mean, signed=True), len(region)
+        picture = render.colour(render.upsample(mean, side), top, signed=True)
+        _picture(ax, picture)
+        ax.contour(region, levels=[0.5], colors=INK, linewidths=1.5)
+        colours = mpl.cm.ScalarMappable(
+            Normalize(-top or -1, top or 1), ListedColormap(render.colour_ramp(signed=True))
+        )
+        bar = figure_of(ax).colorbar(colours, ax=ax, shrink=0.85)
+        bar.outline.set_visible(False)
+        ax.set_title("mean map, region outlined", fontsize=10, loc="left")
+    return ax
