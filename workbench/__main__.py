@@ -1,17 +1,21 @@
-"""The command line: ``python -m workbench predict | report | card``."""
+"""The command line: ``python -m workbench predict | report | attribute | evidence | card``."""
 
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from workbench.errors import WorkbenchError
 
 if TYPE_CHECKING:
+    from workbench.classifier import Classifier
     from workbench.predictions import Predictions
+    from workbench.records import ImageSet
+    from workbench.run import Run
 
 
 def parser() -> argparse.ArgumentParser:
@@ -68,6 +72,8 @@ def parser() -> argparse.ArgumentParser:
     two.add_argument("--out", type=Path, required=True, help="folder for the bundle")
     two.add_argument("--force", action="store_true", help="replace what is in --out")
     two.set_defaults(run=_report)
+    _add_attribute(commands.add_parser("attribute", help="compute maps of many rows once and keep them"))
+    _add_evidence(commands.add_parser("evidence", help="put attribution methods to the test and rank them"))
     three = commands.add_parser("card", help="write a checkpoint's MODEL_CARD.md from its predictions")
     three.add_argument("--checkpoint", type=Path, required=True, help="folder with the model and its predictions")
     three.add_argument("--hardware", required=True, help="what it was trained on, in words")
@@ -77,6 +83,33 @@ def parser() -> argparse.ArgumentParser:
     three.add_argument("--force", action="store_true", help="replace the card that is there")
     three.set_defaults(run=_card)
     return top
+
+
+def _add_common(one: argparse.ArgumentParser, targets: str) -> None:
+    one.add_argument("--predictions", type=Path, required=True, help="what predict wrote")
+    one.add_argument("--checkpoint", type=Path, help="folder with the model; default: the one that holds --predictions")
+    one.add_argument("--data", help="folder with the images, or digits; default: CIFAR10_ROOT, else ./data")
+    one.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of the model's products")
+    one.add_argument("--targets", default="predicted", metavar="WHAT", help=f"predicted, true, contrast, {targets}")
+
+
+def _add_attribute(one: argparse.ArgumentParser) -> None:
+    _add_common(one, "all or a class's name")
+    one.add_argument("--methods", default="Grad-CAM", help="names separated by commas, such as grad-cam,saliency")
+    one.add_argument("--rows", choices=("errors", "all"), default="errors")
+    one.add_argument("--layer", default="", help="of class activation maps; default: the last")
+    one.add_argument("--cache", type=Path, required=True, metavar="DIR", help="folder for the maps")
+    one.add_argument("--limit-gb", type=float, default=2.0, help="size of the cache; what is unread longest goes first")
+    one.set_defaults(run=_attribute)
+
+
+def _add_evidence(one: argparse.ArgumentParser) -> None:
+    _add_common(one, "or a class's name")
+    one.add_argument("--methods", help="names separated by commas; default: all")
+    one.add_argument("--rows", type=int, default=100, metavar="N", help="how many errors, drawn at random; 0 for all")
+    one.add_argument("--out", type=Path, required=True, help="folder for tables and figures")
+    one.add_argument("--force", action="store_true", help="replace what is in --out")
+    one.set_defaults(run=_evidence)
 
 
 def _predict(options: argparse.Namespace) -> int:
@@ -147,6 +180,102 @@ def _pair(option: str, text: str) -> tuple[str, str]:
     if not equals or not value:
         raise DataError(f"{option}: expected NAME=VALUE, such as label=y_true or vehicle=car,truck, not {text!r}")
     return name, value
+
+
+def _attribute(options: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from workbench import predict
+    from workbench.attribution.cache import MapCache
+    from workbench.attribution.cost import expected_cost
+    from workbench.attribution.precompute import Request, maps_of
+    from workbench.attribution.registry import method_of
+
+    if options.limit_gb <= 0:
+        raise _bad("--limit-gb", "a size above 0", options.limit_gb)
+    rank, world = predict.rank_and_world()
+    run, classifier, images = _complete(options)
+    predictions = run.predictions
+    rows = predictions.index if options.rows == "all" else predictions.index[~predictions.correct]
+    cache = MapCache(options.cache, round(options.limit_gb * 2**30))
+    for method in [method_of(name.strip()) for name in options.methods.split(",")]:
+        layer = options.layer if method.input is None else ""
+        if rank == 0:
+            each = len(classifier.classes) if options.targets == "all" and method.input is not None else 1
+            print(f"{method.name}: {expected_cost(classifier, method, len(rows) * each // world, layer)}")
+        request = Request(method.name, options.targets, layer, options.precision)
+        with tqdm(total=len(rows), unit="image", desc=method.name, disable=None if rank == 0 else True) as bar:
+            parts = maps_of(
+                classifier,
+                images,
+                predictions,
+                rows,
+                request,
+                cache,
+                rank=rank,
+                world=world,
+                progress=functools.partial(_advance, bar),
+            )
+            count = sum(len(part.rows) for part in parts)
+        print(f"{count:,} maps of {method.name} in {options.cache}")
+    return 0
+
+
+def _advance(bar: Any, done: int, total: int) -> None:
+    bar.total = total
+    bar.update(done - bar.n)
+
+
+def _evidence(options: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from workbench import evidence, maps
+    from workbench.attribution.registry import METHODS, method_of
+
+    if options.rows < 0:
+        raise _bad("--rows", "0 for all, or a number of images", options.rows)
+    run, _, _ = _complete(options)
+    names = (
+        list(METHODS) if options.methods is None else [method_of(n.strip()).name for n in options.methods.split(",")]
+    )
+    rows = maps.sample_errors(run, options.rows or run.predictions.error_count)
+    with tqdm(total=len(names), unit="method", disable=None) as bar:
+
+        def progress(name: str) -> None:
+            bar.set_description(name)
+            bar.update()
+
+        refused = evidence.write_evidence(
+            run,
+            options.out,
+            rows,
+            names,
+            targets=options.targets,
+            precision=options.precision,
+            force=options.force,
+            progress=progress,
+        )
+    for line in refused:
+        print(f"left out {line}")
+    print(f"written to {options.out}")
+    return 0
+
+
+def _complete(options: argparse.Namespace) -> tuple[Run, Classifier, ImageSet]:
+    """The run with its model and images; both are needed."""
+    from workbench.errors import DataError
+    from workbench.run import open_report
+
+    run = open_report(options.predictions, options.checkpoint or options.predictions.parent, options.data)
+    if run.images is None or run.classifier is None:
+        raise DataError("maps need the images: " + " ".join(run.notes))
+    return run, run.classifier, run.images
+
+
+def _bad(option: str, expected: str, got: object) -> WorkbenchError:
+    from workbench.errors import DataError
+
+    return DataError(f"{option}: expected {expected}, not {got}")
 
 
 def _card(options: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,13 +15,16 @@ from torch import Tensor, nn
 from workbench.errors import DataError
 from workbench.records import ImageArray, Provenance
 
+Precision = Literal["float32", "bfloat16"]
+
 
 @dataclass(frozen=True)
 class Classifier:
     """A model from normalised images ``(n, 3, s, s)`` to logits ``(n, K)``, and its preprocessing.
 
     ``mean`` and ``std`` are fractions of 255 for each channel; ``cam_layers`` maps the name of a
-    layer to its grid (rows, columns); ``embedding_layer`` names the module whose input is the embedding.
+    layer to its grid (rows, columns); ``extra_tokens`` says of a transformer's layers how many tokens
+    precede the patches; ``embedding_layer`` names the module whose input is the embedding.
     """
 
     module: nn.Module
@@ -33,6 +36,7 @@ class Classifier:
     embedding_layer: str | None = None
     provenance: Provenance = field(default_factory=Provenance)
     card: Mapping[str, Any] = field(default_factory=dict)
+    extra_tokens: Mapping[str, int] = field(default_factory=dict)
 
     @functools.cached_property
     def device(self) -> torch.device:

@@ -32,7 +32,7 @@ from workbench.analysis.summary import (
 )
 from workbench.analysis.votes import ambiguous, human_confusion, join_votes
 from workbench.errors import DataError, OutputError
-from workbench.files import refuse_to_overwrite, sha256, write_atomically
+from workbench.files import refuse_to_overwrite, sha256, write_atomically, write_json
 from workbench.maps import sample_errors, stage_maps
 from workbench.predictions import Predictions
 from workbench.records import ImageSet
@@ -290,7 +290,7 @@ def _write(bundle: _Bundle, run: Run, out: Path) -> list[str]:
         write_atomically(out / f"{name}.csv", flat.write_csv)
         files.append(out / f"{name}.csv")
     write_atomically(out / "errors.parquet", bundle.tables["errors"].write_parquet)
-    _write_json(out / METRICS, bundle.metrics)
+    write_json(out / METRICS, bundle.metrics)
     files += [out / "errors.parquet", out / METRICS]
     manifest = {
         "run": run.name,
@@ -302,7 +302,7 @@ def _write(bundle: _Bundle, run: Run, out: Path) -> list[str]:
         "left_out": bundle.left_out,
         "files": {path.name: sha256(path) for path in sorted(files)},
     }
-    _write_json(out / MANIFEST, manifest)
+    write_json(out / MANIFEST, manifest)
     return bundle.left_out
 
 
@@ -315,8 +315,3 @@ def _written_before(out: Path) -> list[str]:
         return [name for name in names if Path(name).name == name]
     except (ValueError, KeyError, TypeError) as error:
         raise OutputError(f"{out / MANIFEST} is damaged: delete the folder, or choose another --out") from error
-
-
-def _write_json(path: Path, values: dict[str, Any]) -> None:
-    text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    write_atomically(path, lambda target: target.write_text(text, encoding="utf-8"))

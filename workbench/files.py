@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from workbench.errors import OutputError
 
@@ -38,6 +40,12 @@ def refuse_to_overwrite(paths: list[Path], force: bool) -> None:
     """Raise `OutputError` if one of the paths exists and ``force`` is off."""
     if not force and (taken := [path for path in paths if path.exists()]):
         raise OutputError(f"{taken[0]} exists already: choose another --out, or replace it with --force")
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Write values as JSON, whole or not at all; `OutputError` as `write_atomically`."""
+    text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_atomically(path, lambda target: target.write_text(text, encoding="utf-8"))
 
 
 def sha256(path: Path) -> str:

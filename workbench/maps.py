@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from workbench.attribution import methods
+from workbench.attribution.attribute import attribute
+from workbench.attribution.targets import targets_of
 from workbench.errors import DataError
 from workbench.records import Attribution, IntArray
 from workbench.run import Run
@@ -37,9 +38,9 @@ def stage_maps(run: Run, rows: IntArray) -> dict[str, Attribution]:
     if run.images is None or run.classifier is None:
         raise DataError("Grad-CAM needs the images and the model: give --data and --checkpoint")
     images = run.images.pixels[rows]
-    places = [run.predictions.position(int(row)) for row in rows]
     columns: dict[str, Attribution] = {}
-    for name, target in (("predicted", run.predictions.predicted), ("true", run.predictions.label)):
-        maps = methods.grad_cam(run.classifier, images, rows, target[places], list(run.classifier.cam_layers))
+    for name in ("predicted", "true"):
+        targets = targets_of(run.predictions, rows, name)
+        maps = attribute(run.classifier, images, rows, targets, layers=list(run.classifier.cam_layers))
         columns |= {f"{layer}\n{name}": attribution for layer, attribution in maps.items()}
     return columns

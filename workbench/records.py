@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -136,6 +136,10 @@ class Attribution:
     residual : float64 array (n,) or None
         ``|sum of the map - (F(x) - F(baseline))| / |F(x) - F(baseline)|``, for methods that promise
         completeness (Sundararajan 2017, arXiv 1703.01365).
+    against : int64 array (n,) or None
+        For a contrast the class that the target is held against.
+    signed : bool
+        Whether values below 0 mean evidence against the target.
     """
 
     values: ProbabilityArray
@@ -144,6 +148,8 @@ class Attribution:
     method: str
     layer: str = ""
     residual: FloatArray | None = None
+    against: IntArray | None = None
+    signed: bool = True
 
     def __post_init__(self) -> None:
         if self.values.ndim != 3 or not len(self.values) == len(self.rows) == len(self.targets):
@@ -151,3 +157,14 @@ class Attribution:
                 f"attribution: expected (n, h, w) with n rows and n targets, not {self.values.shape}, "
                 f"{len(self.rows)} rows and {len(self.targets)} targets"
             )
+
+    def part(self, rows: slice) -> Attribution:
+        """Some of the maps."""
+        return replace(
+            self,
+            values=self.values[rows],
+            rows=self.rows[rows],
+            targets=self.targets[rows],
+            residual=None if self.residual is None else self.residual[rows],
+            against=None if self.against is None else self.against[rows],
+        )

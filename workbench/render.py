@@ -53,6 +53,15 @@ def normalise(values: Map, scale: float, *, signed: bool) -> Map:
     return np.clip(placed, 0, 1)
 
 
+def remark(values: Map, *, signed: bool) -> str:
+    """What to say of a map that shows nothing, in plain words; empty for one that shows something."""
+    if not np.isfinite(values).any() or not np.any(np.nan_to_num(values)):
+        return "empty: every value is 0"
+    if not signed and np.nanmax(values) <= 0:
+        return "nothing speaks for this class: no positive value"
+    return ""
+
+
 def upsample(values: Map, side: int) -> Map:
     """The map ``(h, w)`` at ``(side, side)``, bilinear, as float32."""
     return np.asarray(

@@ -11,13 +11,14 @@ import polars as pl
 import traitlets
 
 from workbench.analysis.index import row_ids, select
-from workbench.attribution import methods
+from workbench.attribution.attribute import attribute
+from workbench.attribution.registry import METHODS, method_of
+from workbench.attribution.targets import Targets
 from workbench.errors import WorkbenchError
 from workbench.records import ORDERS, Attribution, IntArray, Query
 from workbench.run import Run
 
 PAGE = 40
-METHODS = ("Grad-CAM", "Integrated gradients (black)", "Integrated gradients (blurred)")
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class ExplorerState(traitlets.HasTraits):
     descending = traitlets.Bool(True)
     page = traitlets.Int(0)
     selected = traitlets.Int(-1)
-    method = traitlets.Enum(METHODS, default_value=METHODS[0])
+    method = traitlets.Enum(tuple(METHODS), default_value="Grad-CAM")
     layer = traitlets.Unicode()
     revision = traitlets.Int(0)
 
@@ -116,33 +117,20 @@ class ExplorerState(traitlets.HasTraits):
         rows = np.full(len(targets), row)
         images = run.images.pixels[rows]
         try:
-            if self.method == METHODS[0]:
-                whole = methods.grad_cam(run.classifier, images, rows, targets, [self.layer])[self.layer]
-            else:
-                baseline: methods.Baseline = "black" if self.method == METHODS[1] else "blurred"
-                whole = methods.integrated_gradients(run.classifier, images, rows, targets, baseline=baseline)
+            layers = [self.layer] if method_of(self.method).input is None else []
+            (whole,) = attribute(run.classifier, images, rows, Targets(targets), self.method, layers=layers).values()
         except WorkbenchError as error:
             return Explanation({}, str(error))
         roles = ("predicted", "true") if len(targets) == 2 else ("predicted and true",)
         classes = run.predictions.classes
         return Explanation(
-            {f"{classes[t]} ({r})": _one(whole, k) for k, (t, r) in enumerate(zip(targets, roles, strict=True))}
+            {
+                f"{classes[t]} ({r})": whole.part(slice(k, k + 1))
+                for k, (t, r) in enumerate(zip(targets, roles, strict=True))
+            }
         )
 
     def on_rows(self, call: Callable[[], None]) -> None:
         """Call now, and whenever the rows or the page change."""
         self.observe(lambda _: call(), ["revision", "page"])
         call()
-
-
-def _one(attribution: Attribution, place: int) -> Attribution:
-    part = slice(place, place + 1)
-    residual = None if attribution.residual is None else attribution.residual[part]
-    return Attribution(
-        attribution.values[part],
-        attribution.rows[part],
-        attribution.targets[part],
-        attribution.method,
-        attribution.layer,
-        residual,
-    )

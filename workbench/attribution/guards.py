@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from workbench.classifier import Classifier
+from workbench.attribution.targets import Targets, score
+from workbench.classifier import Classifier, untouched
 from workbench.errors import AttributionError
 from workbench.records import ImageArray, IntArray
 
@@ -14,25 +18,20 @@ from workbench.records import ImageArray, IntArray
 _FRACTIONS = (0.1, 0.3, 0.6)
 
 
-def check_request(classifier: Classifier, images: ImageArray, rows: IntArray, targets: IntArray) -> None:
+def check_request(classifier: Classifier, images: ImageArray, rows: IntArray, targets: Targets) -> None:
     """Raise `AttributionError` unless there is one row id and one valid target for each image."""
     if len(images) == 0:
         raise AttributionError("no image to explain: expected at least one")
-    for name, values in (("row ids", rows), ("targets", targets)):
+    for name, values in (("row ids", rows), ("targets", targets.of)):
         if values.shape != (len(images),):
             raise AttributionError(f"expected {len(images)} {name}, one for each image, not {values.shape}")
     classes = len(classifier.classes)
-    if not 0 <= targets.min() <= targets.max() < classes:
-        raise AttributionError(f"targets: expected 0 to {classes - 1}, not {targets.min()} to {targets.max()}")
+    for values in (targets.of, targets.of if targets.against is None else targets.against):
+        if not 0 <= values.min() <= values.max() < classes:
+            raise AttributionError(f"targets: expected 0 to {classes - 1}, not {values.min()} to {values.max()}")
 
 
-def check_layer(classifier: Classifier, layer: str) -> None:
-    """Raise `AttributionError` if the model has no such CAM layer."""
-    if layer not in classifier.cam_layers:
-        raise AttributionError(f"expected a layer of {', '.join(classifier.cam_layers)}, not {layer!r}")
-
-
-def check_baseline(classifier: Classifier, x: Tensor, baseline: Tensor, targets: Tensor) -> None:
+def check_baseline(classifier: Classifier, x: Tensor, baseline: Tensor, of: Tensor, against: Tensor) -> None:
     """Refuse a baseline from which the straight path to the images carries no gradient.
 
     Where a bias-free convolution is followed by a normalisation, F(a·x) = F(x) for every a > 0. From
@@ -49,8 +48,7 @@ def check_baseline(classifier: Classifier, x: Tensor, baseline: Tensor, targets:
     with torch.no_grad():
 
         def output(z: Tensor) -> Tensor:
-            logits: Tensor = classifier.module(z)
-            return logits.gather(1, targets[:, None])[:, 0]
+            return score(classifier.module(z).float(), of, against)
 
         end, start = output(x), output(baseline)
         change = (end - start).abs()
@@ -73,3 +71,90 @@ def completeness_residual(
     gap = (attributions.double().flatten(1).sum(1) - change).abs()
     residual = torch.where(change.abs() > 1e-6, gap / change.abs(), torch.nan)
     return np.asarray(residual.detach().cpu().numpy(), np.float64)
+
+
+def check_separate_relus(classifier: Classifier) -> None:
+    """Refuse models for which rules at ReLUs would be wrong: re-used or in-place modules, or ReLUs that are no modules.
+
+    One forward pass over a black image counts how often each ReLU module runs; a model in which fewer ReLU modules run
+    than ReLUs are computed calls the function instead, which Captum's rules never see.
+
+    Raises
+    ------
+    AttributionError
+        If a ReLU module runs twice or in place, or a ReLU is computed outside of any module.
+    """
+    runs: dict[str, int] = {}
+    modules = {name: m for name, m in classifier.module.named_modules() if isinstance(m, nn.ReLU)}
+    if inplace := [name for name, m in modules.items() if m.inplace]:
+        raise AttributionError(
+            f"ReLU module {inplace[0]!r} works in place, which breaks this method's rules; set inplace=False"
+        )
+
+    def counter(name: str) -> Callable[..., None]:
+        def count(*_: object) -> None:
+            runs[name] = runs.get(name, 0) + 1
+
+        return count
+
+    side, computed = classifier.image_size, _CountRelus()  # type: ignore[no-untyped-call]
+    with untouched(classifier.module), torch.no_grad(), computed:
+        for name, m in modules.items():
+            m.register_forward_hook(counter(name))
+        classifier.module(classifier.prepare(np.zeros((1, side, side, 3), np.uint8)))
+    if twice := [name for name, count in runs.items() if count > 1]:
+        raise AttributionError(
+            f"ReLU module {twice[0]!r} runs {runs[twice[0]]} times in one pass; this method needs a module for each use"
+        )
+    if computed.count > len(runs):
+        raise AttributionError(
+            f"{computed.count - len(runs)} ReLUs are computed by function calls, where this method's rule does not "
+            "reach them and the map would be wrong without a word; use nn.ReLU modules"
+        )
+
+
+class _CountRelus(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the ReLUs that torch computes within it."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        if func.overloadpacket in (torch.ops.aten.relu, torch.ops.aten.relu_):
+            self.count += 1
+        return func(*args, **(kwargs or {}))
+
+
+def check_relevance_rules(classifier: Classifier) -> None:
+    """Refuse relevance propagation on a model with a layer that Captum has no rule for.
+
+    Raises
+    ------
+    AttributionError
+        Naming the first such layer.
+    """
+    from captum.attr._core.lrp import SUPPORTED_LAYERS_WITH_RULES, SUPPORTED_NON_LINEAR_LAYERS
+
+    known = (*SUPPORTED_LAYERS_WITH_RULES, *SUPPORTED_NON_LINEAR_LAYERS)
+    for name, m in classifier.module.named_modules():
+        if not list(m.children()) and type(m) not in known and not hasattr(m, "rule"):
+            raise AttributionError(
+                f"relevance propagation has no rule for {type(m).__name__} ({name}); take another method for this model"
+            )
+
+
+def check_finite(x: Tensor) -> None:
+    """Raise `AttributionError` if a prepared image is not finite."""
+    if not bool(torch.isfinite(x).all()):
+        raise AttributionError("the prepared images are not finite: check the data and the model's mean and deviation")
+
+
+def check_influence(gradients: Mapping[str, Tensor]) -> None:
+    """Raise `AttributionError` if a layer has no gradient at all: it does not reach the output.
+
+    Behind the last block of a transformer with a class token, for one, patches no longer matter.
+    """
+    for name, gradient in gradients.items():
+        if not bool(gradient.any()):
+            raise AttributionError(
+                f"layer {name!r} has no gradient: nothing on its grid reaches the output; choose an earlier layer"
+            )

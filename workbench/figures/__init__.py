@@ -4,7 +4,8 @@ from workbench.figures.base import figure_of, save
 from workbench.figures.calibration import class_calibration, reliability, risk_coverage
 from workbench.figures.classes import class_error_rates, class_rates, confusion_beside_people, confusion_matrix
 from workbench.figures.findings import asymmetries, causes, class_differences, outcomes, slices
-from workbench.figures.images import attribution_grid, image_grid
+from workbench.figures.images import attribution_grid, group_map, image_grid
+from workbench.figures.methods import method_ranking
 from workbench.figures.rows import cartography, human_against_model, neighbours, suspects
 
 __all__ = [
@@ -19,8 +20,10 @@ __all__ = [
     "confusion_beside_people",
     "confusion_matrix",
     "figure_of",
+    "group_map",
     "human_against_model",
     "image_grid",
+    "method_ranking",
     "neighbours",
     "outcomes",
     "reliability",

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from numpy.typing import NDArray
 
 from workbench import render
-from workbench.figures.base import STYLE
+from workbench.figures.base import INK, STYLE, figure_of, own_axes
 from workbench.predictions import Predictions
-from workbench.records import Attribution, ImageArray, ImageSet, IntArray
+from workbench.records import Attribution, ImageArray, ImageSet, IntArray, ProbabilityArray
 
 
 def _picture(ax: Axes, image: ImageArray) -> None:
@@ -47,14 +50,22 @@ def _kind(attribution: Attribution) -> tuple[str, str]:
 
 
 def attribution_grid(
-    images: ImageSet, predictions: Predictions, columns: Mapping[str, Attribution], *, signed: bool = False
+    images: ImageSet,
+    predictions: Predictions,
+    columns: Mapping[str, Attribution],
+    *,
+    signed: bool | None = False,
+    scale: Literal["shared", "own"] = "shared",
 ) -> Figure:
-    """One line an image: the image, then each column's map over it.
+    """One line an image: the image, then each column's map over it. Columns must explain the same rows.
 
-    Columns of one method and layer share one scale for all images, shown by their colour bars, so
-    that their maps can be compared by eye. Columns must explain the same rows.
+    ``signed`` says whether values below 0 are drawn (blue) or count as 0, None as each method means its values.
+    With the scale ``"shared"`` columns of one method and layer share one for all images, shown by their colour
+    bars, so that their maps can be compared by eye; with ``"own"`` each map fills the ramp by itself and strengths
+    can't be compared.
     """
     rows: Sequence[int] = [int(row) for row in next(iter(columns.values())).rows]
+    both = {title: a.signed if signed is None else signed for title, a in columns.items()}
     with mpl.rc_context(STYLE):
         layout = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01)
         figure = Figure(figsize=(1.35 * (len(columns) + 1) + 1.2, 1.35 * len(rows) + 1.3), layout=layout)
@@ -63,7 +74,7 @@ def attribution_grid(
         grid, bars = whole[:-1], whole[-1]
         bars[0].set_axis_off()
         scales = {
-            title: max(render.scale_of(b.values, signed=signed) for b in columns.values() if _kind(b) == _kind(a))
+            title: max(render.scale_of(b.values, signed=both[title]) for b in columns.values() if _kind(b) == _kind(a))
             for title, a in columns.items()
         }
         for line, row in enumerate(rows):
@@ -72,21 +83,52 @@ def attribution_grid(
             _picture(grid[line, 0], image)
             true, predicted = (predictions.classes[c[place]] for c in (predictions.label, predictions.predicted))
             grid[line, 0].set_ylabel(f"{true}\n→ {predicted}\n#{row}", rotation=0, ha="right", va="center", fontsize=8)
+            large = render.enlarge(image, max(1, 128 // image.shape[0]))
             for column, (title, attribution) in enumerate(columns.items(), start=1):
-                large = render.enlarge(image, max(1, 128 // image.shape[0]))
-                picture = render.overlay(large, attribution.values[line], scales[title], signed=signed)
-                _picture(grid[line, column], picture)
+                values, ax = attribution.values[line], grid[line, column]
+                top = render.scale_of(values, signed=both[title]) if scale == "own" else scales[title]
+                _picture(ax, render.overlay(large, values, top, signed=both[title]))
+                if render.remark(values, signed=both[title]):
+                    ax.text(
+                        0.5, 0.5, "no positive\nvalue" if np.any(values) else "all 0", **_REMARK, transform=ax.transAxes
+                    )
         for ax, title in zip(grid[0], ("image", *columns), strict=True):
             ax.set_title(title, fontsize=9)
-        ramp = ListedColormap(render.colour_ramp(signed))
         for column, title in enumerate(columns, start=1):
-            top = scales[title] or 1.0
-            colours = mpl.cm.ScalarMappable(Normalize(-top if signed else 0, top), ramp)
-            bar = figure.colorbar(colours, cax=bars[column], orientation="horizontal")
-            bar.set_ticks([0, top], labels=["0", f"{top:.2g}"])
-            bar.ax.tick_params(labelsize=7, length=2)
-            lowest, highest = bar.ax.get_xticklabels()
-            lowest.set_horizontalalignment("left")  # centred, the numbers of neighbours would touch
-            highest.set_horizontalalignment("right")
-            bar.outline.set_visible(False)
+            _bar(figure, bars[column], scales[title], both[title], own=scale == "own")
     return figure
+
+
+_REMARK: Any = {"ha": "center", "va": "center", "fontsize": 8, "color": "white"}
+
+
+def _bar(figure: Figure, ax: Axes, top: float, signed: bool, *, own: bool) -> None:
+    """The colour bar of one column; of maps each on its own scale it says so in place of numbers."""
+    top = top or 1.0
+    low = -top if signed else 0.0
+    colours = mpl.cm.ScalarMappable(Normalize(low, top), ListedColormap(render.colour_ramp(signed)))
+    bar = figure.colorbar(colours, cax=ax, orientation="horizontal")
+    ends = ("−" if signed else "0", "+") if own else (f"{low:.2g}", f"{top:.2g}")
+    bar.set_ticks([low, top], labels=ends)
+    bar.ax.tick_params(labelsize=7, length=2)
+    lowest, highest = bar.ax.get_xticklabels()
+    lowest.set_horizontalalignment("left")  # centred, the numbers of neighbours would touch
+    highest.set_horizontalalignment("right")
+    bar.outline.set_visible(False)
+
+
+def group_map(mean: ProbabilityArray, region: NDArray[np.bool_], *, ax: Axes | None = None) -> Axes:
+    """The mean map ``(h, w)`` of a group of images, with the outline of a region bool ``(side, side)`` drawn on it."""
+    with mpl.rc_context(STYLE):
+        ax = own_axes(ax, (3.6, 3.3))
+        top, side = render.scale_of(mean, signed=True), len(region)
+        picture = render.colour(render.upsample(mean, side), top, signed=True)
+        _picture(ax, picture)
+        ax.contour(region, levels=[0.5], colors=INK, linewidths=1.5)
+        colours = mpl.cm.ScalarMappable(
+            Normalize(-top or -1, top or 1), ListedColormap(render.colour_ramp(signed=True))
+        )
+        bar = figure_of(ax).colorbar(colours, ax=ax, shrink=0.85)
+        bar.outline.set_visible(False)
+        ax.set_title("mean map, region outlined", fontsize=10, loc="left")
+    return ax

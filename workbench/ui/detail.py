@@ -71,7 +71,7 @@ class DetailView(anywidget.AnyWidget):
         image = images.image(self._state.selected)
         large = render.enlarge(image, max(1, SIDE // image.shape[0]))
         self.side = large.shape[0]
-        signed = any(attribution.layer == "" for attribution in maps.values())
+        signed = any(attribution.layer == "" and attribution.signed for attribution in maps.values())
         top = max((render.scale_of(a.values, signed=signed) for a in maps.values()), default=0.0)
         pictures, panels = [large], [{"title": "image", "note": f"{image.shape[1]}×{image.shape[0]} pixels"}]
         for title, attribution in maps.items():
@@ -86,9 +86,11 @@ class DetailView(anywidget.AnyWidget):
 
 def _note(attribution: Attribution, signed: bool) -> str:
     """What a reader must know of a map before believing it."""
+    if said := render.remark(attribution.values, signed=signed):
+        return said
     if attribution.residual is not None:
         return f"off its sum by {attribution.residual[0]:.1%}"
-    if not signed and attribution.values.max() <= 0:
-        return "nothing speaks for this class: no positive value"
     height, width = attribution.values.shape[1:]
+    if not attribution.layer:
+        return f"{height}×{width} pixels"
     return f"{attribution.layer}, {height}×{width} grid"

@@ -7,9 +7,10 @@ from typing import Any
 
 import ipywidgets as widgets
 
+from workbench.attribution.registry import METHODS
 from workbench.records import ORDERS
 from workbench.run import Run
-from workbench.state import METHODS, ExplorerState
+from workbench.state import ExplorerState
 from workbench.ui.detail import DetailView
 from workbench.ui.gallery import GalleryView
 from workbench.ui.matrix import MatrixView
@@ -39,9 +40,10 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
         order = widgets.Dropdown(options=ORDERS, description="Sort by")
         descending = widgets.Checkbox(description="highest first", indent=False, layout=widgets.Layout(width="auto"))
         wrong_only = widgets.Checkbox(description="errors only", indent=False, layout=widgets.Layout(width="auto"))
-        method = widgets.Dropdown(options=METHODS, description="Method")
-        layers = tuple(run.classifier.cam_layers) if run.classifier is not None else ("",)
-        layer = widgets.Dropdown(options=layers, description="Layer", layout=widgets.Layout(width="200px"))
+        method = widgets.Dropdown(options=tuple(METHODS), description="Method")
+        grids = {} if run.classifier is None else run.classifier.cam_layers
+        layers = [(f"{name} ({rows}×{columns})", name) for name, (rows, columns) in grids.items()] or [("", "")]
+        layer = widgets.Dropdown(options=layers, description="Layer", layout=widgets.Layout(width="240px"))
         for control, name in (
             (order, "order"),
             (descending, "descending"),

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tests.factories import image_folder
+from workbench.__main__ import main
+from workbench.attribution.cache import MapCache
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A checkpoint that learnt nothing, with its predictions inside, and its images."""
+    from training import run
+
+    root = tmp_path_factory.mktemp("maps")
+    data, checkpoint = image_folder(root / "data", rows=60), root / "run"
+    options = ["--epochs", "1", "--width", "8", "--batch-size", "16", "--workers", "0", "--image-sizes", "32"]
+    options += ["--learning-rate", "0.0001"]
+    assert run.main(["--recipe", "fast", "--data", str(data), "--out", str(checkpoint), *options]) == 0
+    place = ["--checkpoint", str(checkpoint), "--data", str(data), "--out", str(checkpoint / "predictions")]
+    assert main(["predict", *place]) == 0
+    return checkpoint / "predictions", data
+
+
+def request(trained: tuple[Path, Path], command: str, *options: str) -> list[str]:
+    return [command, "--predictions", str(trained[0]), "--data", str(trained[1]), *options]
+
+
+def test_attribute_says_the_cost_and_keeps_the_maps(
+    trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cache = tmp_path / "maps"
+    command = request(trained, "attribute", "--methods", "grad-cam,saliency", "--cache", str(cache), "--rows", "all")
+    assert main([*command, "--targets", "all"]) == 0
+    said = capsys.readouterr().out
+    assert "Grad-CAM: 1 forward and 0 backward passes an image" in said
+    assert "180 maps of Grad-CAM" in said
+    assert MapCache(cache).size() > 180 * 32 * 32 * 4
+    entries = [json.loads(path.read_text()) for path in cache.glob("*/key.json")]
+    assert sorted(entry["method"] for entry in entries) == ["Grad-CAM", "Saliency"]
+    stamps = {path: path.read_bytes() for path in cache.glob("*/*.npz")}
+    assert main([*command, "--targets", "all"]) == 0
+    assert {path: path.read_bytes() for path in cache.glob("*/*.npz")} == stamps
+
+
+def test_evidence_writes_tables_and_figures(
+    trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "evidence"
+    command = request(
+        trained, "evidence", "--methods", "Grad-CAM,Input x gradient,LRP", "--rows", "3", "--out", str(out)
+    )
+    assert main(command) == 0
+    assert "left out LRP: relevance propagation has no rule for GroupNorm" in capsys.readouterr().out
+    table = pl.read_csv(out / "methods.csv")
+    assert table["method"][-1] == "LRP"
+    assert len(pl.read_parquet(out / "maps.parquet")) == 6
+    manifest = json.loads((out / "evidence.json").read_text())
+    assert len(manifest["rows"]) == 3
+    assert set(manifest["files"]) == {
+        "methods.csv", "maps.parquet", "methods.png", "methods.svg", "method_maps.png", "method_maps.svg"
+    }  # fmt: skip
+    assert main(command) == 2
+    assert "exists already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["attribute", "--methods", "heatmap", "--cache", "C"], "method: expected one of Grad-CAM"),
+        (["attribute", "--layer", "stage9", "--cache", "C"], "expected a layer of stage1"),
+        (["attribute", "--targets", "dragon", "--cache", "C"], "target: expected one of predicted, true"),
+        (["attribute", "--limit-gb", "0", "--cache", "C"], "--limit-gb: expected a size above 0"),
+        (["evidence", "--rows", "-1", "--out", "C"], "--rows: expected 0 for all"),
+    ],
+)
+def test_bad_options(
+    options: list[str],
+    words: str,
+    trained: tuple[Path, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(request(trained, *options)) == 2
+    assert words in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_processes_fill_one_cache(
+    trained: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from workbench.attribution import precompute
+
+    monkeypatch.setattr(precompute, "PART", 20)
+    cache, alone = tmp_path / "both", tmp_path / "alone"
+    for rank in ("0", "1"):
+        monkeypatch.setenv("RANK", rank)
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        assert main(request(trained, "attribute", "--rows", "all", "--cache", str(cache))) == 0
+    monkeypatch.delenv("RANK")
+    monkeypatch.delenv("WORLD_SIZE")
+    assert main(request(trained, "attribute", "--rows", "all", "--cache", str(alone))) == 0
+
+    def maps(folder: Path) -> dict[str, np.ndarray]:
+        return {path.name: np.load(path)["values"] for path in folder.glob("*/*.npz")}
+
+    first, second = maps(cache), maps(alone)
+    assert first.keys() == second.keys()
+    assert len(first) == 3
+    assert all(np.array_equal(first[name], second[name]) for name in first)

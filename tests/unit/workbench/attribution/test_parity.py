@@ -1,0 +1,115 @@
+"""Our one interface against the libraries' own calls."""
+
+from __future__ import annotations
+
+import captum.attr
+import numpy as np
+import pytest
+import pytorch_grad_cam
+import torch
+
+from tests.factories import classifier, image_set
+from workbench.attribution.attribute import attribute
+from workbench.attribution.gradient import starting_points
+from workbench.attribution.registry import METHODS
+from workbench.attribution.stability import rank_correlation
+from workbench.attribution.targets import Targets
+from workbench.classifier import Classifier
+from workbench.errors import AttributionError
+
+ROWS, OF = np.arange(4), np.array([0, 1, 2, 1])
+IMAGES = image_set().pixels[:4]
+
+
+def captum_map(name: str) -> np.ndarray:
+    c = classifier()
+    x, of = c.prepare(IMAGES), torch.from_numpy(OF)
+    black, blurred = (starting_points(c, IMAGES, kind) for kind in ("black", "blurred"))
+    window = {"sliding_window_shapes": (3, 8, 8), "strides": (3, 4, 4)}
+    calls = {
+        "Saliency": lambda: captum.attr.Saliency(c.module).attribute(x, target=of, abs=True).amax(1),
+        "Input x gradient": lambda: captum.attr.InputXGradient(c.module).attribute(x, target=of).sum(1),
+        "Guided Backprop": lambda: captum.attr.GuidedBackprop(c.module).attribute(x, target=of).sum(1),
+        "DeepLIFT": lambda: captum.attr.DeepLift(c.module).attribute(x, black, target=of).sum(1),
+        "Integrated gradients": lambda: (
+            captum.attr.IntegratedGradients(c.module).attribute(x, black, target=of, n_steps=64).sum(1)
+        ),
+        "Occlusion": lambda: (
+            captum.attr.Occlusion(c.module).attribute(x, baselines=blurred, target=of, **window).mean(1)
+        ),
+    }
+    return calls[name]().detach().numpy()
+
+
+@pytest.mark.parametrize(
+    "name", ["Saliency", "Input x gradient", "Guided Backprop", "DeepLIFT", "Integrated gradients", "Occlusion"]
+)
+def test_captum_gives_the_same_maps(name: str) -> None:
+    ours = attribute(classifier(), IMAGES, ROWS, Targets(OF), name)[""].values
+    theirs = captum_map(name)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-3 * np.abs(theirs).max())
+
+
+def test_a_contrast_of_captum_methods_is_the_difference() -> None:
+    c = classifier()
+    against = (OF + 1) % 3
+    both = attribute(c, IMAGES, ROWS, Targets(OF, against), "Input x gradient")[""].values
+    one, other = (attribute(c, IMAGES, ROWS, Targets(t), "Input x gradient")[""].values for t in (OF, against))
+    np.testing.assert_allclose(both, one - other, atol=1e-4 * np.abs(both).max())
+
+
+def test_occlusion_by_hand() -> None:
+    """One window over everything: each pixel carries the whole fall of the output."""
+    c = classifier()
+    maps = attribute(c, IMAGES, ROWS, Targets(OF), "Occlusion", window=32, stride=32, baseline="black")[""].values
+    with torch.no_grad():
+        x = c.prepare(IMAGES)
+        fall = (c.module(x) - c.module(starting_points(c, IMAGES, "black"))).numpy()[ROWS, OF]
+    np.testing.assert_allclose(maps, np.broadcast_to(fall[:, None, None], maps.shape), rtol=1e-4, atol=1e-5)
+
+
+def test_finer_cam_is_the_librarys() -> None:
+    c = classifier()
+    with torch.no_grad():
+        predicted = c.module(c.prepare(IMAGES)).argmax(1).numpy()
+    ours = attribute(c, IMAGES, ROWS, Targets(predicted), "Finer-CAM", layers=["stage3"])["stage3"].values
+    cam = pytorch_grad_cam.FinerCAM(c.module, [c.module.stage3])
+    found: list[np.ndarray] = []
+    plain = cam.base_cam.get_cam_image
+    cam.base_cam.get_cam_image = lambda *a, **k: found.append(plain(*a, **k)) or found[-1]
+    cam(c.prepare(IMAGES))
+    np.testing.assert_allclose(ours, found[0], atol=1e-4 * np.abs(found[0]).max())
+
+
+def test_eight_images_with_three_targets_are_refused_where_the_library_draws_blanks() -> None:
+    with pytest.raises(AttributionError, match="expected 4 targets, one for each image"):
+        attribute(classifier(), IMAGES, ROWS, Targets(OF[:3]))
+
+
+class Plain(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.relu, self.head = torch.nn.Conv2d(3, 4, 3, stride=4), torch.nn.ReLU(), torch.nn.Linear(256, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.relu(self.body(x)).flatten(1))
+
+
+def test_relevance_propagation_where_every_layer_has_a_rule() -> None:
+    torch.manual_seed(0)
+    c = Classifier(Plain().eval(), ("a", "b", "c"), (0.5,) * 3, (0.25,) * 3, 32, {})
+    ours = attribute(c, IMAGES, ROWS, Targets(OF), "LRP")[""].values
+    theirs = captum.attr.LRP(c.module).attribute(c.prepare(IMAGES), target=torch.from_numpy(OF)).sum(1)
+    np.testing.assert_allclose(ours, theirs.detach().numpy(), atol=1e-5 * float(theirs.abs().max()))
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if name != "LRP"])
+def test_bfloat16_is_near(name: str) -> None:
+    c = classifier()
+    (exact,), (near,) = (
+        attribute(c, IMAGES, ROWS, Targets(OF), name, precision=precision).values()
+        for precision in ("float32", "bfloat16")
+    )
+    assert near.values.dtype == np.float32
+    correlation = rank_correlation(exact.values, near.values)
+    assert np.nanmedian(correlation) > 0.9

@@ -1,0 +1,119 @@
+"""Class activation maps: activations of a layer, weighed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from workbench.attribution.layers import Layer, kept
+from workbench.attribution.targets import score
+
+Maps = Tensor
+Kernel = Callable[[nn.Module, Tensor, Tensor], Tensor]
+CHUNK = 128
+
+
+def gradients_at(
+    module: nn.Module, x: Tensor, layers: Sequence[Layer], output: Callable[[Tensor], Tensor]
+) -> tuple[Tensor, dict[str, tuple[Tensor, Tensor]]]:
+    """Logits ``(n, K)``, and by layer its activations and the gradients of ``output(logits).sum()``, ``(n, C, h, w)``.
+
+    The backward pass ends at the first of the layers. A layer without influence on the output has zeros.
+    """
+    with torch.enable_grad(), kept(module, [layer.name for layer in layers]) as outputs:
+        logits = module(x)
+        values = [outputs[layer.name] for layer in layers]
+        slopes = torch.autograd.grad(output(logits.float()).sum(), values, allow_unused=True)
+    found = {}
+    for layer, value, slope in zip(layers, values, slopes, strict=True):
+        gradient = torch.zeros_like(value) if slope is None else slope
+        found[layer.name] = (layer.spatial(value.detach()).float(), layer.spatial(gradient).float())
+    return logits.detach().float(), found
+
+
+def by_library(kind: type) -> Kernel:
+    """The map of a pytorch-grad-cam class from activations and gradients; no hooks, no scaling, one map an image."""
+
+    def kernel(module: nn.Module, activation: Tensor, gradient: Tensor) -> Tensor:
+        cam = kind(model=module, target_layers=[])
+        values: NDArray[np.float32] = cam.get_cam_image(
+            None, None, None, activation.cpu().numpy(), gradient.cpu().numpy(), eigen_smooth=False
+        )
+        return torch.from_numpy(np.asarray(values, np.float32))
+
+    return kernel
+
+
+def _weighed(activation: Tensor, weights: Tensor) -> Tensor:
+    """``sum_c weights_c activation_c`` in float32, whatever the precision of the model's own products."""
+    with torch.autocast(activation.device.type, enabled=False):
+        return torch.einsum("nc,nchw->nhw", weights.float(), activation.float())
+
+
+def grad_cam(_: nn.Module, activation: Tensor, gradient: Tensor) -> Tensor:
+    """``sum_c mean(gradient_c) activation_c`` ``(n, h, w)``, as pytorch-grad-cam has it, on the device."""
+    return _weighed(activation, gradient.mean((2, 3)))
+
+
+def score_cam(module: nn.Module, x: Tensor, layer: Layer, of: Tensor, against: Tensor) -> Tensor:
+    """Score-CAM ``(n, h, w)``: channels weighed by the output when the image is masked with them.
+
+    Wang et al. 2020 (arXiv 1910.01279): softmax over the channels of the output for the image times the channel's
+    map, upsampled and scaled to 0..1. As pytorch-grad-cam has it; the output of an empty image, which the paper
+    subtracts, is a constant that the softmax ignores.
+    """
+    with torch.no_grad(), kept(module, [layer.name]) as outputs:
+        module(x)
+        activation = layer.spatial(outputs[layer.name].detach()).float()
+        large = functional.interpolate(activation, x.shape[2:], mode="bilinear", align_corners=True)
+        low, high = large.amin((2, 3), keepdim=True), large.amax((2, 3), keepdim=True)
+        masks = (large - low) / (high - low + 1e-8)
+        weights = []
+        for image, own, o, a in zip(x, masks, of, against, strict=True):
+            outputs_of = [
+                score(module(image * part[:, None]).float(), o.expand(len(part)), a.expand(len(part)))
+                for part in torch.split(own, CHUNK)
+            ]
+            weights.append(torch.cat(outputs_of).softmax(0))
+    return _weighed(activation, torch.stack(weights))
+
+
+def ablation_cam(module: nn.Module, x: Tensor, layer: Layer, of: Tensor, against: Tensor) -> Tensor:
+    """Ablation-CAM ``(n, h, w)``: channels weighed by the share of the output that goes when they are set to zero.
+
+    Desai & Ramaswamy 2020 (doi 10.1109/WACV45572.2020.9093360), equation 5. pytorch-grad-cam sets channels to a value
+    far below the lowest where a layer has negative activations; here it is zero as in the paper.
+    """
+    weights = []
+    with torch.no_grad():
+        with kept(module, [layer.name]) as outputs:
+            whole = score(module(x).float(), of, against)
+            raw = outputs[layer.name].detach()
+        channels = raw.shape[2] if layer.extra_tokens is not None else raw.shape[1]
+        for image, own, o, a, full in zip(x, raw, of, against, whole, strict=True):
+            drops = []
+            for part in torch.split(torch.arange(channels, device=x.device), CHUNK):
+                ablated = own.expand(len(part), *own.shape).clone()
+                if layer.extra_tokens is None:
+                    ablated[torch.arange(len(part)), part] = 0
+                else:
+                    ablated[torch.arange(len(part)), :, part] = 0
+                logits = _from_layer(module, layer.name, image.expand(len(part), *image.shape), ablated)
+                drops.append(full - score(logits, o.expand(len(part)), a.expand(len(part))))
+            weights.append(torch.cat(drops) / full)
+    return _weighed(layer.spatial(raw).float(), torch.stack(weights))
+
+
+def _from_layer(module: nn.Module, name: str, x: Tensor, values: Tensor) -> Tensor:
+    """Logits ``(n, K)`` of the model when the output of one module is replaced."""
+    handle = module.get_submodule(name).register_forward_hook(lambda *_: values)
+    try:
+        logits: Tensor = module(x).float()
+    finally:
+        handle.remove()
+    return logits

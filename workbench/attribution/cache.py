@@ -1,0 +1,151 @@
+"""Maps on disk: computed once, found again by everything that they depend on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from torch import nn
+
+from workbench.attribution.targets import Targets
+from workbench.classifier import Classifier
+from workbench.errors import DataError
+from workbench.files import write_atomically
+from workbench.records import Attribution, ImageArray, IntArray
+
+_KEY, _FORMAT = "key.json", 1
+
+
+def weights_digest(module: nn.Module) -> str:
+    """SHA-256 over names, types and bytes of all parameters and buffers, as they are in memory now."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        values = tensor.detach().cpu().contiguous()
+        digest.update(f"{name} {values.dtype} {tuple(values.shape)} ".encode())
+        digest.update(values.flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class MapCache:
+    """A folder of maps, at most ``limit_bytes`` of them: what was read longest ago goes first.
+
+    An entry is a folder named by the hash of what its maps depend on: the weights in memory, the model's preprocessing,
+    method, settings, layer, precision and format; in it lie one file for each part of the rows, named by the hash of
+    their ids, pixels and targets. Change any of them, and nothing old can be found.
+    """
+
+    folder: Path
+    limit_bytes: int = 2 * 2**30
+
+    def entry(
+        self, classifier: Classifier, method: str, layer: str, settings: Mapping[str, Any], precision: str
+    ) -> Entry:
+        """The entry for one method at one layer; made when its first part is stored."""
+        key = {
+            "format": _FORMAT,
+            "weights": weights_digest(classifier.module),
+            "mean": list(classifier.mean),
+            "std": list(classifier.std),
+            "method": method,
+            "layer": layer,
+            "settings": dict(settings),
+            "precision": precision,
+        }
+        text = json.dumps(key, sort_keys=True, indent=2)
+        return Entry(self, self.folder / hashlib.sha256(text.encode()).hexdigest()[:32], text)
+
+    def size(self) -> int:
+        """Bytes of all parts."""
+        return sum(path.stat().st_size for path in self.folder.glob("*/*.npz"))
+
+    def shrink(self, keep: Path) -> None:
+        """Delete parts, the longest unread first, until the limit holds; ``keep`` stays."""
+        parts = sorted(self.folder.glob("*/*.npz"), key=lambda path: path.stat().st_mtime_ns)
+        total = self.size()
+        for path in parts:
+            if total <= self.limit_bytes:
+                break
+            if path != keep:
+                total -= path.stat().st_size
+                path.unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Delete every entry, and nothing else."""
+        for path in self.folder.glob(f"*/{_KEY}"):
+            shutil.rmtree(path.parent)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The maps of one method at one layer of one model."""
+
+    cache: MapCache
+    folder: Path
+    key: str
+
+    def part(self, rows: IntArray, images: ImageArray, targets: Targets) -> Path:
+        """Where the maps of these rows are, or would be."""
+        digest = hashlib.sha256(images.tobytes())
+        for values in (rows, targets.of, np.zeros(0) if targets.against is None else targets.against):
+            digest.update(np.ascontiguousarray(values).tobytes() + b"|")
+        return self.folder / f"{digest.hexdigest()[:32]}.npz"
+
+    def load(self, path: Path, title: str, layer: str, signed: bool) -> Attribution | None:
+        """The maps of a part; None if there are none.
+
+        Raises
+        ------
+        DataError
+            If the file is damaged.
+        """
+        if not path.is_file():
+            return None
+        try:
+            with np.load(path, allow_pickle=False) as found:
+                held = {name: found[name] for name in found.files}
+            os.utime(path)
+            return Attribution(
+                held["values"],
+                held["rows"],
+                held["targets"],
+                title,
+                layer,
+                held.get("residual"),
+                held.get("against"),
+                signed,
+            )
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+            raise DataError(f"{path} is damaged ({error}): delete it, and it is computed again") from error
+
+    def store(self, path: Path, maps: Attribution) -> None:
+        """Keep the maps of a part, whole or not at all.
+
+        Raises
+        ------
+        OutputError
+            If the disk is full or the folder can't be written.
+        """
+        if not (self.folder / _KEY).is_file():
+            write_atomically(self.folder / _KEY, lambda target: target.write_text(self.key, encoding="utf-8"))
+        arrays: dict[str, Any] = {"values": maps.values, "rows": maps.rows, "targets": maps.targets}
+        if maps.residual is not None:
+            arrays["residual"] = maps.residual
+        if maps.against is not None:
+            arrays["against"] = maps.against
+
+        def save(target: Path) -> None:
+            with target.open("wb") as stream:
+                np.savez(stream, **arrays)
+
+        write_atomically(path, save)
+        self.cache.shrink(path)

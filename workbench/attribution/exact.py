@@ -1,0 +1,123 @@
+"""Maps that are exact by construction: global average pooling and a linear head."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from workbench.classifier import Classifier, untouched
+from workbench.errors import AttributionError
+from workbench.records import FloatArray, ImageArray, ProbabilityArray
+
+BATCH = 250
+
+
+@dataclass(frozen=True)
+class ClassMaps:
+    """The class activation maps of every class at once.
+
+    ``values`` float32 ``(n, K, h, w)``: ``values[i, k].sum() + bias[k]`` is the logit of class k of image i, and so
+    ``(values[i, a] - values[i, b]).sum() + bias[a] - bias[b]`` the margin of a over b. ``bias`` float64 ``(K,)``,
+    ``logits`` float32 ``(n, K)``.
+    """
+
+    values: ProbabilityArray
+    bias: FloatArray
+    logits: ProbabilityArray
+
+    def margin(self, image: int, of: int, against: int) -> tuple[ProbabilityArray, float]:
+        """The map ``(h, w)`` of one class's lead over another, and the bias difference that completes it."""
+        return self.values[image, of] - self.values[image, against], float(self.bias[of] - self.bias[against])
+
+
+@dataclass(frozen=True)
+class PooledHead:
+    """The end of a model that allows exact maps: a layer, the mean over its cells, and weights ``(K, C)`` of a line."""
+
+    layer: str
+    linear: nn.Linear
+
+
+def pooled_head(classifier: Classifier) -> PooledHead | None:
+    """The end of the model if its head is linear and reads the mean over the cells of the last CAM layer; else None.
+
+    Seen on one forward pass over a half-black image.
+    """
+    name = classifier.embedding_layer
+    head = classifier.module.get_submodule(name) if name else None
+    if not isinstance(head, nn.Linear) or len(head.weight) != len(classifier.classes) or not classifier.cam_layers:
+        return None
+    last = list(classifier.cam_layers)[-1]
+    if last in classifier.extra_tokens:
+        return None
+    side = classifier.image_size
+    image = np.zeros((1, side, side, 3), np.uint8)
+    image[:, : side // 2] = 255
+    with _inputs_of(head) as read:
+        activation, _ = _forward(classifier, last, classifier.prepare(image))
+    pooled = activation.mean((2, 3))
+    same = pooled.shape == read[0].shape and torch.allclose(pooled, read[0].float(), rtol=1e-4, atol=1e-5)
+    return PooledHead(last, head) if same else None
+
+
+@contextmanager
+def _inputs_of(module: nn.Module) -> Iterator[list[Tensor]]:
+    found: list[Tensor] = []
+    handle = module.register_forward_hook(lambda _, inputs, __: found.append(inputs[0].detach()))
+    try:
+        yield found
+    finally:
+        handle.remove()
+
+
+def _forward(classifier: Classifier, layer: str, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Activations of a layer and logits, without a graph, the model as it was afterwards."""
+    found: list[Tensor] = []
+    with untouched(classifier.module), torch.no_grad():
+        classifier.module.get_submodule(layer).register_forward_hook(lambda _, __, output: found.append(output))
+        logits = classifier.module(x)
+    return found[0].float(), logits.float()
+
+
+def all_targets(classifier: Classifier, head: PooledHead, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Maps float32 ``(n, K, h, w)`` of all classes of prepared images, and the logits ``(n, K)``; see `class_maps`."""
+    activation, logits = _forward(classifier, head.layer, x)
+    n, channels, rows, columns = activation.shape
+    cells = activation.permute(0, 2, 3, 1).reshape(-1, channels)
+    with torch.autocast(x.device.type, enabled=False):
+        maps = cells @ (head.linear.weight.detach().float() / (rows * columns)).T
+    return maps.reshape(n, rows, columns, -1).permute(0, 3, 1, 2), logits
+
+
+def class_maps(classifier: Classifier, images: ImageArray, *, precision: str = "float32") -> ClassMaps:
+    """Maps of all classes for images uint8 ``(n, H, W, 3)``, from one forward pass and no backward pass.
+
+    The original class activation maps (Zhou et al. 2016, arXiv 1512.04150) over the number of cells: with a mean over
+    the cells and a linear head the logit is the sum over cells of ``w_k . a(cell) / cells`` plus the bias. They equal
+    Grad-CAM at this layer, and their sums the logits, to rounding.
+
+    Raises
+    ------
+    AttributionError
+        If the model does not end with a mean over the cells of its last CAM layer and a linear layer.
+    """
+    head = pooled_head(classifier)
+    if head is None:
+        raise AttributionError(
+            "exact margin maps need a model that ends with the mean over a layer's cells and a linear head; "
+            "take Grad-CAM with a contrast instead"
+        )
+    with torch.autocast(classifier.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        parts = [
+            all_targets(classifier, head, classifier.prepare(images[first : first + BATCH]))
+            for first in range(0, len(images), BATCH)
+        ]
+    values, logits = (torch.cat(part).contiguous().cpu().numpy() for part in zip(*parts, strict=True))
+    bias = head.linear.bias
+    offset = np.zeros(len(classifier.classes)) if bias is None else bias.detach().double().cpu().numpy()
+    return ClassMaps(values, offset, logits)

@@ -1,0 +1,237 @@
+"""Attributions on the input, by Captum: gradients, references, perturbations."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from workbench.attribution import guards
+from workbench.attribution.targets import score
+from workbench.classifier import Classifier
+from workbench.records import ImageArray
+
+Baseline = Literal["black", "blurred", "mean"]
+BASELINES: tuple[Baseline, ...] = ("black", "blurred", "mean")
+PASSES_AT_ONCE = 128
+
+
+class Scored(nn.Module):
+    """The explained output ``(n,)`` of a classifier's module, which Captum's methods differentiate."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: Tensor, of: Tensor, against: Tensor) -> Tensor:
+        """`targets.score` of the logits."""
+        return score(self.module(x).float(), of, against)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a method works on: normalised images, their pixels, what is explained of them, and a seed for each."""
+
+    x: Tensor
+    pixels: ImageArray
+    of: Tensor
+    against: Tensor
+    seeds: tuple[int, ...]
+
+    @property
+    def extra(self) -> tuple[Tensor, Tensor]:
+        """What `Scored` takes besides the images."""
+        return self.of, self.against
+
+
+def starting_points(classifier: Classifier, pixels: ImageArray, kind: Baseline) -> Tensor:
+    """The normalised baselines ``(n, 3, s, s)`` of methods with a reference.
+
+    ``"black"`` is 0 in every channel, ``"blurred"`` the image under a Gaussian of a quarter of its side, ``"mean"``
+    the data's mean colour, which normalises to the zero tensor.
+    """
+    if kind == "black":
+        return classifier.prepare(np.zeros_like(pixels))
+    if kind == "mean":
+        return torch.zeros_like(classifier.prepare(pixels))
+    sigma = pixels.shape[1] / 4
+    return classifier.prepare(np.stack([cv2.GaussianBlur(image, (0, 0), sigma) for image in pixels]))
+
+
+Parts = tuple[Tensor, Tensor | None]
+Method = Callable[[Classifier, Batch, dict[str, Any]], Parts]
+
+
+def saliency(classifier: Classifier, batch: Batch, _: dict[str, Any]) -> Parts:
+    """Gradient of the output by the input."""
+    from captum.attr import Saliency
+
+    return Saliency(Scored(classifier.module)).attribute(
+        _leaf(batch.x), abs=False, additional_forward_args=batch.extra
+    ), None
+
+
+def input_x_gradient(classifier: Classifier, batch: Batch, _: dict[str, Any]) -> Parts:
+    """Input times gradient."""
+    from captum.attr import InputXGradient
+
+    return InputXGradient(Scored(classifier.module)).attribute(
+        _leaf(batch.x), additional_forward_args=batch.extra
+    ), None
+
+
+def integrated_gradients(classifier: Classifier, batch: Batch, settings: dict[str, Any]) -> Parts:
+    """Integrated gradients from a baseline, Gauss-Legendre quadrature; with the baseline, for the residual."""
+    from captum.attr import IntegratedGradients
+
+    start = starting_points(classifier, batch.pixels, settings["baseline"])
+    guards.check_baseline(classifier, batch.x, start, *batch.extra)
+    method = IntegratedGradients(Scored(classifier.module))
+    found = method.attribute(
+        batch.x,
+        start,
+        additional_forward_args=batch.extra,
+        n_steps=settings["steps"],
+        internal_batch_size=max(PASSES_AT_ONCE, len(batch.x)),
+    )
+    return found, start
+
+
+def gradient_shap(classifier: Classifier, batch: Batch, settings: dict[str, Any]) -> Parts:
+    """Expected gradients over black and blurred baselines and noise (Lundberg & Lee 2017)."""
+    from captum.attr import GradientShap
+
+    def one(image: Batch) -> Tensor:
+        starts = torch.cat([starting_points(classifier, image.pixels, kind) for kind in ("black", "blurred")])
+        method = GradientShap(Scored(classifier.module))
+        return method.attribute(  # type: ignore[no-any-return]
+            image.x,
+            starts,
+            n_samples=settings["samples"],
+            stdevs=settings["noise"],
+            additional_forward_args=image.extra,
+        )
+
+    return _each(batch, one), None
+
+
+def smoothgrad(classifier: Classifier, batch: Batch, settings: dict[str, Any]) -> Parts:
+    """Mean gradient under noise, a share of the image's range of values (Smilkov et al. 2017)."""
+    from captum.attr import NoiseTunnel, Saliency
+
+    def one(image: Batch) -> Tensor:
+        method = NoiseTunnel(Saliency(Scored(classifier.module)))
+        deviation = settings["noise"] * float(image.x.max() - image.x.min())
+        return method.attribute(  # type: ignore[no-any-return]
+            image.x,
+            nt_type="smoothgrad",
+            nt_samples=settings["samples"],
+            stdevs=deviation,
+            abs=False,
+            additional_forward_args=image.extra,
+        )
+
+    return _each(batch, one), None
+
+
+def deep_lift(classifier: Classifier, batch: Batch, settings: dict[str, Any]) -> Parts:
+    """DeepLIFT's rescale rule from a baseline; with the baseline, for the residual."""
+    from captum.attr import DeepLift
+
+    guards.check_separate_relus(classifier)
+    start = starting_points(classifier, batch.pixels, settings["baseline"])
+    guards.check_baseline(classifier, batch.x, start, *batch.extra)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Setting forward, backward hooks")
+        found = DeepLift(Scored(classifier.module)).attribute(
+            _leaf(batch.x), start, additional_forward_args=batch.extra
+        )
+    return found, start
+
+
+def guided_backprop(classifier: Classifier, batch: Batch, _: dict[str, Any]) -> Parts:
+    """Gradient with negative parts cut off at every ReLU."""
+    from captum.attr import GuidedBackprop
+
+    guards.check_separate_relus(classifier)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Setting backward hooks on ReLU")
+        method = GuidedBackprop(Scored(classifier.module))
+        return method.attribute(_leaf(batch.x), additional_forward_args=batch.extra), None
+
+
+def occlusion(classifier: Classifier, batch: Batch, settings: dict[str, Any]) -> Parts:
+    """Drop of the output when a window is replaced by the baseline, averaged over the windows of a pixel."""
+    from captum.attr import Occlusion
+
+    size, stride = settings["window"], settings["stride"]
+    start = starting_points(classifier, batch.pixels, settings["baseline"])
+    with torch.no_grad():
+        found = Occlusion(Scored(classifier.module)).attribute(
+            batch.x,
+            sliding_window_shapes=(3, size, size),
+            strides=(3, stride, stride),
+            baselines=start,
+            additional_forward_args=batch.extra,
+        )
+    return found / 3, None  # Captum gives each channel of a window the whole drop
+
+
+def feature_ablation(classifier: Classifier, batch: Batch, settings: dict[str, Any]) -> Parts:
+    """Drop of the output when a cell of a grid is replaced by the baseline."""
+    from captum.attr import FeatureAblation
+
+    side, cell = batch.x.shape[2], settings["cell"]
+    place = torch.arange(side, device=batch.x.device) // cell
+    cells = (place[:, None] * (int(place[-1]) + 1) + place[None, :])[None, None]
+    start = starting_points(classifier, batch.pixels, settings["baseline"])
+    with torch.no_grad():
+        found = FeatureAblation(Scored(classifier.module)).attribute(
+            batch.x, baselines=start, feature_mask=cells, additional_forward_args=batch.extra
+        )
+    return found / 3, None
+
+
+def relevance(classifier: Classifier, batch: Batch, _: dict[str, Any]) -> Parts:
+    """Layer-wise relevance propagation with the epsilon rule, where every layer has one."""
+    from captum.attr import LRP
+
+    guards.check_relevance_rules(classifier)
+    return LRP(Scored(classifier.module)).attribute(_leaf(batch.x), additional_forward_args=batch.extra), None
+
+
+def _leaf(x: Tensor) -> Tensor:
+    """The images as a tensor that Captum may ask gradients of."""
+    return x.detach().requires_grad_()
+
+
+def _each(batch: Batch, compute: Callable[[Batch], Tensor]) -> Tensor:
+    """A method that draws numbers, image by image with the image's own seed: batch and order change nothing."""
+    parts = []
+    for k, seed in enumerate(batch.seeds):
+        row = slice(k, k + 1)
+        one = Batch(batch.x[row], batch.pixels[row], batch.of[row], batch.against[row], (seed,))
+        with torch.random.fork_rng(devices=[]), _numpy_seed(seed):
+            torch.manual_seed(seed)
+            parts.append(compute(one))
+    return torch.cat(parts)
+
+
+class _numpy_seed:  # noqa: N801
+    """NumPy's global generator, which Captum's GradientShap draws from, seeded for the time and put back."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def __enter__(self) -> None:
+        self.state = np.random.get_state()
+        np.random.seed(self.seed % 2**32)
+
+    def __exit__(self, *_: object) -> None:
+        np.random.set_state(self.state)

@@ -1,0 +1,83 @@
+"""What a map explains: the logit of a class, or its lead over another class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from workbench.errors import AttributionError
+from workbench.predictions import Predictions
+from workbench.records import IntArray
+
+KINDS = ("predicted", "true", "contrast")
+
+
+@dataclass(frozen=True)
+class Targets:
+    """For each of ``n`` images the class explained, int64 ``(n,)``, and for a contrast the class it is held against.
+
+    The explained output is the logit of ``of``, or with ``against`` its lead, logit of ``of`` less logit of
+    ``against``: "why a dog and not a cat".
+    """
+
+    of: IntArray
+    against: IntArray | None = None
+
+    def __post_init__(self) -> None:
+        if self.against is None:
+            return
+        if self.against.shape != self.of.shape:
+            raise AttributionError(
+                f"contrast: expected {self.of.shape} classes on both sides, not {self.against.shape}"
+            )
+        if (self.against == self.of).any():
+            raise AttributionError("contrast: a class has no lead over itself; name two classes")
+
+    def __len__(self) -> int:
+        return len(self.of)
+
+    def part(self, rows: slice) -> Targets:
+        """The targets of some of the images."""
+        return Targets(self.of[rows], None if self.against is None else self.against[rows])
+
+    def tensors(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """``of`` and ``against`` int64 ``(n,)`` on the device; without a contrast the second is -1."""
+        against = np.full_like(self.of, -1) if self.against is None else self.against
+        return torch.from_numpy(self.of).to(device), torch.from_numpy(against).to(device)
+
+
+def seeds_of(rows: IntArray) -> tuple[int, ...]:
+    """Row ids as seeds: what is drawn for an image depends on no other image."""
+    return tuple(int(row) & 0x7FFFFFFF for row in rows)
+
+
+def score(logits: Tensor, of: Tensor, against: Tensor) -> Tensor:
+    """The explained output ``(n,)`` of logits ``(n, K)``; -1 in ``against`` stands for no contrast."""
+    own = logits.gather(1, of[:, None])[:, 0]
+    other = logits.gather(1, against.clamp_min(0)[:, None])[:, 0]
+    return own - torch.where(against >= 0, other, torch.zeros_like(other))
+
+
+def targets_of(predictions: Predictions, rows: IntArray, what: str) -> Targets:
+    """The targets of some rows: ``"predicted"``, ``"true"``, ``"contrast"`` (predicted over true) or a class's name.
+
+    Raises
+    ------
+    AttributionError
+        If there is no such class, or a contrast is asked for a row that is right.
+    """
+    places = np.array([predictions.position(int(row)) for row in rows])
+    predicted, true = predictions.predicted[places], predictions.label[places]
+    if what == "predicted":
+        return Targets(predicted)
+    if what == "true":
+        return Targets(true)
+    if what == "contrast":
+        return Targets(predicted, true)
+    if what not in predictions.classes:
+        known = ", ".join((*KINDS, *predictions.classes[:20]))
+        raise AttributionError(f"target: expected one of {known}, not {what!r}")
+    return Targets(np.full(len(rows), predictions.classes.index(what)))

@@ -1,0 +1,73 @@
+"""Attribution methods held against each other, as a figure."""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+import numpy as np
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from workbench.figures.base import ACCENT, GRID, INK, SECOND, STYLE, interval_dots, plain_grid
+from workbench.records import Rate
+
+_GAINS = {
+    "gain_road": "ROAD\nleast less most\nrelevant removed",
+    "gain_insertion": "insertion\nmost relevant\nshown first",
+    "gain_deletion": "deletion\nmost relevant\nblurred first",
+}
+_VERDICTS = {"supported": SECOND, "weak": "#B9C9DC", "not_supported": "#E3B5A4"}
+
+
+def method_ranking(ranking: pl.DataFrame) -> Figure:
+    """A line for each method of `attribution.ranking.ranking` that applies, the best at the top.
+
+    Three panels of what the maps gain in probability over blurred-random ones, with 95 % intervals; stability; the
+    sanity check's correlation with the maps of a random model (a method past the dashed line fails); the time for an
+    image; and the share of maps with each verdict.
+    """
+    frame = ranking.filter(pl.col("supported").is_not_null()).reverse()
+    names = frame["method"].to_list()
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(14.5, 0.36 * len(names) + 2.2), layout="constrained")
+        axes = figure.subplots(1, 7, sharey=True, width_ratios=(1, 1, 1, 1, 1, 1, 1.6))
+        for ax, (column, title) in zip(axes, _GAINS.items(), strict=False):
+            rate = Rate(*(frame[f"{column}{end}"].to_numpy() for end in ("", "_low", "_high")))
+            interval_dots(ax, names, rate)
+            ax.axvline(0, color=INK, linewidth=0.8)
+            ax.xaxis.set_major_formatter(lambda value, _: f"{value:+.2g}" if value else "0")
+            ax.set_title(f"gain in {title}", fontsize=9, loc="left")
+        _dots(axes[3], frame["stability"].to_numpy(), "stability\ncorrelation under\ntiny noise")
+        _dots(axes[4], frame["sanity_correlation"].to_numpy(), "sanity check\ncorrelation with a\nrandom model's maps")
+        axes[4].axvline(0.5, color=ACCENT, linewidth=1, linestyle="--")
+        for ax in axes[3:5]:
+            ax.set_xlim(-0.05, 1.05)
+        _dots(axes[5], frame["ms_per_image"].to_numpy(), "cost\nms an image\non this machine")
+        axes[5].set_xscale("log")
+        _verdicts(axes[6], frame)
+    return figure
+
+
+def _dots(ax: Axes, values: np.ndarray[tuple[int], np.dtype[np.float64]], title: str) -> None:
+    ax.plot(values, np.arange(len(values)), "o", color=SECOND, markersize=7)
+    plain_grid(ax)
+    ax.spines[["left"]].set_visible(False)
+    ax.tick_params(axis="y", length=0)
+    ax.set_title(title, fontsize=9, loc="left")
+
+
+def _verdicts(ax: Axes, frame: pl.DataFrame) -> None:
+    left = np.zeros(len(frame))
+    for name, colour in _VERDICTS.items():
+        share = frame[name].to_numpy()
+        ax.barh(np.arange(len(frame)), share, left=left, color=colour, height=0.62, label=name.replace("_", " "))
+        left = left + share
+    ax.set_xlim(0, 1)
+    ax.xaxis.set_major_formatter(PercentFormatter(1.0))
+    ax.spines[["top", "right", "left"]].set_visible(False)
+    ax.tick_params(axis="y", length=0)
+    ax.set_title("verdict on the maps", fontsize=9, loc="left")
+    ax.legend(fontsize=8, frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.08), labelcolor=INK)
+    ax.grid(axis="x", color=GRID)
+    ax.set_axisbelow(True)
