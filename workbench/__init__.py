@@ -11,6 +11,7 @@ _HOMES = {
     "open_example": "workbench.run",
     "open_run": "workbench.run",
     "train_digits": "workbench.run",
+    "wrap_model": "workbench.source",
 }
 __all__ = sorted(_HOMES)
 

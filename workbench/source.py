@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 import training.checkpoint
 import training.data
 from training.errors import TrainingError
-from workbench.classifier import Classifier
+from workbench.classifier import Classifier, untouched
 from workbench.errors import CheckpointError, DataError, WorkbenchError
 from workbench.records import ImageSet, Provenance
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from torch import nn
 
 Split = Literal["train", "test"]
 
@@ -59,6 +63,46 @@ def load_classifier(folder: Path) -> Classifier:
         embedding_layer="head",
         provenance=provenance,
         card=card,
+    )
+
+
+def wrap_model(
+    module: nn.Module, classes: Sequence[str], *, mean: Sequence[float], std: Sequence[float], image_size: int
+) -> Classifier:
+    """Any torch model from normalised images ``(n, 3, s, s)`` to logits ``(n, K)`` as a classifier.
+
+    ``mean`` and ``std`` are fractions of 255 for each channel. The layers for maps are found by running the model once
+    (see `attribution.layers.find_layers`); what the last linear layer reads is the embedding.
+
+    Raises
+    ------
+    DataError
+        If the model does not give one logit a class for such images.
+    AttributionError
+        If no layer has a spatial output.
+    """
+    import torch
+
+    from workbench.attribution.layers import find_layers
+
+    bare = Classifier(module, tuple(classes), tuple(mean), tuple(std), image_size, {})
+    x = bare.prepare(np.zeros((1, image_size, image_size, 3), np.uint8))
+    with untouched(module), torch.no_grad():
+        logits = module(x)
+    if tuple(logits.shape) != (1, len(classes)):
+        raise DataError(f"model: expected logits (1, {len(classes)}) for one image, not {tuple(logits.shape)}")
+    linear = [
+        name
+        for name, part in module.named_modules()
+        if isinstance(part, torch.nn.Linear) and part.out_features == len(classes)
+    ]
+    found = find_layers(module, x)
+    tokens = {name: layer.extra_tokens for name, layer in found.items() if layer.extra_tokens is not None}
+    return dataclasses.replace(
+        bare,
+        cam_layers={name: layer.grid for name, layer in found.items()},
+        extra_tokens=tokens,
+        embedding_layer=linear[-1] if linear else None,
     )
 
 

@@ -14,10 +14,10 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from tests.factories import CLASSES, classifier, image_set
 from workbench.attribution.attribute import attribute
 from workbench.attribution.exact import class_maps
-from workbench.attribution.layers import find_layers
 from workbench.attribution.targets import Targets
 from workbench.classifier import Classifier
 from workbench.errors import AttributionError, DataError
+from workbench.source import wrap_model
 
 ROWS, OF = np.arange(6), np.array([0, 1, 2, 2, 1, 0])
 STAGES = ("stage1", "stage2", "stage3", "stage4")
@@ -124,10 +124,22 @@ def transformer() -> Classifier:
     torch.manual_seed(0)
     net = torchvision.models.VisionTransformer(32, 8, 3, 4, 24, 48, num_classes=3).eval()
     torch.nn.init.normal_(net.heads.head.weight)  # torchvision starts it at zero
-    layers = find_layers(net, torch.zeros(1, 3, 32, 32))
-    tokens = {name: layer.extra_tokens for name, layer in layers.items() if layer.extra_tokens is not None}
-    grids = {name: layer.grid for name, layer in layers.items()}
-    return Classifier(net, CLASSES, (0.5,) * 3, (0.25,) * 3, 32, grids, extra_tokens=tokens)
+    return wrap_model(net, CLASSES, mean=(0.5,) * 3, std=(0.25,) * 3, image_size=32)
+
+
+def test_a_foreign_net_is_wrapped(images: np.ndarray) -> None:
+    torch.manual_seed(0)
+    net = torchvision.models.resnet18(weights=None, num_classes=3)
+    c = wrap_model(net, CLASSES, mean=(0.5,) * 3, std=(0.25,) * 3, image_size=32)
+    assert net.training
+    assert c.embedding_layer == "fc"
+    (last,) = list(c.cam_layers)[-1:]
+    cam, score = (
+        attribute(c, images, ROWS, Targets(OF), name, layers=[last])[last] for name in ("Grad-CAM", "Eigen-CAM")
+    )
+    assert cam.values.shape == score.values.shape == (6, *c.cam_layers[last])
+    with pytest.raises(DataError, match=r"expected logits \(1, 2\)"):
+        wrap_model(net, ("a", "b"), mean=(0.5,) * 3, std=(0.25,) * 3, image_size=32)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "Ablation-CAM"])  # its layers are for pictures
