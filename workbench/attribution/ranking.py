@@ -82,8 +82,9 @@ def ranking(trials: Sequence[Trial]) -> pl.DataFrame:
 
     Columns: ``method``, ``family``, ``citation``, ``ms_per_image`` as measured; for each measure the mean
     gain over the blurred-random control with its 95 % bootstrap interval over the images, and the share of maps that
-    beat all of their controls; mean ``stability``; the sanity check's largest correlation and whether it is passed; the
-    median ``residual``; the share of maps with each verdict.
+    beat all of their controls; mean ``stability``; the sanity check's larger correlation, both correlations and SSIM
+    with the wholly random model's maps, and whether it is passed; the median ``residual``; the share of maps with each
+    verdict.
     """
     rows = [_row(trial) for trial in trials]
     frame = pl.DataFrame(rows, infer_schema_length=None).fill_nan(None)
@@ -105,6 +106,8 @@ def _row(trial: Trial) -> dict[str, object]:
     row["stability"] = nothing if evidence is None else float(np.nan_to_num(evidence.stability).mean())
     sanity = None if evidence is None else evidence.sanity
     row["sanity_correlation"] = nothing if sanity is None else sanity.worst
+    for name in ("signed", "absolute", "ssim"):
+        row[f"sanity_{name}"] = nothing if sanity is None else float(getattr(sanity, name)[-1])
     row["sanity_passed"] = None if sanity is None else sanity.passed
     residual = None if evidence is None else evidence.attribution.residual
     row["residual"] = nothing if residual is None else float(np.nanmedian(residual))
