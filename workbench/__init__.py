@@ -9,8 +9,11 @@ _HOMES = {
     "Explorer": "workbench.ui.explorer",
     "Run": "workbench.run",
     "open_example": "workbench.run",
+    "open_predictions": "workbench.run",
     "open_run": "workbench.run",
     "train_digits": "workbench.run",
+    "with_train": "workbench.run",
+    "with_votes": "workbench.run",
     "wrap_model": "workbench.source",
 }
 __all__ = sorted(_HOMES)

@@ -142,12 +142,12 @@ def _predict(options: argparse.Namespace) -> int:
 def _report(options: argparse.Namespace) -> int:
     from workbench import export, store
     from workbench.analysis.votes import read_votes
-    from workbench.run import images_of, open_report
+    from workbench.run import images_of, open_predictions
 
     classes = None if options.classes is None else [name.strip() for name in options.classes.split(",")]
     columns = dict(_pair("--column", text) for text in options.column)
     groups = {name: members.split(",") for name, members in (_pair("--group", text) for text in options.group)}
-    run = open_report(options.predictions, options.checkpoint, options.data, classes=classes, columns=columns)
+    run = open_predictions(options.predictions, options.checkpoint, options.data, classes=classes, columns=columns)
 
     def read(path: Path) -> Predictions:
         if path.is_dir():
@@ -264,9 +264,9 @@ def _evidence(options: argparse.Namespace) -> int:
 def _complete(options: argparse.Namespace) -> tuple[Run, Classifier, ImageSet]:
     """The run with its model and images; both are needed."""
     from workbench.errors import DataError
-    from workbench.run import open_report
+    from workbench.run import open_predictions
 
-    run = open_report(options.predictions, options.checkpoint or options.predictions.parent, options.data)
+    run = open_predictions(options.predictions, options.checkpoint or options.predictions.parent, options.data)
     if run.images is None or run.classifier is None:
         raise DataError("maps need the images: " + " ".join(run.notes))
     return run, run.classifier, run.images

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -61,13 +63,27 @@ class Classifier:
         return tensor.float().mul_(scale).add_(shift[:, None, None])
 
 
+_GUARD = threading.Lock()
+_LOCKS: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
+
+
 @contextmanager
 def untouched(module: nn.Module) -> Iterator[None]:
     """Put the model in evaluation mode, and leave it as it was found, also after an exception.
 
     Restored: the mode of every submodule, gradients and ``requires_grad`` of every parameter, and
-    all forward hooks.
+    all forward hooks. One thread at a time has a model: another waits until it is done.
     """
+    with _lock_of(module):
+        yield from _restored(module)
+
+
+def _lock_of(module: nn.Module) -> Any:
+    with _GUARD:
+        return _LOCKS.setdefault(module, threading.RLock())
+
+
+def _restored(module: nn.Module) -> Iterator[None]:
     modes = {name: m.training for name, m in module.named_modules()}
     hooks = {name: dict(m._forward_hooks) for name, m in module.named_modules()}
     parameters = [(p, p.requires_grad, p.grad) for p in module.parameters()]

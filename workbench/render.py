@@ -17,6 +17,19 @@ Map = NDArray[np.float32]
 # Perceptually even ramps as anchor colours, interpolated in CIE Lab: the first runs from dark to
 # light, so that more never looks like less; the second from blue through white to red.
 _UNSIGNED = ((13, 8, 48), (84, 15, 109), (156, 41, 97), (217, 79, 52), (249, 142, 9), (252, 222, 110))
+# ten colours that stay apart for most eyes, also without colour vision (Petroff 2021, arXiv 2107.02270)
+PALETTE = (
+    "#3f90da",
+    "#ffa90e",
+    "#bd1f01",
+    "#94a4a2",
+    "#832db6",
+    "#a96b59",
+    "#e76300",
+    "#b9ac70",
+    "#717581",
+    "#92dadd",
+)
 _SIGNED = ((33, 76, 145), (112, 161, 214), (247, 247, 247), (228, 130, 100), (158, 27, 43))
 
 

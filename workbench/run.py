@@ -11,17 +11,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from workbench import predict, source, store
+from workbench.analysis.neighbours import join_neighbours
+from workbench.analysis.votes import join_votes
 from workbench.errors import CheckpointError, DataError
 from workbench.predictions import Predictions
 from workbench.records import ImageSet
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from workbench.classifier import Classifier
 
 ROOT = Path(__file__).resolve().parent.parent
 SHIPPED = ROOT / "artifacts" / "resnet18_ln_cifar10"
 DIGITS = ROOT / "artifacts" / "digits"
-PREDICTIONS = "predictions"
+PREDICTIONS, WORK = "predictions", "explorer"
 
 NO_IMAGES = (
     "The images are not on this machine, so only numbers are shown. Fetch CIFAR-10 once with "
@@ -40,13 +44,22 @@ NO_CHECKPOINT = (
 
 @dataclass(frozen=True)
 class Run:
-    """What an explorer or report works on; ``notes`` say in plain words what is missing and the remedy."""
+    """What an explorer or report works on.
+
+    ``notes`` say in plain words what is missing and the remedy; ``folder`` is where work on the run is kept, None for
+    nowhere; ``checkpoint`` is the folder of the model, with the history of its training if there is one; ``train`` are
+    predictions on the train split, with embeddings, and ``train_images`` its images, for the nearest train images.
+    """
 
     name: str
     predictions: Predictions
     images: ImageSet | None = None
     classifier: Classifier | None = None
     notes: tuple[str, ...] = ()
+    folder: Path | None = None
+    checkpoint: Path | None = None
+    train: Predictions | None = None
+    train_images: ImageSet | None = None
 
 
 def open_run(folder: Path | str = SHIPPED, data: str | None = None) -> Run:
@@ -69,18 +82,19 @@ def open_run(folder: Path | str = SHIPPED, data: str | None = None) -> Run:
         predictions = predict.predict(classifier, images)
     else:
         raise DataError(f"{folder} has no predictions, and there are no images to predict. {NO_IMAGES}")
-    return _assemble(folder.name, predictions, images, classifier)
+    run = _assemble(folder.name, predictions, images, classifier)
+    return replace(run, folder=folder / WORK, checkpoint=folder)
 
 
-def open_report(
-    predictions: Path | None,
-    checkpoint: Path | None,
-    data: str | None,
+def open_predictions(
+    predictions: Path | str | None,
+    checkpoint: Path | str | None = None,
+    data: str | None = None,
     *,
     classes: Sequence[str] | None = None,
     columns: Mapping[str, str] | None = None,
 ) -> Run:
-    """The run that ``python -m workbench report`` was asked for: predictions, with model and images if given.
+    """The run of predictions in a folder or file, with the model in ``checkpoint`` and the images if they are given.
 
     ``classes`` and ``columns`` are those of `store.read`. Predictions of unknown origin are not matched with images
     unless ``data`` names them.
@@ -90,6 +104,7 @@ def open_report(
     CheckpointError, DataError
         If neither predictions nor a checkpoint are given, or what is given is damaged or does not fit.
     """
+    predictions, checkpoint = (None if path is None else Path(path) for path in (predictions, checkpoint))
     if predictions is None:
         if checkpoint is None:
             raise DataError("nothing to report on: give --predictions PATH or --checkpoint DIR")
@@ -98,7 +113,34 @@ def open_report(
     found = store.read(predictions, classes=classes, columns=columns)
     split: source.Split = "train" if found.provenance.split == "train" else "test"
     images = None if data is None and found.provenance.data is None else _images_at_hand(data, split)
-    return _assemble(predictions.name, found, images, classifier)
+    run = _assemble(predictions.name, found, images, classifier)
+    beside = predictions if predictions.is_dir() else predictions.parent
+    return replace(run, folder=beside / WORK, checkpoint=checkpoint)
+
+
+def with_votes(run: Run, votes: ArrayLike) -> Run:
+    """The run with what people answered for each image, ``(M, K)`` by row id; see `analysis.votes.join_votes`.
+
+    Raises
+    ------
+    DataError
+        If the votes do not fit.
+    """
+    return replace(run, predictions=join_votes(run.predictions, votes))
+
+
+def with_train(run: Run, train: Path | str, data: str | None = None) -> Run:
+    """The run with predictions on the train split, and its images if they are at hand, for the nearest train images.
+
+    Raises
+    ------
+    DataError
+        If they can't be read, or have no embeddings or others than the run's.
+    """
+    found = store.read(Path(train))
+    return replace(
+        run, predictions=join_neighbours(run.predictions, found), train=found, train_images=images_of(found, data)
+    )
 
 
 def train_digits(folder: Path | str = DIGITS) -> Run:

@@ -1,136 +1,200 @@
-"""The explorer's state: what is selected and what follows from it; no widget, no drawing."""
+"""The explorer's state: what is selected and which rows follow from it; no widget, no drawing."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import traitlets
 
+from workbench import bundle, projection
+from workbench.analysis.causes import causes, where_to_work
+from workbench.analysis.compare import compare, paired
 from workbench.analysis.index import row_ids, select
-from workbench.attribution.attribute import attribute
-from workbench.attribution.registry import METHODS, method_of
-from workbench.attribution.targets import Targets
-from workbench.errors import WorkbenchError
-from workbench.records import ORDERS, Attribution, IntArray, Query
+from workbench.decisions import Decisions
+from workbench.errors import DataError
+from workbench.predictions import Predictions
+from workbench.records import IntArray, ProbabilityArray, Query
 from workbench.run import Run
+from workbench.selection import START, checked, inside, query
 
-PAGE = 40
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """The maps for one image: ``maps`` by title, in the order to show; ``message`` if there are none."""
-
-    maps: dict[str, Attribution]
-    message: str = ""
+PRINCIPAL, NEIGHBOURS = "principal", "neighbours"
 
 
 class ExplorerState(traitlets.HasTraits):
-    """The selection and the query; setting a trait is all a view ever does.
+    """One selection and what follows from it; setting ``selection`` is all that a view ever does.
 
-    ``true`` and ``predicted`` are class numbers, -1 for any; ``selected`` is a row id, -1 for none.
-    ``revision`` changes when the rows do.
+    ``selection`` is a mapping as `selection.checked` describes it: steps that narrow the rows, the order, the row shown
+    in detail and what is explained of it. What it leaves out stands at its start.
+
+    Parameters
+    ----------
+    run : Run
+    compared : Run, optional
+        A second model's run on the same rows.
+
+    Raises
+    ------
+    DataError
+        If the runs do not fit each other, or the decisions beside the run are damaged.
     """
 
-    true = traitlets.Int(-1)
-    predicted = traitlets.Int(-1)
-    wrong_only = traitlets.Bool(True)
-    order = traitlets.Enum(ORDERS, default_value="loss")
-    descending = traitlets.Bool(True)
-    page = traitlets.Int(0)
-    selected = traitlets.Int(-1)
-    method = traitlets.Enum(tuple(METHODS), default_value="Grad-CAM")
-    layer = traitlets.Unicode()
-    revision = traitlets.Int(0)
+    selection = traitlets.Dict()
 
-    def __init__(self, run: Run, **traits: Any) -> None:
-        super().__init__(**traits)
-        self.run = run
-        if run.classifier is not None and not self.layer:
-            self.layer = list(run.classifier.cam_layers)[-1]
-        self.frame: pl.DataFrame = pl.DataFrame()
-        self._select()
-        self.observe(self._select, ["true", "predicted", "wrong_only", "order", "descending"])
+    def __init__(self, run: Run, *, compared: Run | None = None, **traits: Any) -> None:
+        self.run, self.compared = run, compared
+        self.predictions = run.predictions
+        if compared is not None:
+            self.predictions = _with_outcomes(run.predictions, compared.predictions)
+        self.maps: dict[str, ProbabilityArray] = {}
+        super().__init__(**{"selection": {}, **traits})
+        self.decisions = Decisions(run.predictions, run.folder)
+
+    @traitlets.validate("selection")
+    def _checked(self, proposal: Any) -> dict[str, Any]:
+        return checked(proposal["value"], len(self.predictions.classes))
+
+    def change(self, **fields: Any) -> None:
+        """Set some fields of the selection."""
+        self.selection = {**self.selection, **fields}
 
     def select_cell(self, true: int, predicted: int) -> None:
-        """Show the images of one cell; -1 stands for any class, and the same cell again for all errors."""
-        if (true, predicted) == (self.true, self.predicted):
-            true = predicted = -1
-        with self.hold_trait_notifications():
-            self.true, self.predicted = true, predicted
-            self.wrong_only = true != predicted or true == -1
+        """Select the images of one cell of the confusion matrix; -1 stands for any class."""
+        others = [step for step in self.selection["steps"] if step["kind"] != "cells"]
+        steps = [*others, {"kind": "cells", "cells": [[true, predicted]]}]
+        self.change(steps=steps, wrong_only=true != predicted or true == -1)
 
-    def _select(self, _: object = None) -> None:
-        true, predicted = (None if value < 0 else value for value in (self.true, self.predicted))
-        query = Query(true, predicted, self.wrong_only, order=self.order, descending=self.descending)
-        self.frame = select(self.run.predictions, query)
-        self.page = 0
-        if self.selected >= 0 and self.selected not in self.rows:
-            self.selected = -1
-        self.revision += 1
+    @property
+    def query(self) -> Query:
+        """The selection as a `Query`."""
+        return query(self.selection, self.predictions.classes, self.rows_inside, self.decisions.tagged)
+
+    @property
+    def frame(self) -> pl.DataFrame:
+        """The selected rows in their order, with the columns of `analysis.index.select`.
+
+        Raises
+        ------
+        DataError
+            If a step names a column or a map that is not there.
+        """
+        return select(self.predictions, self.query)
 
     @property
     def rows(self) -> IntArray:
-        """Row ids of the query, int64 ``(n,)``, in its order."""
+        """Row ids of the selection, int64 ``(n,)``, in its order."""
         return row_ids(self.frame)
 
     @property
-    def page_count(self) -> int:
-        """Number of pages, at least 1."""
-        return max(1, -(-len(self.frame) // PAGE))
+    def selected(self) -> int | None:
+        """Row id of the image shown in detail; None if there is none."""
+        row = int(self.selection["selected"])
+        return None if row < 0 else row
 
     @property
-    def page_frame(self) -> pl.DataFrame:
-        """The rows of the current page."""
-        return self.frame.slice(self.page * PAGE, PAGE)
+    def picked(self) -> IntArray:
+        """Row ids of the images picked in the gallery, int64 ``(n,)``; of none the one shown in detail."""
+        chosen = self.selection["picked"] or ([] if self.selected is None else [self.selected])
+        return np.array(chosen, np.int64)
 
-    @property
-    def description(self) -> str:
-        """The query in words."""
-        classes, count = self.run.predictions.classes, len(self.frame)
-        noun = "error" if self.wrong_only else "image"
-        total = self.run.predictions.error_count if self.wrong_only else len(self.run.predictions)
-        of = f"{count:,} of {total:,} {noun}s"
-        if self.true >= 0 and self.predicted >= 0:
-            if self.true == self.predicted:
-                return f"{count:,} images of {classes[self.true]}, rightly recognised"
-            return f"{of}: {classes[self.true]} taken for {classes[self.predicted]}"
-        if self.true >= 0:
-            return f"{of}: true class {classes[self.true]}"
-        if self.predicted >= 0:
-            return f"{of}: taken for {classes[self.predicted]}"
-        return f"All {count:,} {noun}s"
+    @cached_property
+    def causes(self) -> pl.DataFrame:
+        """A verdict for every error; see `analysis.causes.causes`."""
+        return causes(self.run.predictions)
 
-    def explain(self) -> Explanation:
-        """Maps of the selected image for its predicted and its true class, by the chosen method and layer."""
-        run, row = self.run, self.selected
-        if run.images is None or run.classifier is None:
-            missing = "images are" if run.images is None else "model is"
-            return Explanation({}, f"No maps: the {missing} not on this machine.")
-        place = run.predictions.position(row)
-        predicted, label = int(run.predictions.predicted[place]), int(run.predictions.label[place])
-        targets = np.array([predicted] if predicted == label else [predicted, label])
-        rows = np.full(len(targets), row)
-        images = run.images.pixels[rows]
-        try:
-            layers = [self.layer] if method_of(self.method).input is None else []
-            (whole,) = attribute(run.classifier, images, rows, Targets(targets), self.method, layers=layers).values()
-        except WorkbenchError as error:
-            return Explanation({}, str(error))
-        roles = ("predicted", "true") if len(targets) == 2 else ("predicted and true",)
-        classes = run.predictions.classes
-        return Explanation(
-            {
-                f"{classes[t]} ({r})": whole.part(slice(k, k + 1))
-                for k, (t, r) in enumerate(zip(targets, roles, strict=True))
-            }
+    def add_causes(self) -> tuple[pl.DataFrame, bundle.Column | None]:
+        """Find the causes, so that the selection can use the column ``cause``; the summary and the column."""
+        found = self.causes.select("index", cause="verdict")
+        if "cause" not in self.predictions.table.collect_schema():
+            self.predictions = self.predictions.join(found)
+        words = self.predictions.table.sort("index").select("index", "cause").collect()
+        shown = words if self.shown is None else words.join(self.shown, on="index", how="semi", maintain_order="left")
+        return where_to_work(self.causes), bundle.category("cause", shown["cause"])
+
+    @cached_property
+    def shown(self) -> pl.DataFrame | None:
+        """Row ids that a browser gets, None for all; see `bundle.shown_rows`."""
+        return bundle.shown_rows(self.run.predictions)
+
+    def header(self) -> dict[str, Any]:
+        """What the views say of the run; see `bundle.header_of`, with the second run's comparison if there is one."""
+        notes = list(self.run.notes)
+        if self.shown is not None:
+            notes.append(
+                f"Of {len(self.predictions):,} rows the views show all errors and a random part of the right rows, "
+                f"{len(self.shown):,} in all. The matrix and the rates count every row."
+            )
+        header = bundle.header_of(self.run.name, self.run.predictions, notes)
+        if self.compared is not None:
+            result = compare(self.run.predictions, self.compared.predictions)
+            header["comparison"] = bundle.comparison_header(self.compared.name, result)
+        return header
+
+    def columns(self) -> dict[str, bundle.Column]:
+        """The columns that the views draw from; see `bundle.columns_of`."""
+        return bundle.columns_of(self.predictions, self.shown)
+
+    def place_map(self, name: str) -> ProbabilityArray:
+        """Compute or read the layout ``principal`` or ``neighbours``; its points float32 ``(N, 2)`` by sorted row id.
+
+        Raises
+        ------
+        DataError
+            If there are no embeddings, too many rows, or no such layout.
+        """
+        if name not in self.maps:
+            self.maps[name] = self._layout(name)
+        return self.maps[name]
+
+    def _layout(self, name: str) -> ProbabilityArray:
+        if name not in (PRINCIPAL, NEIGHBOURS):
+            raise DataError(f"map: expected {PRINCIPAL} or {NEIGHBOURS}, not {name!r}")
+        if self.run.predictions.embedding is None:
+            raise DataError("There is no map: these predictions have no embeddings.")
+        embedding = self.run.predictions.embedding[np.argsort(self.run.predictions.index, kind="stable")]
+        if name == PRINCIPAL:
+            return projection.principal(embedding)
+        digest = projection.digest(embedding)
+        path = None if self.run.folder is None else self.run.folder / "map.npz"
+        found = None if path is None else projection.kept(path, digest)
+        if found is None:
+            found = projection.neighbours(embedding)
+            if path is not None:
+                projection.keep(path, digest, found)
+        return found
+
+    def rows_inside(self, name: str, polygon: Sequence[float]) -> IntArray:
+        """Row ids within a polygon on a map, int64 ``(n,)``, sorted."""
+        return np.sort(self.run.predictions.index)[inside(self.place_map(name), polygon)]
+
+    def code(self) -> str:
+        """A cell of Python that finds the selected rows again and shows what is selected."""
+        wanted = self.query
+        folder = self.run.checkpoint or self.run.folder
+        where = f'"{folder}"' if isinstance(folder, Path) else "..."
+        parts = [f"order={wanted.order!r}", f"descending={wanted.descending}", f"wrong_only={wanted.wrong_only}"]
+        if wanted.where:
+            parts.insert(0, f"where={wanted.where!r}")
+        changed = {name: value for name, value in self.selection.items() if value != START[name]}
+        return (
+            "import workbench\n"
+            "from workbench.analysis.index import select\n"
+            "from workbench.records import Query\n\n"
+            f"run = workbench.open_run({where})\n"
+            f"rows = select(run.predictions, Query({', '.join(parts)}))  # {len(self.rows):,} rows\n"
+            f"workbench.Explorer(run, selection={changed!r})\n"
         )
 
-    def on_rows(self, call: Callable[[], None]) -> None:
-        """Call now, and whenever the rows or the page change."""
-        self.observe(lambda _: call(), ["revision", "page"])
-        call()
+
+def _with_outcomes(before: Predictions, after: Predictions) -> Predictions:
+    pairs = paired(before, after).select("index", "outcome").collect(engine="streaming")
+    second = after.columns("index", "predicted", "confidence").rename(
+        {"predicted": "predicted_after", "confidence": "confidence_after"}
+    )
+    names = pl.lit(pl.Series(after.classes, dtype=pl.String))
+    named = second.with_columns(predicted_after=names.gather(pl.col("predicted_after")))
+    return before.join(pairs.join(named, on="index"))

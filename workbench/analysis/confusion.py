@@ -8,11 +8,13 @@ from typing import Literal
 import numpy as np
 import polars as pl
 from scipy import stats
+from scipy.cluster.hierarchy import leaves_list, linkage
+from scipy.spatial.distance import squareform
 
 from workbench.analysis.statistics import benjamini_hochberg, proportion, wilson_interval
 from workbench.errors import DataError
 from workbench.predictions import Predictions
-from workbench.records import ConfusionMatrix, FloatArray, Rate
+from workbench.records import ConfusionMatrix, FloatArray, IntArray, Rate
 
 Normalisation = Literal["true", "predicted", "all"]
 
@@ -119,3 +121,21 @@ def top_k_accuracy(predictions: Predictions) -> Rate:
         rank = ((probability > own) | ((probability == own) & before)).sum(1)
         ranks += np.bincount(rank, minlength=classes)
     return proportion(ranks.cumsum(), np.full(classes, ranks.sum()))
+
+
+def similarity_order(matrix: ConfusionMatrix) -> IntArray:
+    """The classes in an order that brings those together that are taken for each other, int64 ``(K,)``.
+
+    Average linkage on one less the larger share of one class taken for the other, relative to the largest such share;
+    up to 200 classes the leaves are in the optimal order (Bar-Joseph et al. 2001, doi
+    10.1093/bioinformatics/17.suppl_1.S22).
+    """
+    shares = normalised(matrix, "true")
+    alike = np.maximum(shares, shares.T)
+    np.fill_diagonal(alike, 0)
+    if len(alike) < 3 or alike.max() == 0:
+        return np.arange(len(alike))
+    distance = 1 - alike / alike.max()
+    np.fill_diagonal(distance, 0)
+    tree = linkage(squareform(distance), "average", optimal_ordering=len(alike) <= 200)
+    return np.asarray(leaves_list(tree), np.int64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -94,3 +95,25 @@ def read_dynamics(path: Path) -> pl.DataFrame:
     loss, correct = (frame[name].list.to_array(epochs).to_numpy().T for name in ("loss", "correct"))
     found = cartography(loss.astype(np.float64), correct.astype(bool)).insert_column(0, frame["index"])
     return found.with_columns(region(found))
+
+
+def history_of(path: Path, split: str, row: int) -> dict[str, Any] | None:
+    """How one row fared over the epochs: ``predicted``, ``correct``, ``label_probability`` and ``loss``, a list each.
+
+    None if ``path`` (a ``dynamics.parquet``) is not there or does not know the row; a list is None if it was not
+    recorded for this split.
+
+    Raises
+    ------
+    DataError
+        If the file is damaged.
+    """
+    if not path.is_file():
+        return None
+    try:
+        table = pl.scan_parquet(path).filter((pl.col("split") == split) & (pl.col("index") == row)).collect()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise DataError(f"{path} is damaged ({str(error).splitlines()[0]})") from error
+    if len(table) == 0:
+        return None
+    return {name: table[name].to_list()[0] for name in ("predicted", "correct", "label_probability", "loss")}

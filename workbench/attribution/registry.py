@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.attribution import gradient
 from workbench.errors import AttributionError
 
+if TYPE_CHECKING:
+    from workbench.classifier import Classifier
+
 Family = Literal["class activation", "gradient", "reference", "perturbation", "relevance"]
+SLOW_PASSES = 40
 Cost = Callable[[Mapping[str, Any], int, int], tuple[float, float]]
 
 
@@ -276,3 +280,18 @@ def method_of(name: str) -> Method:
 
 def _plain(name: str) -> str:
     return name.lower().replace(" ", "-")
+
+
+def is_slow(name: str, classifier: Classifier | None) -> bool:
+    """Whether a map of one image takes more than 40 passes through the model, at the last layer if it has layers.
+
+    Raises
+    ------
+    AttributionError
+        If there is no such method.
+    """
+    method = method_of(name)
+    if classifier is None:
+        return False
+    channels = 512 if method.input is None else 0
+    return sum(method.cost(method.settings, channels, classifier.image_size)) > SLOW_PASSES

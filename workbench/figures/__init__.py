@@ -1,12 +1,12 @@
 """Records to matplotlib figures: one function each, drawing on the axes it is given or on its own."""
 
-from workbench.figures.base import figure_of, save
+from workbench.figures.base import encoded, figure_of, save
 from workbench.figures.calibration import class_calibration, reliability, risk_coverage
 from workbench.figures.classes import class_error_rates, class_rates, confusion_beside_people, confusion_matrix
 from workbench.figures.findings import asymmetries, causes, class_differences, outcomes, slices
 from workbench.figures.images import attribution_grid, group_map, image_grid
 from workbench.figures.methods import method_ranking
-from workbench.figures.rows import cartography, human_against_model, neighbours, suspects
+from workbench.figures.rows import cartography, embedding_map, human_against_model, neighbours, suspects
 
 __all__ = [
     "asymmetries",
@@ -19,6 +19,8 @@ __all__ = [
     "class_rates",
     "confusion_beside_people",
     "confusion_matrix",
+    "embedding_map",
+    "encoded",
     "figure_of",
     "group_map",
     "human_against_model",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -12,12 +13,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from workbench.errors import DataError
 from workbench.files import write_atomically
 from workbench.records import Rate
 
 INK, GRID, ACCENT = "#222222", "#DDDDDD", "#B5403A"
 SHOWN_ROWS = 40  # of a figure with a line for each of very many things
 SECOND, MUTED = "#2F6DA8", "#8C8C8C"
+KINDS: Any = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
 STYLE: Any = {
     "font.size": 10,
     "axes.edgecolor": INK,
@@ -80,3 +83,19 @@ def save(figure: Figure, stem: Path) -> list[Path]:
         write_atomically(paths[0], lambda path: figure.savefig(path, dpi=160, format="png"))
         write_atomically(paths[1], lambda path: figure.savefig(path, format="svg", metadata={"Date": None}))
     return paths
+
+
+def encoded(figure: Figure, kind: str) -> bytes:
+    """The figure as the bytes of a file: ``png`` (160 dpi), ``svg`` or ``pdf``, without a date.
+
+    Raises
+    ------
+    DataError
+        If it is to be of another kind.
+    """
+    if kind not in KINDS:
+        raise DataError(f"figure: expected one of {', '.join(KINDS)}, not {kind!r}")
+    stream = io.BytesIO()
+    with mpl.rc_context(STYLE):
+        figure.savefig(stream, dpi=160, format=kind, metadata=KINDS[kind])
+    return stream.getvalue()

@@ -11,8 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from workbench.figures.base import ACCENT, INK, MUTED, SECOND, SHOWN_ROWS, STYLE, own_axes, plain_grid
-from workbench.records import ClassReport, ProbabilityArray
+from workbench.figures.base import ACCENT, GRID, INK, MUTED, SECOND, SHOWN_ROWS, STYLE, own_axes, plain_grid
+from workbench.records import ClassReport, IntArray, ProbabilityArray
+from workbench.render import PALETTE
 
 SHOWN_POINTS = 20_000
 
@@ -107,4 +108,38 @@ def neighbours(similarity: ProbabilityArray, correct: NDArray[np.bool_], *, ax: 
         ax.set(xlabel="Cosine similarity to the nearest train image", ylabel="Share of the rows")
         plain_grid(ax, "both")
         ax.legend(loc="upper left", frameon=False, labelcolor=INK)
+    return ax
+
+
+def embedding_map(
+    points: ProbabilityArray,
+    label: IntArray,
+    classes: Sequence[str],
+    chosen: NDArray[np.bool_],
+    *,
+    ax: Axes | None = None,
+) -> Axes:
+    """Embeddings on a plane, points ``(N, 2)`` in the colour of their class; those ``chosen`` stand out.
+
+    Of more than ten classes only the chosen rows have a colour. Axes have no unit and no labels.
+    """
+    with mpl.rc_context(STYLE):
+        ax = own_axes(ax, (7.2, 6))
+        few = len(classes) <= len(PALETTE)
+        colours = np.array([PALETTE[k % len(PALETTE)] for k in range(len(classes))])[label] if few else MUTED
+        size = float(np.clip(20_000 / len(points), 1, 12))
+        ax.scatter(points[:, 0], points[:, 1], s=size, c=colours, alpha=0.35, lw=0, rasterized=True)
+        ax.scatter(
+            points[chosen, 0], points[chosen, 1], s=5 * size, c="none", edgecolors=INK, linewidths=0.6, rasterized=True
+        )
+        if few:
+            for name, colour in zip(classes, PALETTE, strict=False):
+                ax.scatter([], [], s=30, c=colour, label=name)
+            ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+        ax.set_title(
+            f"{len(points):,} images, {int(chosen.sum()):,} of them selected (ringed)", loc="left", fontsize=11
+        )
+        ax.set_xticks([])
+        ax.set_yticks([])
+        ax.spines[:].set_color(GRID)
     return ax

@@ -1,1 +1,1 @@
-"""Thin widgets that bind the explorer state."""
+"""The explorer's widget: it binds the state to the views in ``static``."""

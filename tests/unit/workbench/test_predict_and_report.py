@@ -178,10 +178,10 @@ def test_predictions_of_other_weights_are_refused(trained: tuple[Path, Path], tm
     run = open_run(trained[0], str(trained[1]))
     other = dataclasses.replace(run.predictions.provenance, checkpoint="0" * 64)
     store.write(dataclasses.replace(run.predictions, provenance=other), tmp_path / "p")
-    from workbench.run import open_report
+    from workbench.run import open_predictions
 
     with pytest.raises(CheckpointError, match="other weights"):
-        open_report(tmp_path / "p", trained[0], str(trained[1]))
+        open_predictions(tmp_path / "p", trained[0], str(trained[1]))
 
 
 def bad_command(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

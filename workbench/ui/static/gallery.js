@@ -1,99 +1,252 @@
-const percent = (share) => `${(100 * share).toFixed(share >= 0.9995 && share < 1 ? 2 : 1)} %`;
+import { choice, h, keys } from "./dom.js";
+import { count, percent } from "./numbers.js";
 
-/** A line below the thumbnails' class names, for the eye, and a whole sentence for a screen reader. */
-export function labelOf(item) {
-  const sure = `${percent(item.confidence)} sure`;
-  const verdict = item.correct ? "rightly recognised" : `taken for ${item.predicted_class}`;
-  return { sure, sentence: `Image ${item.index}: ${item.true_class}, ${verdict}, ${sure}` };
+const HEAD = 30; // height of a group's heading
+const TEXT = 58; // height of the lines below a picture
+
+/** A line below the class names, for the eye, and a whole sentence for a screen reader. */
+export function labelOf(table, position, tags = []) {
+  const [label, predicted] = ["label", "predicted"].map((name) => table.text(name, position));
+  const sure = `${percent(table.value("confidence", position))} sure`;
+  const right = table.value("correct", position) === 1;
+  const verdict = right ? "rightly recognised" : `taken for ${predicted}`;
+  const said = tags.length ? `, tagged ${tags.join(", ")}` : "";
+  return { label, predicted, right, sure, sentence: `Image ${table.id(position)}: ${label}, ${verdict}, ${sure}${said}` };
 }
 
-function render({ model, el }) {
-  el.classList.add("wb");
-  const root = document.createElement("div");
-  root.className = "wb-gallery";
-  const title = document.createElement("h3");
-  title.setAttribute("aria-live", "polite");
-  const bar = document.createElement("div");
-  bar.className = "wb-bar";
-  const [back, forth] = ["‹ back", "next ›"].map((textContent) =>
-    Object.assign(document.createElement("button"), { textContent, type: "button" }),
-  );
-  const where = document.createElement("span");
-  bar.append(back, where, forth);
-  const tiles = document.createElement("div");
-  tiles.className = "wb-tiles";
-  root.append(title, bar, tiles);
-  el.append(root);
-  let drawing = 0;
+/** Lines of tiles with their heights: rows in their order, or by group with a heading before each. */
+export function layout(rows, columns, tile, groupOf, nameOf) {
+  const lines = [];
+  let top = 0;
+  const add = (line, height) => {
+    lines.push({ ...line, top, height });
+    top += height;
+  };
+  const groups = groupOf ? Map.groupBy?.(rows, groupOf) ?? grouped(rows, groupOf) : new Map([[null, rows]]);
+  const names = [...groups.keys()].sort((a, b) => groups.get(b).length - groups.get(a).length);
+  for (const key of names) {
+    const members = groups.get(key);
+    if (groupOf) add({ heading: `${nameOf(members[0])} (${count(members.length)})` }, HEAD);
+    for (let first = 0; first < members.length; first += columns) add({ rows: members.slice(first, first + columns) }, tile);
+  }
+  return { lines, height: top };
+}
 
-  back.onclick = () => model.send({ page: model.get("page") - 1 });
-  forth.onclick = () => model.send({ page: model.get("page") + 1 });
-  tiles.addEventListener("click", (event) => {
-    const tile = event.target.closest("button");
-    if (tile) model.send({ row: Number(tile.dataset.row) });
-  });
-  tiles.addEventListener("keydown", (event) => {
-    const list = [...tiles.children];
-    const columns = getComputedStyle(tiles).gridTemplateColumns.split(" ").length;
-    const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns }[event.key];
-    const next = list[list.indexOf(event.target.closest("button")) + step];
-    if (!step) return;
-    event.preventDefault();
-    event.stopPropagation();
-    if (next) next.focus();
-  });
+function grouped(rows, groupOf) {
+  const groups = new Map();
+  for (const row of rows) {
+    const key = groupOf(row);
+    if (groups.has(key)) groups.get(key).push(row);
+    else groups.set(key, [row]);
+  }
+  return groups;
+}
 
-  async function draw() {
-    const number = ++drawing;
-    const items = model.get("items");
-    const sheet = model.get("sheet");
-    const bitmap = sheet.byteLength ? await createImageBitmap(new Blob([sheet], { type: "image/png" })) : null;
-    if (number !== drawing) return; // a newer page arrived meanwhile
-    title.textContent = model.get("description");
-    const [page, pages] = [model.get("page"), model.get("page_count")];
-    where.textContent = `page ${page + 1} of ${pages}`;
-    bar.style.visibility = pages > 1 ? "visible" : "hidden";
-    back.disabled = page === 0;
-    forth.disabled = page + 1 >= pages;
-    const side = bitmap ? bitmap.height : 0;
-    tiles.replaceChildren(
-      ...items.map((item, place) => {
-        const tile = document.createElement("button");
-        tile.type = "button";
-        tile.dataset.row = item.index;
-        const { sure, sentence } = labelOf(item);
-        tile.setAttribute("aria-label", sentence);
-        tile.title = sentence;
-        tile.setAttribute("aria-pressed", item.index === model.get("selected"));
-        if (bitmap) {
-          const canvas = Object.assign(document.createElement("canvas"), { width: side, height: side });
-          canvas.getContext("2d").drawImage(bitmap, place * side, 0, side, side, 0, 0, side, side);
-          tile.append(canvas);
-        }
-        const line = (textContent, className = "") => Object.assign(document.createElement("span"), { textContent, className });
-        tile.append(line(item.true_class));
-        if (!item.correct) tile.append(line(`→ ${item.predicted_class}`, "wb-wrong"));
-        tile.append(line(sure, "wb-note"));
-        return tile;
+export function galleryView({ store, source }) {
+  const { table } = store;
+  let size = 84;
+  let group = "";
+  let lines = [];
+  let anchor = -1; // where a range of picked images begins
+  let flat = [];
+  const controls = h("div", { className: "wb-bar" });
+  const space = h("div", { className: "wb-space", role: "listbox", "aria-multiselectable": "true", "aria-label": "Selected images" });
+  const scroller = h("div", { className: "wb-tiles" }, space);
+  const node = h("div", { className: "wb-gallery" }, controls, scroller);
+  const tiles = new Map(); // row id -> tile on the page
+  let frame = 0;
+
+  function drawControls() {
+    const numbers = table.names("number").map((name) => [name, table.columns[name].title]);
+    const groups = [["", "nothing"], ...table.names("class", "category", "flag").map((name) => [name, table.columns[name].title])];
+    const { order, descending } = store.selection;
+    controls.replaceChildren(
+      choice("Sort by", numbers, order, (next) => store.set({ order: next })),
+      choice("", [["true", "highest first"], ["false", "lowest first"]], String(descending), (next) => store.set({ descending: next === "true" })),
+      choice("Group by", groups, group, (next) => {
+        group = next;
+        rebuild();
+      }),
+      choice("Size", [[56, "small"], [84, "medium"], [128, "large"]], size, (next) => {
+        size = Number(next);
+        rebuild();
       }),
     );
-    if (!items.length) tiles.textContent = "No image here.";
-    root.dataset.painted = number;
+  }
+
+  function rebuild() {
+    const width = scroller.clientWidth - 12;
+    const columns = Math.max(1, Math.floor(width / (size + 14)));
+    const values = group ? table.columns[group].values : null;
+    const made = layout(store.rows, columns, size + TEXT, values && ((k) => values[k]), (k) => table.text(group, k));
+    lines = made.lines;
+    flat = group ? lines.flatMap(({ rows }) => (rows ? [...rows] : [])) : store.rows;
+    space.style.height = `${made.height}px`;
+    space.style.setProperty("--tile", `${size}px`);
+    space.replaceChildren();
+    tiles.clear();
+    if (!store.rows.length) space.append(h("p", { className: "wb-note wb-empty", textContent: "No image is selected. Take a step back in the bar above." }));
+    draw();
+  }
+
+  /** The place of the first line that ends below a height. */
+  function lineAt(top) {
+    let [low, high] = [0, lines.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (lines[middle].top + lines[middle].height <= top) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  function draw() {
+    const [top, bottom] = [scroller.scrollTop, scroller.scrollTop + scroller.clientHeight];
+    const wanted = new Set();
+    const fresh = [];
+    for (let k = lineAt(top - 200); k < lines.length && lines[k].top < bottom + 200; k++) {
+      const line = lines[k];
+      if (line.heading !== undefined) {
+        const key = `heading ${k}`;
+        wanted.add(key);
+        if (!tiles.has(key)) {
+          tiles.set(key, h("h4", { textContent: line.heading, style: { top: `${line.top}px` } }));
+          fresh.push(tiles.get(key));
+        }
+        continue;
+      }
+      line.rows.forEach((position, column) => {
+        const id = table.id(position);
+        wanted.add(id);
+        if (tiles.has(id)) return;
+        const tile = tileOf(position, line.top, column * (size + 14) + 4);
+        tiles.set(id, tile);
+        fresh.push(tile);
+      });
+    }
+    for (const [key, tile] of tiles) {
+      if (wanted.has(key)) continue;
+      tile.remove();
+      tiles.delete(key);
+    }
+    space.append(...fresh);
+    pictures();
+    mark();
+  }
+
+  async function pictures() {
+    if (!source.can.images) return;
+    const ids = [...tiles.keys()].filter((key) => typeof key === "number");
+    const paint = () => {
+      for (const id of ids) {
+        const tile = tiles.get(id);
+        if (tile && !tile.dataset.painted && source.thumbnails.paint(tile.firstChild, id)) tile.dataset.painted = "yes";
+      }
+      if (ids.every((id) => !tiles.has(id) || tiles.get(id).dataset.painted)) node.dataset.painted = store.words;
+    };
+    paint();
+    if (ids.every((id) => source.thumbnails.has(id))) return;
+    await source.thumbnails.need(ids);
+    paint();
+  }
+
+  function tileOf(position, top, left) {
+    const id = table.id(position);
+    const tags = store.decisions.get(id)?.tags ?? [];
+    const { label, predicted, right, sure, sentence } = labelOf(table, position, tags);
+    const line = (textContent, className = "") => h("span", { textContent, className });
+    return h(
+      "button",
+      { type: "button", className: "wb-tile", role: "option", title: sentence, "aria-label": sentence, tabIndex: -1, dataset: { row: id }, style: { top: `${top}px`, left: `${left}px` } },
+      h("canvas", { width: 1, height: 1, hidden: !source.can.images }),
+      line(label),
+      right ? line("✓ recognised") : line(`→ ${predicted}`, "wb-wrong"),
+      line(sure, "wb-note"),
+      tags.length ? h("i", { className: "wb-mark", title: tags.join(", "), textContent: "●" }) : null,
+    );
   }
 
   function mark() {
-    for (const tile of tiles.children) tile.setAttribute("aria-pressed", Number(tile.dataset.row) === model.get("selected"));
+    const { selected } = store.selection;
+    const picked = new Set(store.selection.picked);
+    let reachable = null;
+    for (const [id, tile] of tiles) {
+      if (typeof id !== "number") continue;
+      tile.setAttribute("aria-selected", String(picked.has(id) || id === selected));
+      tile.classList.toggle("wb-shown", id === selected);
+      tile.classList.toggle("wb-picked", picked.has(id));
+      tile.tabIndex = -1;
+      if (id === selected || !reachable) reachable = tile;
+    }
+    if (reachable) reachable.tabIndex = 0;
   }
 
-  model.on("change:items", draw);
-  model.on("change:description", draw);
-  model.on("change:selected", mark);
-  draw();
-  return () => {
-    model.off("change:items", draw);
-    model.off("change:description", draw);
-    model.off("change:selected", mark);
+  function choose(id, event) {
+    const { picked } = store.selection;
+    if (event.shiftKey && anchor >= 0) {
+      const ends = [anchor, id].map((row) => flat.indexOf(table.position(row))).sort((a, b) => a - b);
+      store.set({ picked: [...flat.slice(ends[0], ends[1] + 1)].map((k) => table.id(k)), selected: id });
+      return;
+    }
+    anchor = id;
+    if (event.ctrlKey || event.metaKey) store.set({ picked: picked.includes(id) ? picked.filter((row) => row !== id) : [...picked, id] });
+    else store.set({ selected: id, picked: [] });
+  }
+
+  const tileAt = (event) => event.target.closest?.(".wb-tile");
+  space.addEventListener("click", (event) => {
+    const tile = tileAt(event);
+    if (tile) choose(Number(tile.dataset.row), event);
+  });
+  const step = (lineStep, tileStep) => (event) => {
+    const tile = tileAt(event);
+    if (!tile) return false;
+    const position = table.position(Number(tile.dataset.row));
+    let target = -1;
+    if (lineStep) {
+      const at = lines.findIndex(({ rows }) => rows?.includes(position));
+      let next = at + lineStep;
+      while (lines[next] && !lines[next].rows) next += lineStep;
+      if (lines[next]) target = lines[next].rows[Math.min(lines[at].rows.indexOf(position), lines[next].rows.length - 1)];
+    } else target = flat[flat.indexOf(position) + tileStep] ?? -1;
+    if (target >= 0) focusTile(target);
+    return true;
+  };
+  const space_ = (event) => {
+    const tile = tileAt(event);
+    if (!tile) return false;
+    choose(Number(tile.dataset.row), { ctrlKey: true });
+    return true;
+  };
+  keys(space, { ArrowLeft: step(0, -1), ArrowRight: step(0, 1), ArrowUp: step(-1, 0), ArrowDown: step(1, 0), " ": space_ });
+
+  function focusTile(position) {
+    const line = lines.find(({ rows }) => rows?.includes(position));
+    if (line.top < scroller.scrollTop) scroller.scrollTop = line.top;
+    else if (line.top + line.height > scroller.scrollTop + scroller.clientHeight) scroller.scrollTop = line.top + line.height - scroller.clientHeight;
+    draw();
+    tiles.get(table.id(position))?.focus();
+  }
+
+  scroller.addEventListener("scroll", () => {
+    cancelAnimationFrame(frame);
+    frame = requestAnimationFrame(draw);
+  });
+  const watcher = new ResizeObserver(() => rebuild());
+  watcher.observe(scroller);
+  drawControls();
+
+  return {
+    node,
+    update(changed) {
+      if (changed.has("columns") || changed.has("order") || changed.has("descending")) drawControls();
+      if (changed.has("rows") || changed.has("decisions")) {
+        if (changed.has("rows")) scroller.scrollTop = 0;
+        rebuild();
+      } else if (changed.has("selected") || changed.has("picked")) mark();
+    },
+    close: () => watcher.disconnect(),
+    /** Row ids of the neighbours of the selected image, for what is fetched ahead. */
+    order: () => flat,
   };
 }
-
-export default { render };

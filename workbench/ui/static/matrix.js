@@ -1,141 +1,229 @@
-const MODES = { counts: "images", by_true: "% of true class", by_predicted: "% of predicted class" };
-const WARM = [181, 64, 58];
+import { button, choice, h, keys, toggle } from "./dom.js";
+import { count, percent, wilson } from "./numbers.js";
+import { withCells } from "./selection.js";
 
-const text = (mode, value) => (mode === "counts" ? String(value) : (100 * value).toFixed(1));
-const percent = (share) => `${(100 * share).toFixed(1)} %`;
+const MODES = { counts: "images", by_true: "% of true class", by_predicted: "% of predicted class" };
+const SHOWN = 24;
+
+/** Counts by [true][predicted] from the header's list of cells. */
+export function countsOf({ classes, cells }) {
+  const counts = classes.map(() => new Float64Array(classes.length));
+  for (let k = 0; k < cells.length; k += 3) counts[cells[k]][cells[k + 1]] = cells[k + 2];
+  return counts;
+}
 
 /** What a cell means, in words, with its rate and 95 % interval. */
-export function describe(state, t, p) {
-  const { classes, counts, by_true, low, high } = state;
+export function describeCell(classes, counts, t, p) {
+  const rows = counts[t].reduce((sum, value) => sum + value, 0);
   const what = t === p ? `${classes[t]} rightly recognised` : `${classes[t]} taken for ${classes[p]}`;
-  const range = `${percent(low[t][p])} to ${percent(high[t][p])}`;
-  return `${counts[t][p]} × ${what}: ${percent(by_true[t][p])} of the true class (95 % interval ${range})`;
+  const [low, high] = wilson(counts[t][p], rows);
+  const share = rows ? percent(counts[t][p] / rows) : "no image";
+  return `${count(counts[t][p])} × ${what}: ${share} of the true class (95 % interval ${percent(low)} to ${percent(high)})`;
 }
 
 /** Opacity of the error colour for a share of the largest error; the root keeps small errors visible. */
 export const strength = (value, largest) => (largest > 0 ? Math.sqrt(value / largest) : 0);
 
-function element(tag, properties = {}, children = []) {
-  const node = Object.assign(document.createElement(tag), properties);
-  node.append(...children);
-  return node;
+/** The `limit` classes with most rows off the diagonal, in the order given. */
+export function mostConfused(counts, order, limit) {
+  const errors = counts.map((row, t) => row.reduce((sum, value, p) => sum + (p === t ? 0 : value + counts[p][t]), 0));
+  const kept = new Set([...order].sort((a, b) => errors[b] - errors[a]).slice(0, limit));
+  return order.filter((k) => kept.has(k));
 }
 
-function render({ model, el }) {
-  el.classList.add("wb");
-  const bar = element("div", { className: "wb-bar" });
-  bar.setAttribute("role", "group");
-  const table = element("table");
-  const hover = element("div", { className: "wb-hover wb-note" });
-  hover.setAttribute("aria-live", "polite");
-  const root = element("div", { className: "wb-matrix" }, [bar, table, hover]);
-  el.append(root);
-  const buttons = [];
+export function matrixView({ store, header }) {
+  const { classes } = header;
+  const counts = countsOf(header);
+  const sums = { by_true: counts.map((row) => row.reduce((a, b) => a + b, 0)), by_predicted: classes.map((_, p) => counts.reduce((sum, row) => sum + row[p], 0)) };
+  const many = classes.length > SHOWN;
+  const plain = classes.map((_, k) => k);
+  let mode = "counts";
+  let sorting = many ? "similar" : "plain";
+  let shown = [];
+  let buttons = [];
+  let drag = null;
 
-  const state = () =>
-    Object.fromEntries(["classes", "counts", "by_true", "low", "high"].map((name) => [name, model.get(name)]));
+  const bar = h("div", { className: "wb-bar", role: "group", "aria-label": "What the cells show" });
+  const grid = h("table", { className: "wb-matrix-grid" });
+  const overview = h("canvas", { className: "wb-overview", tabIndex: 0, role: "img" });
+  const hover = h("div", { className: "wb-hover wb-note", "aria-live": "polite" });
+  const node = h("div", { className: "wb-matrix" }, bar, many ? overview : null, h("div", { className: "wb-scroll" }, grid), hover);
+
+  const value = (t, p) => (mode === "counts" ? counts[t][p] : sums[mode][mode === "by_true" ? t : p] ? counts[t][p] / sums[mode][mode === "by_true" ? t : p] : 0);
+  const order = () => (sorting === "similar" ? header.order : sorting === "errors" ? mostConfused(counts, plain, classes.length).sort((a, b) => errorsOf(b) - errorsOf(a)) : plain);
+  const errorsOf = (t) => sums.by_true[t] - counts[t][t];
 
   function drawBar() {
+    const sorts = [["plain", "as given"], ["similar", "by similarity"], ["errors", "by errors"]];
     bar.replaceChildren(
-      ...Object.entries(MODES).map(([mode, label]) => {
-        const button = element("button", { textContent: label, type: "button" });
-        button.setAttribute("aria-pressed", model.get("mode") === mode);
-        button.onclick = () => {
-          model.set("mode", mode);
-          model.save_changes();
-        };
-        return button;
+      ...Object.entries(MODES).map(([key, text]) =>
+        toggle(text, mode === key, () => {
+          mode = key;
+          draw();
+        }),
+      ),
+      choice("Classes", sorts, sorting, (next) => {
+        sorting = next;
+        shown = [];
+        draw();
       }),
     );
+    if (many) bar.append(button("Most confused", () => zoom(mostConfused(counts, order(), SHOWN))));
   }
 
-  function say(t, p) {
-    hover.textContent = t < 0 || p < 0 ? "Rows: true class. Columns: predicted class. Click a cell to see its images." : describe(state(), t, p);
+  function zoom(next) {
+    shown = next;
+    drawGrid();
+    mark();
+    drawOverview();
   }
 
-  function drawTable() {
-    const classes = model.get("classes");
-    const mode = model.get("mode");
-    const values = model.get(mode);
-    const [selectedTrue, selectedPredicted] = model.get("cell");
-    const largest = Math.max(0, ...values.flatMap((row, t) => row.filter((_, p) => p !== t)));
-    const head = element("tr", {}, [
-      element("th"),
-      ...classes.map((name) => element("th", { scope: "col", title: name }, [element("span", { textContent: name })])),
-    ]);
-    buttons.length = 0;
-    const body = values.map((row, t) => {
-      const cells = row.map((value, p) => {
-        const button = element("button", { type: "button", textContent: text(mode, value) });
-        button.dataset.true = t;
-        button.dataset.predicted = p;
-        button.setAttribute("aria-label", describe(state(), t, p));
-        button.setAttribute("aria-pressed", t === selectedTrue && p === selectedPredicted);
-        button.tabIndex = t === Math.max(0, selectedTrue) && p === Math.max(0, selectedPredicted) ? 0 : -1;
-        if (t === p) button.className = "wb-right";
+  function text(t, p) {
+    if (mode !== "counts") return (100 * value(t, p)).toFixed(1);
+    return counts[t][p] >= 10000 ? `${Math.round(counts[t][p] / 1000)}k` : String(counts[t][p]);
+  }
+
+  function drawGrid() {
+    if (!shown.length) shown = many ? mostConfused(counts, order(), SHOWN) : order();
+    const largest = Math.max(0, ...shown.flatMap((t) => shown.filter((p) => p !== t).map((p) => value(t, p))));
+    const heading = (k, scope, cell) =>
+      h("th", { scope, title: classes[k] }, button(classes[k], (event) => pick([cell], event), { tabIndex: -1, "aria-label": scope === "row" ? `all of true class ${classes[k]}` : `all taken for ${classes[k]}` }));
+    buttons = [];
+    const rows = shown.map((t) => {
+      const line = shown.map((p) => {
+        const cell = button(text(t, p), null, { "aria-label": describeCell(classes, counts, t, p), tabIndex: -1, dataset: { true: t, predicted: p } });
+        if (t === p) cell.className = "wb-right";
         else {
-          const share = strength(value, largest);
-          button.style.background = `rgba(${WARM}, ${share})`;
-          if (share > 0.75) button.style.color = "#fff";
-          if (value === 0) button.className = "wb-zero";
+          const share = strength(value(t, p), largest);
+          cell.style.background = `rgba(181, 64, 58, ${share})`;
+          if (share > 0.75) cell.style.color = "#fff";
+          if (!counts[t][p]) cell.className = "wb-zero";
         }
-        buttons.push(button);
-        return element("td", {}, [button]);
+        buttons.push(cell);
+        return h("td", {}, cell);
       });
-      return element("tr", {}, [element("th", { scope: "row", title: classes[t], textContent: classes[t] }), ...cells]);
+      return h("tr", {}, heading(t, "row", [t, -1]), line);
     });
-    table.replaceChildren(element("thead", {}, [head]), element("tbody", {}, body));
+    if (buttons.length) buttons[0].tabIndex = 0;
+    grid.replaceChildren(h("thead", {}, h("tr", {}, h("th", { className: "wb-corner" }, h("span", { textContent: "true ↓ predicted →" })), shown.map((p) => heading(p, "col", [-1, p])))), h("tbody", {}, rows));
+  }
+
+  function drawOverview() {
+    if (!many) return;
+    const all = order();
+    const side = all.length;
+    overview.width = overview.height = side;
+    const context = overview.getContext("2d");
+    const pixels = context.createImageData(side, side);
+    const place = new Uint32Array(side);
+    all.forEach((k, at) => (place[k] = at));
+    const largest = Math.max(0, ...header.cells.filter((_, k) => k % 3 === 2 && header.cells[k - 2] !== header.cells[k - 1]));
+    for (let k = 0; k < header.cells.length; k += 3) {
+      const [t, p, n] = header.cells.slice(k, k + 3);
+      const at = 4 * (place[t] * side + place[p]);
+      const colour = t === p ? [140, 140, 140, 90] : [181, 64, 58, 60 + 195 * strength(n, largest)];
+      colour.forEach((part, c) => (pixels.data[at + c] = part));
+    }
+    context.putImageData(pixels, 0, 0);
+    overview.setAttribute("aria-label", `All ${side} classes; click to look closer, Enter for the most confused ones`);
+  }
+
+  function pick(cells, event) {
+    store.set(withCells(store.selection, cells, event.ctrlKey || event.metaKey || event.shiftKey));
   }
 
   function mark() {
-    const [t, p] = model.get("cell");
-    for (const button of buttons) {
-      button.setAttribute("aria-pressed", Number(button.dataset.true) === t && Number(button.dataset.predicted) === p);
+    const step = store.selection.steps.find(({ kind }) => kind === "cells");
+    const chosen = new Set((step?.cells ?? []).map(([t, p]) => `${t},${p}`));
+    for (const cell of buttons) {
+      const { true: t, predicted: p } = cell.dataset;
+      cell.setAttribute("aria-pressed", String(chosen.has(`${t},${p}`) || chosen.has(`${t},-1`) || chosen.has(`-1,${p}`)));
     }
-    say(t, p);
   }
 
-  const place = (event) => {
-    const button = event.target.closest("td button");
-    return button ? [Number(button.dataset.true), Number(button.dataset.predicted)] : null;
+  function say(place) {
+    hover.textContent = place ? describeCell(classes, counts, ...place) : "Rows: true class. Columns: predicted class. Click a cell, a class's name, or drag over several cells.";
+  }
+
+  const placeOf = (event) => {
+    const cell = event.target.closest?.("td button");
+    return cell ? [Number(cell.dataset.true), Number(cell.dataset.predicted)] : null;
   };
-  table.addEventListener("click", (event) => {
-    const cell = place(event);
-    if (cell) model.send({ true: cell[0], predicted: cell[1] });
+
+  /** The cells of the rectangle between two, as they are shown. */
+  function between([t0, p0], [t1, p1]) {
+    const [rows, columns] = [[t0, t1], [p0, p1]].map((ends) => {
+      const [a, b] = ends.map((k) => shown.indexOf(k)).sort((x, y) => x - y);
+      return shown.slice(a, b + 1);
+    });
+    return rows.flatMap((t) => columns.map((p) => [t, p]));
+  }
+
+  function outline(cells) {
+    const inside = new Set(cells.map(String));
+    for (const cell of buttons) cell.classList.toggle("wb-dragged", inside.has(`${cell.dataset.true},${cell.dataset.predicted}`));
+  }
+
+  grid.addEventListener("pointerdown", (event) => {
+    const place = placeOf(event);
+    if (place && event.button === 0) drag = { from: place, to: place };
   });
-  table.addEventListener("mouseover", (event) => {
-    const cell = place(event);
-    if (cell) say(...cell);
+  grid.addEventListener("pointerover", (event) => {
+    const place = placeOf(event);
+    if (place) say(place);
+    if (!drag || !place) return;
+    drag.to = place;
+    outline(between(drag.from, drag.to));
   });
-  table.addEventListener("mouseleave", () => say(...model.get("cell")));
-  table.addEventListener("focusin", (event) => {
-    const cell = place(event);
-    if (cell) say(...cell);
+  const release = (event) => {
+    if (!drag) return;
+    const { from, to } = drag;
+    drag = null;
+    outline([]);
+    if (String(from) !== String(to)) pick(between(from, to).filter(([t, p]) => t !== p), event);
+  };
+  document.addEventListener("pointerup", release);
+  grid.addEventListener("click", (event) => {
+    const place = placeOf(event);
+    if (place) pick([place], event);
   });
-  table.addEventListener("keydown", (event) => {
-    const cell = place(event);
-    const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
-    if (!cell || !step) return;
-    event.preventDefault();
-    event.stopPropagation();
-    const count = model.get("classes").length;
-    const [t, p] = cell.map((value, axis) => Math.min(count - 1, Math.max(0, value + step[axis])));
+  grid.addEventListener("pointerleave", () => say(null));
+  grid.addEventListener("focusin", (event) => {
+    const place = placeOf(event);
+    if (place) say(place);
+  });
+  const move = (down, across) => (event) => {
+    const at = buttons.indexOf(event.target);
+    if (at < 0) return false;
+    const n = shown.length;
+    const [row, column] = [Math.floor(at / n) + down, (at % n) + across].map((k) => Math.min(n - 1, Math.max(0, k)));
     event.target.tabIndex = -1;
-    buttons[t * count + p].tabIndex = 0;
-    buttons[t * count + p].focus();
-  });
-  const redraw = () => {
-    drawBar();
-    drawTable();
+    buttons[row * n + column].tabIndex = 0;
+    buttons[row * n + column].focus();
+    return true;
   };
-  model.on("change:mode", redraw);
-  model.on("change:cell", mark);
-  redraw();
-  mark();
-  return () => {
-    model.off("change:mode", redraw);
-    model.off("change:cell", mark);
+  keys(grid, { ArrowUp: move(-1, 0), ArrowDown: move(1, 0), ArrowLeft: move(0, -1), ArrowRight: move(0, 1) });
+  overview.addEventListener("click", (event) => {
+    const box = overview.getBoundingClientRect();
+    const all = order();
+    const near = (share) => Math.min(Math.max(0, all.length - SHOWN), Math.max(0, Math.round(share * all.length - SHOWN / 2)));
+    const [row, column] = [near((event.clientY - box.top) / box.height), near((event.clientX - box.left) / box.width)];
+    const both = new Set([...all.slice(row, row + SHOWN / 2 + 1), ...all.slice(column, column + SHOWN / 2 + 1)]);
+    zoom(all.filter((k) => both.has(k)));
+  });
+  keys(overview, { Enter: () => zoom(mostConfused(counts, order(), SHOWN)) });
+
+  function draw() {
+    drawBar();
+    drawGrid();
+    drawOverview();
+    mark();
+    say(null);
+  }
+  draw();
+  return {
+    node,
+    update: (changed) => changed.has("steps") && mark(),
+    close: () => document.removeEventListener("pointerup", release),
   };
 }
-
-export default { render };

@@ -1,0 +1,219 @@
+"""Maps of one image by several methods, layers and targets, and whether to trust them."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from workbench.attribution.attribute import attribute
+from workbench.attribution.cost import expected_cost
+from workbench.attribution.evidence import Evidence, Verdict
+from workbench.attribution.faithfulness import Bench
+from workbench.attribution.registry import method_of
+from workbench.attribution.sanity import SanityCheck, sanity_check
+from workbench.attribution.stability import stability
+from workbench.attribution.targets import Targets
+from workbench.classifier import Classifier
+from workbench.errors import AttributionError, DataError
+from workbench.maps import sample_errors
+from workbench.predictions import Predictions
+from workbench.records import Attribution, ImageArray, ImageSet, IntArray
+from workbench.run import Run
+
+SANITY_IMAGES = 8
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One map of one image, or the reason why there is none; ``title`` says in words what is explained."""
+
+    title: str
+    method: str
+    layer: str
+    target: str
+    attribution: Attribution | None
+    refused: str = ""
+
+
+@dataclass(frozen=True)
+class NamedTarget:
+    """What a name stands for at a row: a class, and for a contrast the one that it is held against, else -1."""
+
+    name: str
+    title: str
+    of: int
+    against: int
+
+
+def explain(
+    run: Run,
+    row: int,
+    methods: Sequence[str],
+    layers: Sequence[str],
+    targets: Sequence[str],
+    *,
+    classifier: Classifier | None = None,
+    images: ImageSet | None = None,
+) -> list[Explained]:
+    """The maps of row id ``row``: for each method, at each layer if it has layers, one for each target.
+
+    ``layers`` names CAM layers, none for the last one; a target is ``predicted``, ``true``, ``contrast`` (why the
+    predicted and not the true class) or a class's name. Of targets that are one class the first is kept, and a contrast
+    is left out where the row is right. ``classifier`` and ``images`` stand in for the run's own, such as a copy that
+    another thread may use.
+
+    Raises
+    ------
+    DataError
+        If there are no images or no model, or there is no such row.
+    AttributionError
+        If a method, layer or target does not exist.
+    """
+    classifier, image = _parts(
+        dataclasses.replace(run, classifier=classifier or run.classifier, images=images or run.images), row
+    )
+    return explain_image(classifier, image, row, methods, layers, named_targets(run.predictions, row, targets))
+
+
+def explain_image(
+    classifier: Classifier,
+    image: ImageArray,
+    row: int,
+    methods: Sequence[str],
+    layers: Sequence[str],
+    targets: Sequence[NamedTarget],
+) -> list[Explained]:
+    """As `explain`, of any image uint8 ``(H, W, 3)``; ``row`` seeds what a method draws."""
+    found: list[Explained] = []
+    for name in methods:
+        method = method_of(name)
+        at = list(layers or list(classifier.cam_layers)[-1:]) if method.input is None else []
+        for layer in at or [""]:
+            # plain targets and contrasts are two requests, each for all of its targets at once
+            made: dict[str, Explained] = {}
+            for part in ([t for t in targets if t.against < 0], [t for t in targets if t.against >= 0]):
+                made |= _made(classifier, image, row, method.name, layer, part)
+            found += [made[target.name] for target in targets]
+    return found
+
+
+def _made(
+    classifier: Classifier, image: ImageArray, row: int, method: str, layer: str, targets: Sequence[NamedTarget]
+) -> dict[str, Explained]:
+    """The maps of one method at one layer by the target's name."""
+    if not targets:
+        return {}
+    of = np.array([target.of for target in targets])
+    against = None if targets[0].against < 0 else np.array([target.against for target in targets])
+    images, rows = np.repeat(image[None], len(targets), axis=0), np.full(len(targets), row)
+    try:
+        wanted = Targets(of, against)
+        whole = attribute(classifier, images, rows, wanted, method, layers=[layer] if layer else [])[layer]
+    except AttributionError as error:
+        return {t.name: Explained(t.title, method, layer, t.name, None, str(error)) for t in targets}
+    return {
+        t.name: Explained(t.title, method, layer, t.name, whole.part(slice(k, k + 1))) for k, t in enumerate(targets)
+    }
+
+
+def _parts(run: Run, row: int) -> tuple[Classifier, ImageArray]:
+    if run.images is None or run.classifier is None:
+        missing = "images are" if run.images is None else "model is"
+        raise DataError(f"No maps: the {missing} not on this machine.")
+    run.predictions.position(row)
+    return run.classifier, run.images.image(row)
+
+
+def named_targets(predictions: Predictions, row: int, names: Sequence[str]) -> list[NamedTarget]:
+    """What the names of targets stand for at row id ``row``; see `explain`. `AttributionError` for an unknown name."""
+    classes, place = predictions.classes, predictions.position(row)
+    predicted, true = int(predictions.predicted[place]), int(predictions.label[place])
+    found: list[NamedTarget] = []
+    for name in names:
+        if name == "contrast":
+            if predicted != true:
+                found.append(NamedTarget(name, f"{classes[predicted]} rather than {classes[true]}", predicted, true))
+            continue
+        roles = {"predicted": predicted, "true": true}
+        if name not in roles and name not in classes:
+            raise AttributionError(f"target: expected predicted, true, contrast or a class, not {name!r}")
+        of = roles[name] if name in roles else classes.index(name)
+        role = "predicted and true" if of == predicted == true else {predicted: "predicted", true: "true"}.get(of, "")
+        if of not in {one.of for one in found if one.against < 0}:
+            found.append(NamedTarget(name, classes[of] + (f" ({role})" if role else ""), of, -1))
+    return found
+
+
+class Judge:
+    """Puts single maps to the test, on a copy of the model, so that the model itself stays free for others.
+
+    The sanity check of a method at a layer is made once, on eight of the run's errors, and kept.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._sanity: dict[tuple[str, str], SanityCheck] = {}
+
+    def verdict(self, row: int, explained: Explained) -> tuple[Verdict, str]:
+        """The verdict on a map of `explain` with its reasons in a sentence (see `Evidence.verdict`).
+
+        Raises
+        ------
+        AttributionError
+            If there is no map, or the method refuses.
+        """
+        if explained.attribution is None:
+            raise AttributionError(explained.refused)
+        classifier, maps = self.classifier, explained.attribution
+        _, image = _parts(self._run, row)
+        targets = Targets(maps.targets, maps.against)
+
+        def again(images: ImageArray) -> Attribution:
+            return self._made(classifier, images, maps.rows, targets, explained)
+
+        bench = Bench(classifier, image[None], maps.rows, targets)
+        evidence = Evidence(
+            maps, bench.faithfulness(maps), stability(image[None], maps, again), self._sane(classifier, explained)
+        )
+        return evidence.verdict(0)
+
+    @cached_property
+    def classifier(self) -> Classifier:
+        """A copy of the run's model, for one thread to use while another uses the model itself."""
+        if self._run.classifier is None:
+            raise DataError("No maps: the model is not on this machine.")
+        return dataclasses.replace(self._run.classifier, module=copy.deepcopy(self._run.classifier.module))
+
+    def seconds(self, methods: Sequence[str], layers: Sequence[str], targets: int) -> float:
+        """About how long the maps of one image will take."""
+        total = 0.0
+        for method in (method_of(name) for name in methods):
+            at = list(layers or list(self.classifier.cam_layers)[-1:]) if method.input is None else [""]
+            total += sum(expected_cost(self.classifier, method, targets, layer).seconds for layer in at)
+        return total
+
+    def _sane(self, classifier: Classifier, explained: Explained) -> SanityCheck:
+        key = (explained.method, explained.layer)
+        if key not in self._sanity:
+            run = self._run
+            wrong = run.predictions.error_count > 0
+            rows = sample_errors(run, SANITY_IMAGES) if wrong else run.predictions.index[:SANITY_IMAGES]
+            places = np.array([run.predictions.position(int(row)) for row in rows])
+            targets = Targets(run.predictions.predicted[places])
+            images = np.stack([_parts(run, int(row))[1] for row in rows])
+            self._sanity[key] = sanity_check(
+                classifier, lambda changed: self._made(changed, images, rows, targets, explained)
+            )
+        return self._sanity[key]
+
+    @staticmethod
+    def _made(
+        classifier: Classifier, images: ImageArray, rows: IntArray, targets: Targets, like: Explained
+    ) -> Attribution:
+        layers = [like.layer] if like.layer else []
+        return attribute(classifier, images, rows, targets, like.method, layers=layers)[like.layer]

@@ -1,0 +1,43 @@
+/** An element with properties (or attributes, where a name has a dash or is `role`) and children. */
+export function h(tag, properties = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (value === null || value === undefined) continue;
+    if (name.includes("-") || name === "role" || name === "for") node.setAttribute(name, value);
+    else if (name === "style" || name === "dataset") Object.assign(node[name], value);
+    else node[name] = value;
+  }
+  node.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  return node;
+}
+
+export const button = (text, onclick, properties = {}) => h("button", { type: "button", textContent: text, onclick, ...properties });
+
+/** A button that shows whether it is on. */
+export const toggle = (text, on, onclick, properties = {}) => button(text, onclick, { "aria-pressed": String(Boolean(on)), ...properties });
+
+/** A labelled choice among [value, text] pairs. */
+export function choice(label, options, value, onchange) {
+  const select = h("select", {}, options.map(([key, text]) => h("option", { value: key, textContent: text })));
+  select.value = value;
+  select.onchange = () => onchange(select.value);
+  return h("label", { className: "wb-choice" }, h("span", { textContent: label }), select);
+}
+
+/** Keys that a view takes must not reach the notebook around it. */
+export function keys(node, handlers) {
+  node.addEventListener("keydown", (event) => {
+    if (event.target.matches("input, textarea, select") || event.ctrlKey || event.metaKey || event.altKey) return;
+    const handler = handlers[event.key];
+    if (!handler || handler(event) === false) return;
+    event.preventDefault();
+    event.stopPropagation();
+  });
+}
+
+/** Offer bytes as a file. */
+export function download(name, bytes, type = "application/octet-stream") {
+  const link = h("a", { href: URL.createObjectURL(new Blob([bytes], { type })), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}

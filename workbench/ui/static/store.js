@@ -1,0 +1,102 @@
+import { START, selectRows, describe } from "./selection.js";
+
+const FREE = new Set(["selected", "picked"]); // changes of these alone are no step to undo
+
+/** The one selection, what follows from it, and its history. Views are told with the set of fields that changed. */
+export class Store {
+  constructor(header, table, decisions) {
+    this.header = header;
+    this.table = table;
+    this.decisions = decisions; // row id -> {tags, label, note}
+    this.maps = {};
+    this.selection = { ...START };
+    this.past = [];
+    this.future = [];
+    this.listeners = new Set();
+    this.follow();
+  }
+
+  follow() {
+    this.rows = selectRows(this.selection, this);
+    this.words = describe(this.selection, this.table, this.rows.length, this.header.errors, this.header.rows);
+  }
+
+  subscribe(listener) {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  tell(changed) {
+    for (const listener of [...this.listeners]) listener(changed);
+  }
+
+  /** Set some fields; with `remember` the way back is kept. */
+  set(fields, remember = true) {
+    const changed = Object.keys(fields).filter((name) => JSON.stringify(fields[name]) !== JSON.stringify(this.selection[name]));
+    if (!changed.length) return;
+    if (remember && changed.some((name) => !FREE.has(name))) {
+      this.past.push(this.selection);
+      this.future = [];
+    }
+    this.apply({ ...this.selection, ...fields }, changed);
+  }
+
+  apply(selection, changed) {
+    this.selection = selection;
+    const moved = ["steps", "wrong_only", "order", "descending"].some((name) => changed.includes(name));
+    if (moved) {
+      this.follow();
+      if (this.selection.selected >= 0 && !this.rows.includes(this.table.position(this.selection.selected))) {
+        this.selection = { ...this.selection, selected: -1 };
+        changed.push("selected");
+      }
+      if (this.selection.picked.length) {
+        this.selection = { ...this.selection, picked: [] };
+        changed.push("picked");
+      }
+    }
+    this.tell(new Set(moved ? [...changed, "rows"] : changed));
+  }
+
+  travel(from, to) {
+    if (!from.length) return;
+    to.push(this.selection);
+    const next = from.pop();
+    this.apply(next, Object.keys(START).filter((name) => JSON.stringify(next[name]) !== JSON.stringify(this.selection[name])));
+  }
+
+  undo() {
+    this.travel(this.past, this.future);
+  }
+
+  redo() {
+    this.travel(this.future, this.past);
+  }
+
+  /** A column that came later, such as the causes. */
+  addColumn(name, column) {
+    this.table.add(name, column);
+    this.refresh("columns");
+  }
+
+  addMap(name, points) {
+    this.maps[name] = points;
+    this.refresh("maps");
+  }
+
+  /** Decisions that changed: row id -> decision, null for none. */
+  decide(changed) {
+    for (const [row, decision] of Object.entries(changed)) {
+      if (decision) this.decisions.set(Number(row), decision);
+      else this.decisions.delete(Number(row));
+    }
+    this.refresh("decisions");
+  }
+
+  refresh(what) {
+    const before = this.rows;
+    this.follow();
+    const moved = before.length !== this.rows.length || before.some((row, k) => row !== this.rows[k]);
+    this.tell(new Set(moved ? [what, "rows"] : [what]));
+  }
+}
