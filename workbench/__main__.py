@@ -69,6 +69,8 @@ def parser() -> argparse.ArgumentParser:
         metavar="OURS=THEIRS",
         help="what a foreign file calls a column: label, probability, logit, index or embedding; may be repeated",
     )
+    two.add_argument("--html", action="store_true", help="add explorer.html: the views in one file without a kernel")
+    two.add_argument("--limit-mb", type=float, default=15.0, help="size of explorer.html, in million bytes")
     two.add_argument("--out", type=Path, required=True, help="folder for the bundle")
     two.add_argument("--force", action="store_true", help="replace what is in --out")
     two.set_defaults(run=_report)
@@ -142,7 +144,7 @@ def _predict(options: argparse.Namespace) -> int:
 def _report(options: argparse.Namespace) -> int:
     from workbench import export, store
     from workbench.analysis.votes import read_votes
-    from workbench.run import images_of, open_predictions
+    from workbench.run import Run, images_of, open_predictions, with_votes
 
     classes = None if options.classes is None else [name.strip() for name in options.classes.split(",")]
     columns = dict(_pair("--column", text) for text in options.column)
@@ -155,22 +157,48 @@ def _report(options: argparse.Namespace) -> int:
         return store.read(path, classes=run.predictions.classes, columns=columns)
 
     train = None if options.train is None else read(options.train)
+    votes = None if options.votes is None else read_votes(options.votes)
+    compared = None if options.compare is None else read(options.compare)
+    documents: dict[str, Callable[[], str]] = {}
+    missing: list[str] = []
+    if options.html:
+        shown = run if votes is None else with_votes(run, votes)
+        second = None if compared is None else Run(options.compare.name, compared)
+        documents["explorer.html"] = lambda: _page(shown, second, options.limit_mb, missing)
     left_out = export.report(
         run,
         options.out,
         checkpoint=options.checkpoint,
-        compared=None if options.compare is None else read(options.compare),
+        compared=compared,
         seeds=[read(path) for path in options.other_seed],
         groups=groups,
-        votes=None if options.votes is None else read_votes(options.votes),
+        votes=votes,
         train=train,
         train_images=None if train is None else images_of(train, options.data),
+        documents=documents,
         force=options.force,
     )
-    for line in (*run.notes, *(f"left out {line}" for line in left_out)):
+    for line in (*run.notes, *(f"left out {line}" for line in [*left_out, *missing])):
         print(line)
     print(f"written to {options.out}")
     return 0
+
+
+def _page(run: Run, compared: Run | None, limit_mb: float, missing: list[str]) -> str:
+    """The stand-alone page, with a progress bar for its maps; what it leaves out is added to ``missing``."""
+    from tqdm import tqdm
+
+    from workbench import page
+    from workbench.state import ExplorerState
+
+    if limit_mb <= 0:
+        raise _bad("--limit-mb", "a size above 0", limit_mb)
+    with tqdm(unit="image", desc="maps", disable=None) as bar:
+        text, left_out = page.page(
+            ExplorerState(run, compared=compared), limit_mb=limit_mb, progress=functools.partial(_advance, bar)
+        )
+    missing += left_out
+    return text
 
 
 def _pair(option: str, text: str) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -67,6 +68,7 @@ def report(
     votes: ArrayLike | None = None,
     train: Predictions | None = None,
     train_images: ImageSet | None = None,
+    documents: Mapping[str, Callable[[], str]] | None = None,
     force: bool = False,
 ) -> list[str]:
     """Write the bundle into ``out`` and return one line for each thing left out, with the reason.
@@ -77,7 +79,8 @@ def report(
     the model (``checkpoint``) Grad-CAM, curves and training dynamics; ``compared`` a second model on the same rows,
     and ``seeds`` further models of the first one's recipe, against whose spread its change is held; ``groups`` of
     classes a matrix of their own; ``votes`` people's answers ``(M, K)``; ``train`` (predictions on the train split,
-    with embeddings) neighbours and typicality, and with ``train_images`` near-duplicates.
+    with embeddings) neighbours and typicality, and with ``train_images`` near-duplicates. ``documents`` are further
+    texts by file name.
 
     Raises
     ------
@@ -114,7 +117,7 @@ def report(
     _findings(bundle, run, predictions)
     _pictures(bundle, run)
     _training(bundle, checkpoint)
-    return _write(bundle, run, out)
+    return _write(bundle, run, out, documents or {})
 
 
 def _classes(bundle: _Bundle, predictions: Predictions) -> None:
@@ -277,7 +280,7 @@ def _training(bundle: _Bundle, checkpoint: Path | None) -> None:
     bundle.figures["training_dynamics"] = lambda: figures.figure_of(figures.cartography(frame))
 
 
-def _write(bundle: _Bundle, run: Run, out: Path) -> list[str]:
+def _write(bundle: _Bundle, run: Run, out: Path, documents: Mapping[str, Callable[[], str]]) -> list[str]:
     for name in _written_before(out):
         (out / name).unlink(missing_ok=True)
     files: list[Path] = []
@@ -292,6 +295,10 @@ def _write(bundle: _Bundle, run: Run, out: Path) -> list[str]:
     write_atomically(out / "errors.parquet", bundle.tables["errors"].write_parquet)
     write_json(out / METRICS, bundle.metrics)
     files += [out / "errors.parquet", out / METRICS]
+    for name, make in documents.items():
+        text = make()
+        write_atomically(out / name, functools.partial(_write_text, text))
+        files.append(out / name)
     manifest = {
         "run": run.name,
         "rows": len(run.predictions),
@@ -304,6 +311,10 @@ def _write(bundle: _Bundle, run: Run, out: Path) -> list[str]:
     }
     write_json(out / MANIFEST, manifest)
     return bundle.left_out
+
+
+def _write_text(text: str, path: Path) -> None:
+    path.write_text(text, encoding="utf-8")
 
 
 def _written_before(out: Path) -> list[str]:

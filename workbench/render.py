@@ -103,6 +103,20 @@ def enlarge(image: ImageArray, factor: int) -> ImageArray:
     return np.repeat(np.repeat(image, factor, axis=0), factor, axis=1)
 
 
+def thumbnail(image: ImageArray, side: int, *, square: bool = False) -> ImageArray:
+    """The image no larger than ``side`` pixels, averaged over the pixels it loses; ``square`` fills up with black."""
+    longest = max(image.shape[:2])
+    if longest > side:
+        height, width = (max(1, round(length * side / longest)) for length in image.shape[:2])
+        image = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    if not square or image.shape[:2] == (side, side):
+        return image
+    whole = np.zeros((side, side, 3), np.uint8)
+    top, left = ((side - length) // 2 for length in image.shape[:2])
+    whole[top : top + image.shape[0], left : left + image.shape[1]] = image
+    return whole
+
+
 def png(image: ImageArray) -> bytes:
     """The picture as PNG bytes."""
     stream = io.BytesIO()

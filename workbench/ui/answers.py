@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 import polars as pl
 
@@ -17,7 +16,7 @@ from workbench.attribution.registry import METHODS, is_slow
 from workbench.bundle import Column
 from workbench.classifier import Classifier
 from workbench.errors import DataError
-from workbench.records import ImageArray, ImageSet, ProbabilityArray
+from workbench.records import ImageSet, ProbabilityArray
 from workbench.state import NEIGHBOURS, ExplorerState
 from workbench.ui.work import Job, Report
 
@@ -117,7 +116,7 @@ class Answers:
         images = _images(self.state.run.images)
         for row in rows:
             try:
-                pictures.append(_small(images.image(row)))
+                pictures.append(render.thumbnail(images.image(row), THUMBNAIL))
             except DataError:
                 missing.append(row)
         if not pictures:
@@ -184,7 +183,7 @@ class Answers:
         ]
         if images is None:
             return said, []
-        pictures = np.stack([_small(images.image(int(row))) for row in rows])
+        pictures = np.stack([render.thumbnail(images.image(int(row)), THUMBNAIL) for row in rows])
         return [{**one, "shape": list(pictures.shape[1:3])} for one in said], [pictures.tobytes()]
 
     @property
@@ -312,14 +311,6 @@ def _images(images: ImageSet | None) -> ImageSet:
     if images is None:
         raise DataError("The images are not on this machine.")
     return images
-
-
-def _small(image: ImageArray) -> ImageArray:
-    longest = max(image.shape[:2])
-    if longest <= THUMBNAIL:
-        return image
-    height, width = (max(1, round(side * THUMBNAIL / longest)) for side in image.shape[:2])
-    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _bars(classes: tuple[str, ...], probability: ProbabilityArray, votes: Any, label: int) -> list[dict[str, Any]]:

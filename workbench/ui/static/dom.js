@@ -7,7 +7,7 @@ export function h(tag, properties = {}, ...children) {
     else if (name === "style" || name === "dataset") Object.assign(node[name], value);
     else node[name] = value;
   }
-  node.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
   return node;
 }
 

@@ -46,7 +46,7 @@ export function classesView({ store, header }) {
 export function calibrationView({ store, header }) {
   const { edges, counts, confidence, accuracy, low, high, ece } = header.reliability;
   const [size, pad] = [320, 40];
-  const x = (share) => pad + share * (size - pad - 8);
+  const x = (share) => pad + share * (size - pad - 24);
   const y = (share) => size - pad - share * (size - pad - 8);
   const svg = (tag, attributes, text) => {
     const made = document.createElementNS("http://www.w3.org/2000/svg", tag);

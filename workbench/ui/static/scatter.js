@@ -36,7 +36,7 @@ export function colours(column, palette, ramp) {
 export function disc(radius) {
   const offsets = [];
   const whole = Math.ceil(radius);
-  for (let y = -whole; y <= whole; y++) for (let x = -whole; x <= whole; x++) if (x * x + y * y <= radius * radius + 0.25) offsets.push([x, y]);
+  for (let y = -whole; y <= whole; y++) for (let x = -whole; x <= whole; x++) if (x * x + y * y <= radius * radius + 0.1) offsets.push([x, y]);
   return offsets;
 }
 
@@ -137,7 +137,7 @@ export function scatterView({ store, source, header }) {
     };
     const small = disc(crowd * 0.7);
     if (!all) for (let k = 0; k < table.length; k++) put(k, small, 70);
-    const large = disc(all ? crowd : Math.min(3.6 * ratio, crowd * 1.5));
+    const large = disc(all ? crowd : Math.min(3.2 * ratio, crowd * 1.5));
     for (const k of rows) put(k, large, 255);
     canvas.getContext("2d").putImageData(image, 0, 0);
     ring(points);

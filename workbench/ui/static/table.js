@@ -6,6 +6,16 @@ export function valuesOf(dtype, bytes) {
   return new ARRAYS[dtype](copy);
 }
 
+/** Half-precision floats (IEEE 754 binary16) as floats. */
+export function halves(bytes) {
+  const words = valuesOf("u2", bytes);
+  return Float32Array.from(words, (word) => {
+    const [sign, exponent, fraction] = [word & 0x8000 ? -1 : 1, (word >> 10) & 31, word & 1023];
+    if (exponent === 31) return fraction ? NaN : sign * Infinity;
+    return sign * (exponent ? 2 ** (exponent - 15) * (1 + fraction / 1024) : 2 ** -24 * fraction);
+  });
+}
+
 /** Columns of numbers by name, in the order of row ids; a position is a row's place in them. */
 export class Table {
   constructor(columns) {

@@ -1,0 +1,193 @@
+"""The stand-alone page: the same views in one file that needs no kernel and no network."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from workbench import render
+from workbench.bundle import columns_of
+from workbench.errors import DataError
+from workbench.modules import joined, text_of
+from workbench.records import ImageSet, IntArray
+from workbench.state import PRINCIPAL, ExplorerState
+
+LIMIT_MB = 15.0
+SHEET, SIDE, COLUMNS = 400, 32, 20
+QUALITIES = (92, 85, 75, 60)
+POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src blob: data:"
+Progress = Callable[[int, int], None]
+
+
+@dataclass
+class _Parts:
+    """Arrays and files one after another, and where each begins."""
+
+    index: dict[str, dict[str, Any]] = field(default_factory=dict)
+    data: list[bytes] = field(default_factory=list)
+    size: int = 0
+
+    def add(self, name: str, data: bytes, **what: Any) -> None:
+        self.index[name] = {"first": self.size, "bytes": len(data), **what}
+        self.data.append(data)
+        self.size += len(data)
+
+
+def page(
+    state: ExplorerState, *, limit_mb: float = LIMIT_MB, maps: bool = True, progress: Progress | None = None
+) -> tuple[str, list[str]]:
+    """One HTML file with the views, the table, pictures and Grad-CAM at the last layer, and what it leaves out.
+
+    At most ``limit_mb`` million bytes: pictures are JPEG files of decreasing quality until they fit; if they do not
+    at the lowest, those of right rows are left out. Maps are kept as float16. ``progress(done, total)`` is called
+    while maps are computed, in rows.
+
+    Raises
+    ------
+    DataError
+        If not even the table fits the limit.
+    """
+    left_out: list[str] = []
+    parts = _Parts()
+    header = state.header()
+    summary, cause = state.add_causes()
+    columns = columns_of(state.predictions, state.shown)
+    if cause is not None:
+        columns["cause"] = cause
+    for name, column in columns.items():
+        parts.add(f"column {name}", np.ascontiguousarray(column.values).tobytes(), column=column.header())
+    ids = columns["index"].values.astype(np.int64)
+    places = np.searchsorted(np.sort(state.run.predictions.index), ids)
+    order = np.argsort(state.run.predictions.index, kind="stable")[places]
+    _probabilities(parts, state, order)
+    if state.run.predictions.embedding is not None:
+        parts.add(f"map {PRINCIPAL}", np.ascontiguousarray(state.place_map(PRINCIPAL)[places], np.float32).tobytes())
+    targets: list[str] = []
+    if maps:
+        targets = _maps(parts, state, ids, left_out, progress)
+    shell = _document(state, header, parts, summary.drop("examples").to_dicts(), targets)
+    room = round(limit_mb * 1e6) - len(shell.encode())
+    if room < 0:
+        raise DataError(f"the page needs {limit_mb - room / 1e6:.1f} MB without pictures: raise the limit (--limit-mb)")
+    if state.run.images is not None:
+        _pictures(parts, state.run.images, ids, columns["correct"].values, room, left_out)
+    else:
+        left_out.append("pictures: the images are not on this machine")
+    return _document(state, header, parts, summary.drop("examples").to_dicts(), targets), left_out
+
+
+def _probabilities(parts: _Parts, state: ExplorerState, order: IntArray) -> None:
+    """All probabilities as shares of 65,535: the page shows them to a tenth of a per cent."""
+    count = len(state.predictions.classes)
+    if len(order) * count <= 2_000_000:
+        rounded = np.rint(state.run.predictions.probability[order] * 65535).astype(np.uint16)
+        parts.add("probability", rounded.tobytes())
+
+
+def _maps(
+    parts: _Parts, state: ExplorerState, ids: IntArray, left_out: list[str], progress: Progress | None
+) -> list[str]:
+    """Grad-CAM at the last layer for every class, or where that has no short cut for predicted and true class alone."""
+    run = state.run
+    if run.images is None or run.classifier is None or not run.classifier.cam_layers:
+        left_out.append("maps: they need the images and a model with a layer that has a grid")
+        return []
+    from workbench.attribution.cache import MapCache
+    from workbench.attribution.exact import pooled_head
+    from workbench.attribution.precompute import ALL, Request, joined, maps_of
+
+    every = pooled_head(run.classifier) is not None
+    wanted = [ALL] if every else ["predicted", "true"]
+    cache = None if run.folder is None else MapCache(run.folder / "maps")
+    found = [
+        joined(
+            list(
+                maps_of(
+                    run.classifier, run.images, run.predictions, ids, Request(targets=name), cache, progress=progress
+                )
+            )
+        )
+        for name in wanted
+    ]
+    grid = found[0].values.shape[1:]
+    values: NDArray[Any] = (
+        found[0].values.reshape(len(ids), -1, *grid) if every else np.stack([one.values for one in found], axis=1)
+    )
+    parts.add("grids", np.ascontiguousarray(values, np.float16).tobytes(), grid=list(grid), layer=found[0].layer)
+    return list(run.predictions.classes) if every else wanted
+
+
+def _pictures(
+    parts: _Parts, images: ImageSet, ids: IntArray, correct: NDArray[Any], room: int, left_out: list[str]
+) -> None:
+    """Sheets of pictures as JPEG without chroma subsampling, whose blocks do not cross a picture's edge."""
+    wrong_first = np.concatenate([np.flatnonzero(correct == 0), np.flatnonzero(correct == 1)])
+    for quality in QUALITIES:
+        sheets = _sheets(images, ids[wrong_first], quality)
+        total = sum(4 * -(-len(sheet) // 3) + 200 for sheet, _ in sheets)
+        if total <= room:
+            break
+    kept = 0
+    for number, (sheet, rows) in enumerate(sheets):
+        cost = 4 * -(-len(sheet) // 3) + 200
+        if cost > room:
+            break
+        room -= cost
+        kept += len(rows)
+        parts.add(f"sheet {number}", sheet, rows=rows, side=[SIDE, SIDE], columns=COLUMNS)
+    if kept < len(ids):
+        left_out.append(f"pictures: {kept:,} of {len(ids):,} fit the limit, those of errors first")
+
+
+def _sheets(images: ImageSet, rows: IntArray, quality: int) -> list[tuple[bytes, list[int]]]:
+    found = []
+    for first in range(0, len(rows), SHEET):
+        part = rows[first : first + SHEET]
+        tiles = [render.thumbnail(images.image(int(row)), SIDE, square=True) for row in part]
+        stream = io.BytesIO()
+        Image.fromarray(render.sprite(tiles, COLUMNS)).save(stream, "JPEG", quality=quality, subsampling=0)
+        found.append((stream.getvalue(), [int(row) for row in part]))
+    return found
+
+
+def _document(
+    state: ExplorerState,
+    header: dict[str, Any],
+    parts: _Parts,
+    summary: Sequence[dict[str, Any]],
+    targets: Sequence[str],
+) -> str:
+    evidence = {str(row): text for row, text in state.causes.select("index", "evidence").iter_rows()}
+    values = {
+        "header": header,
+        "parts": parts.index,
+        "summary": list(summary),
+        "evidence": evidence,
+        "targets": list(targets),
+        "decisions": {str(row): decision.to_json() for row, decision in state.decisions.rows.items()},
+        "images": state.run.images is not None,
+    }
+    # no "<" of the data may end the script or begin a tag
+    said = json.dumps(values, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
+    data = base64.b64encode(b"".join(parts.data)).decode()
+    module = joined("page.js").replace("</", "<\\/")
+    title = html.escape(f"{state.run.name}: what it gets wrong")
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
+        f"<style>{text_of('page.css')}\n{text_of('workbench.css')}</style></head>\n"
+        f'<body><main id="root">Loading …</main>\n'
+        f'<script type="application/json" id="bundle">{said}</script>\n'
+        f'<script type="application/octet-stream" id="data">{data}</script>\n'
+        f'<script type="module">{module}</script></body></html>\n'
+    )
