@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections.abc import Callable
@@ -26,7 +27,8 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
             os.fsync(stream.fileno())
         temporary.replace(path)
     except Exception as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(NotADirectoryError):  # then there is none
+            temporary.unlink(missing_ok=True)
         # safetensors reports a full disk as its own error, with the operating system's words inside
         full = getattr(error, "errno", None) == errno.ENOSPC or os.strerror(errno.ENOSPC) in str(error)
         if full:

@@ -52,9 +52,18 @@ def forward(model: nn.Module, images: Tensor, device: torch.device, dtype: torch
 
 
 def backward(
-    model: nn.Module, images: Tensor, labels: Tensor, *, smoothing: float, device: torch.device, dtype: torch.dtype
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    smoothing: float,
+    device: torch.device,
+    dtype: torch.dtype,
+    weights: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Per-row losses and correctness ``(n,)`` of a global batch, after leaving its mean gradient in ``.grad``.
+
+    ``weights`` ``(n,)`` multiply the rows' shares of the gradient; the losses returned are without them.
 
     With several processes each computes its share of the rows and the sums are exchanged, so that
     every process ends with the gradient that one process would compute.
@@ -65,8 +74,12 @@ def backward(
     target = labels[share].to(device)
     if len(target):
         logits = forward(model, images[share], device, dtype)
-        loss = functional.cross_entropy(logits, target, label_smoothing=smoothing, reduction="sum") / len(labels)
-        torch.autograd.backward(loss)
+        if weights is None:
+            loss = functional.cross_entropy(logits, target, label_smoothing=smoothing, reduction="sum")
+        else:
+            rows = functional.cross_entropy(logits, target, label_smoothing=smoothing, reduction="none")
+            loss = (rows * weights[share].to(device)).sum()
+        torch.autograd.backward(loss / len(labels))
         losses[share] = functional.cross_entropy(logits.detach(), target, reduction="none").cpu()
         correct[share] = (logits.argmax(1) == target).float().cpu()
     if world > 1:
@@ -100,8 +113,9 @@ def train_epoch(
     done: Callable[[int, Tensor, Tensor, Tensor], None],
     device: torch.device,
     dtype: torch.dtype,
+    weights: Tensor | None = None,
 ) -> None:
-    """Train on ``rows`` in their order, from batch ``first_step`` on.
+    """Train on ``rows`` in their order, from batch ``first_step`` on; ``weights`` are by row number of the data set.
 
     ``step(i)`` applies the gradient of batch i; ``done(i, rows, losses, correct)`` then receives plain
     cross entropy and correctness (without label smoothing) as measured on the augmented images.
@@ -111,7 +125,15 @@ def train_epoch(
     loader = batches(rows, [p.tolist() for p in positions], recipe.workers)
     for number, (images, labels, indices) in enumerate(loader, start=first_step):
         model.zero_grad(set_to_none=True)
-        losses, correct = backward(model, images, labels, smoothing=recipe.label_smoothing, device=device, dtype=dtype)
+        losses, correct = backward(
+            model,
+            images,
+            labels,
+            smoothing=recipe.label_smoothing,
+            device=device,
+            dtype=dtype,
+            weights=None if weights is None else weights[indices],
+        )
         step(number)
         done(number, indices, losses, correct)
 

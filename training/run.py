@@ -42,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--resume", action="store_true", help="go on with the stopped run in --out")
     top.add_argument("--force", action="store_true", help="replace what is in --out")
+    top.add_argument("--fixes", type=Path, metavar="FILE", help="train rows to drop, relabel or weigh, as exported")
     top.add_argument("--summary", action="store_true", help="print the model's layers and stop")
     group = top.add_argument_group("fields of the recipe")
     hints = typing.get_type_hints(Recipe)
@@ -123,6 +124,7 @@ def run_epoch(session: Session, folder: Path | None, progress: Progress) -> None
         done=done,
         device=session.device,
         dtype=session.dtype,
+        weights=None if session.fixes is None else torch.from_numpy(session.fixes.weights),
     )
     train_seconds = session.epoch_seconds
     measured = evaluate_epoch(session, size)
@@ -201,7 +203,7 @@ def open_session(options: argparse.Namespace) -> Session:
     TrainingError
         If the data, the output folder or the state to resume is not usable.
     """
-    from training import data
+    from training import data, fixes
     from training.session import STATE, Session
 
     root = data.data_root(options.data)
@@ -214,7 +216,8 @@ def open_session(options: argparse.Namespace) -> Session:
     splits: list[DataSet] = [data.load(root, split, download=options.download) for split in ("train", "test")]
     if splits[0].classes != splits[1].classes:
         raise TrainingError(f"{root}: train and test have other classes: {splits[0].classes}, {splits[1].classes}")
-    session = Session(recipe, *splits)
+    mended = None if options.fixes is None else fixes.read_fixes(options.fixes, splits[0])
+    session = Session(recipe, splits[0], splits[1], mended)
     if options.resume:
         session.restore(out)
     return session

@@ -17,6 +17,7 @@ from training import checkpoint
 from training.data import DataSet, channel_statistics, split_validation
 from training.errors import TrainingError
 from training.files import write_atomically
+from training.fixes import Fixes
 from training.loop import Evaluation, pick_device, pick_precision
 from training.model import ResNet18LN, initialise
 from training.optimise import Optimisation
@@ -30,6 +31,8 @@ class Session:
 
     Attributes
     ----------
+    train : DataSet
+        With the labels that the fixes corrected, if there are fixes.
     epoch, step : int
         The next epoch, and the next batch within it.
     history : list of dict
@@ -39,12 +42,15 @@ class Session:
         int16 and ``test_label_probability`` float32 ``(epochs, test rows)``.
     """
 
-    def __init__(self, recipe: Recipe, train: DataSet, test: DataSet) -> None:
-        self.recipe, self.train, self.test = recipe, train, test
+    def __init__(self, recipe: Recipe, train: DataSet, test: DataSet, fixes: Fixes | None = None) -> None:
+        self.recipe, self.train, self.test, self.fixes = recipe, train, test, fixes
         self.device = pick_device(recipe.device)
         self.dtype = pick_precision(recipe.precision, self.device)
         self.statistics = channel_statistics(train.images)
         self.train_rows, self.validation_rows = split_validation(train.labels, recipe.validation_fraction, recipe.seed)
+        if fixes is not None:  # the split is drawn before, so that it is that of a run without fixes
+            self.train = fixes.train
+            self.train_rows, self.validation_rows = (r[fixes.kept[r]] for r in (self.train_rows, self.validation_rows))
         self.epoch, self.step, self.epoch_seconds = 0, 0, 0.0
         self.history: list[dict[str, Any]] = []
         self.steps_per_epoch = -(-len(self.train_rows) // recipe.batch_size)
@@ -81,7 +87,8 @@ class Session:
         self.epoch, self.step, self.epoch_seconds = epoch + 1, 0, 0.0
 
     def _fingerprints(self) -> list[str]:
-        return [self.train.fingerprint, self.test.fingerprint]
+        found = [self.train.fingerprint, self.test.fingerprint]
+        return found if self.fixes is None else [*found, self.fixes.digest]
 
     def save(self, folder: Path) -> None:
         """Write the state atomically.
@@ -151,6 +158,7 @@ class Session:
             "cam_layers": checkpoint.cam_layers(model, size),
             "recipe": self.recipe.to_json(),
             "seed": self.recipe.seed,
+            **({} if self.fixes is None else {"fixes": self.fixes.summary()}),
             "precision": str(self.dtype).removeprefix("torch."),
             "measured": self.history[-1] if self.history else {},
             "train_seconds": round(sum(row["seconds"] for row in self.history), 1),

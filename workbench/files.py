@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -27,12 +28,14 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         write(temporary)
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(NotADirectoryError):  # then there is none
+            temporary.unlink(missing_ok=True)
         if error.errno == errno.ENOSPC or os.strerror(errno.ENOSPC) in str(error):
             raise OutputError(f"disk full while writing {path}: free some space and run again") from error
         raise OutputError(f"cannot write {path} ({error.strerror or error}): choose another --out") from error
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(NotADirectoryError):  # then there is none
+            temporary.unlink(missing_ok=True)
         raise
 
 

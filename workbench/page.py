@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -22,6 +23,7 @@ from workbench.records import ImageSet, IntArray
 from workbench.state import PRINCIPAL, ExplorerState
 
 LIMIT_MB = 15.0
+KEPT_ERRORS = 300
 SHEET, SIDE, COLUMNS = 400, 32, 20
 QUALITIES = (92, 85, 75, 60)
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src blob: data:"
@@ -42,10 +44,41 @@ class _Parts:
         self.size += len(data)
 
 
+def kept_with_notebook(state: ExplorerState) -> str:
+    """HTML that stands in for an explorer whose kernel is gone: the page of at most 300 errors, without maps.
+
+    It stays folded while the explorer is alive, and opens by itself where none starts within a few seconds.
+    """
+    wrong = state.predictions.scan().filter(~pl.col("correct")).sort("loss", descending=True).head(KEPT_ERRORS)
+    rows = wrong.select("index").collect(engine="streaming")
+    note = (
+        "The kernel that drew this explorer is gone. This is what the notebook keeps: the matrix and the "
+        f"{len(rows):,} errors of highest loss. Run the cell again for all images, maps and tags."
+    )
+    text, _ = page(state, rows=rows, notes=[note], maps=False, find_causes=False)
+    return (
+        '<details class="wb-fallback"><summary>The explorer as this notebook keeps it</summary>'
+        f'<iframe sandbox="allow-scripts allow-downloads" loading="lazy" title="{html.escape(state.run.name)}" '
+        f'style="width:100%;height:1100px;border:0" srcdoc="{html.escape(text)}"></iframe></details>'
+        "<script>{const kept = [...document.querySelectorAll('.wb-fallback')].at(-1);"
+        "setTimeout(() => {const area = kept.closest('.jp-OutputArea, .output_area') ?? document.body;"
+        "if (!area.querySelector('.wb[data-ready]')) kept.open = true;}, 4000);}</script>"
+    )
+
+
 def page(
-    state: ExplorerState, *, limit_mb: float = LIMIT_MB, maps: bool = True, progress: Progress | None = None
+    state: ExplorerState,
+    *,
+    limit_mb: float = LIMIT_MB,
+    rows: pl.DataFrame | None = None,
+    notes: Sequence[str] = (),
+    maps: bool = True,
+    find_causes: bool = True,
+    progress: Progress | None = None,
 ) -> tuple[str, list[str]]:
     """One HTML file with the views, the table, pictures and Grad-CAM at the last layer, and what it leaves out.
+
+    ``rows`` limits it to some row ids (a column ``index``); ``notes`` stand above the views.
 
     At most ``limit_mb`` million bytes: pictures are JPEG files of decreasing quality until they fit; if they do not
     at the lowest, those of right rows are left out. Maps are kept as float16. ``progress(done, total)`` is called
@@ -59,10 +92,11 @@ def page(
     left_out: list[str] = []
     parts = _Parts()
     header = state.header()
-    summary, cause = state.add_causes()
-    columns = columns_of(state.predictions, state.shown)
-    if cause is not None:
-        columns["cause"] = cause
+    header["notes"] += notes
+    summary: list[dict[str, Any]] = []
+    if find_causes:
+        summary = state.add_causes()[0].drop("examples").to_dicts()
+    columns = columns_of(state.predictions, state.shown if rows is None else rows)
     for name, column in columns.items():
         parts.add(f"column {name}", np.ascontiguousarray(column.values).tobytes(), column=column.header())
     ids = columns["index"].values.astype(np.int64)
@@ -74,7 +108,7 @@ def page(
     targets: list[str] = []
     if maps:
         targets = _maps(parts, state, ids, left_out, progress)
-    shell = _document(state, header, parts, summary.drop("examples").to_dicts(), targets)
+    shell = _document(state, header, parts, summary, targets)
     room = round(limit_mb * 1e6) - len(shell.encode())
     if room < 0:
         raise DataError(f"the page needs {limit_mb - room / 1e6:.1f} MB without pictures: raise the limit (--limit-mb)")
@@ -82,7 +116,7 @@ def page(
         _pictures(parts, state.run.images, ids, columns["correct"].values, room, left_out)
     else:
         left_out.append("pictures: the images are not on this machine")
-    return _document(state, header, parts, summary.drop("examples").to_dicts(), targets), left_out
+    return _document(state, header, parts, summary, targets), left_out
 
 
 def _probabilities(parts: _Parts, state: ExplorerState, order: IntArray) -> None:
@@ -166,7 +200,7 @@ def _document(
     summary: Sequence[dict[str, Any]],
     targets: Sequence[str],
 ) -> str:
-    evidence = {str(row): text for row, text in state.causes.select("index", "evidence").iter_rows()}
+    evidence = {str(row): text for row, text in state.causes.select("index", "evidence").iter_rows()} if summary else {}
     values = {
         "header": header,
         "parts": parts.index,

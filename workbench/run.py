@@ -113,7 +113,8 @@ def open_predictions(
     found = store.read(predictions, classes=classes, columns=columns)
     split: source.Split = "train" if found.provenance.split == "train" else "test"
     images = None if data is None and found.provenance.data is None else _images_at_hand(data, split)
-    run = _assemble(predictions.name, found, images, classifier)
+    name = predictions.parent.name if predictions.name == PREDICTIONS else predictions.name
+    run = _assemble(name, found, images, classifier)
     beside = predictions if predictions.is_dir() else predictions.parent
     return replace(run, folder=beside / WORK, checkpoint=checkpoint)
 

@@ -6,8 +6,11 @@ from typing import Any
 
 import anywidget
 import traitlets
+from IPython.core.getipython import get_ipython
+from IPython.display import HTML, display
 
 from workbench.modules import joined, text_of
+from workbench.page import kept_with_notebook
 from workbench.run import Run
 from workbench.state import ExplorerState
 from workbench.ui.answers import Answers
@@ -49,6 +52,12 @@ class Explorer(anywidget.AnyWidget):
         self.add_class("wb-explorer")
         traitlets.link((self.state, "selection"), (self, "selection"))
         self.on_msg(self._received)
+
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        """The widget; beside it goes what a reopened notebook shows in its place."""
+        if get_ipython() is not None:
+            display(HTML(kept_with_notebook(self.state)))  # type: ignore[no-untyped-call]
+        return super()._repr_mimebundle_(**options)
 
     def _received(self, _: object, content: dict[str, Any], __: object) -> None:
         """Answer a question of the views, at once or, if it takes long, from the worker's thread."""

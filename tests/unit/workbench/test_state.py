@@ -1,12 +1,21 @@
-import dataclasses
+import json
+import shutil
+import subprocess
+from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
-from tests.factories import CLASSES, classifier, image_set, predictions
+from tests.factories import classifier, image_set, predictions
+from workbench import bundle, views
+from workbench.errors import DataError
 from workbench.predict import predict
 from workbench.run import Run
-from workbench.state import PAGE, ExplorerState
+from workbench.selection import inside
+from workbench.state import ExplorerState
+
+STATIC = Path(__file__).resolve().parents[3] / "workbench" / "ui" / "static"
 
 
 @pytest.fixture
@@ -21,92 +30,242 @@ def bare(rows: int = 300) -> ExplorerState:
 
 def test_starts_with_all_errors_worst_first() -> None:
     state = bare()
-    wrong = state.run.predictions.index[~state.run.predictions.correct]
+    of = state.run.predictions
+    wrong = of.index[~of.correct]
     assert sorted(state.rows) == sorted(wrong)
-    assert state.description == f"All {len(wrong)} errors"
+    assert state.rows[0] == of.index[np.where(~of.correct, of.loss, -1).argmax()]
 
 
-def test_cell_selects_its_rows_and_again_releases_them() -> None:
+def test_cells_select_their_rows_and_minus_one_is_any_class() -> None:
     state = bare()
-    state.select_cell(1, 2)
     p = state.run.predictions
-    assert sorted(state.rows) == sorted(p.index[(p.label == 1) & (p.predicted == 2)])
-    assert state.description.endswith("errors: class 1 taken for class 2")
     state.select_cell(1, 2)
-    assert len(state.rows) == p.error_count
-
-
-def test_diagonal_cell_shows_right_images() -> None:
-    state = bare()
+    assert sorted(state.rows) == sorted(p.index[(p.label == 1) & (p.predicted == 2)])
+    state.select_cell(1, -1)
+    assert sorted(state.rows) == sorted(p.index[(p.label == 1) & (p.predicted != 1)])
     state.select_cell(0, 0)
-    assert len(state.rows) > 0
-    assert state.description.endswith("images of class 0, rightly recognised")
+    assert sorted(state.rows) == sorted(p.index[(p.label == 0) & (p.predicted == 0)])
 
 
-def test_pages_cover_the_rows_once() -> None:
+def test_steps_all_hold() -> None:
     state = bare()
-    state.wrong_only = False
-    seen: list[int] = []
-    for page in range(state.page_count):
-        state.page = page
-        seen += state.page_frame["index"].to_list()
-        assert len(state.page_frame) <= PAGE
-    assert seen == state.rows.tolist()
-
-
-def test_change_of_query_drops_what_is_no_longer_there() -> None:
-    state = bare()
-    state.page, state.selected = 1, int(state.rows[0])
-    place = state.run.predictions.position(state.selected)
-    other = (int(state.run.predictions.label[place]) + 1) % 4
-    state.select_cell(other, (other + 1) % 4)
-    assert (state.page, state.selected) == (0, -1)
-
-
-def test_maps_for_predicted_and_true_class(run: Run) -> None:
-    state = ExplorerState(run)
-    state.selected = int(state.rows[0])
-    place = run.predictions.position(state.selected)
-    maps = state.explain().maps
-    assert list(maps) == [
-        f"{CLASSES[run.predictions.predicted[place]]} (predicted)",
-        f"{CLASSES[run.predictions.label[place]]} (true)",
+    p = state.run.predictions
+    steps = [
+        {"kind": "range", "column": "confidence", "low": 0.4, "high": 0.6},
+        {"kind": "any", "column": "true_class", "values": ["class 1", "class 3"]},
     ]
-    assert all(np.isfinite(a.values).all() for a in maps.values())
-    assert {a.values.shape for a in maps.values()} == {(1, 4, 4)}
-    state.method = "Integrated gradients"
-    assert {a.values.shape for a in state.explain().maps.values()} == {(1, 32, 32)}
+    state.change(steps=steps, wrong_only=False, order="index", descending=False)
+    wanted = (p.confidence >= 0.4) & (p.confidence < 0.6) & np.isin(p.label, [1, 3])
+    assert state.rows.tolist() == p.index[wanted].tolist()
 
 
-def test_without_images_says_so(run: Run) -> None:
-    state = ExplorerState(dataclasses.replace(run, images=None))
-    state.selected = int(state.rows[0])
-    assert "images are not on this machine" in state.explain().message
+def test_tags_select_what_was_decided() -> None:
+    state = bare()
+    chosen = state.rows[:3].tolist()
+    state.decisions.change(chosen, add=["odd"])
+    state.change(steps=[{"kind": "tags", "words": ["odd"]}])
+    assert sorted(state.rows) == sorted(chosen)
+    assert f"index IN ({', '.join(map(str, sorted(chosen)))})" in state.code()
 
 
-def test_widgets_follow_the_state_and_the_state_the_widgets(run: Run) -> None:
-    from workbench.ui.explorer import Explorer
+@pytest.mark.parametrize(
+    ("selection", "message"),
+    [
+        ({"colour": 1}, "expected some of steps"),
+        ({"steps": [{"kind": "magic"}]}, "expected a kind of cells, range, any, inside, tags"),
+        ({"steps": [{"kind": "range", "column": "loss", "low": 1}]}, "expected column, low, high"),
+        ({"steps": [{"kind": "cells", "cells": [[0, 9]]}]}, "expected classes from 0 to 3"),
+    ],
+)
+def test_a_selection_that_means_nothing_is_refused(selection, message: str) -> None:
+    state = bare()
+    before = dict(state.selection)
+    with pytest.raises(DataError, match=message):
+        state.selection = selection
+    assert state.selection == before
 
-    explorer = Explorer(run)
-    true, predicted = int(run.predictions.label[0]), 1
-    explorer.matrix._clicked(None, {"true": true, "predicted": predicted}, None)
-    assert explorer.matrix.cell == [true, predicted]
-    assert [item["index"] for item in explorer.gallery.items] == explorer.state.rows.tolist()[:PAGE]
-    assert explorer.gallery.description == explorer.state.description
-    if explorer.gallery.items:
-        assert explorer.gallery.sheet.startswith(b"\x89PNG")
-    explorer.state.select_cell(true, predicted)
-    explorer.gallery._received(None, {"row": int(explorer.state.rows[0])}, None)
-    assert explorer.detail.row == explorer.state.rows[0]
-    assert len(explorer.detail.panels) == 3
-    assert sum(bar["value"] for bar in explorer.detail.bars) == pytest.approx(1, abs=1e-5)
+
+def test_an_unknown_column_is_named() -> None:
+    state = bare()
+    state.change(steps=[{"kind": "range", "column": "beauty", "low": 1, "high": None}])
+    with pytest.raises(DataError, match="beauty"):
+        _ = state.rows
 
 
-def test_gallery_ignores_rows_and_pages_that_are_not_there(run: Run) -> None:
-    from workbench.ui.explorer import Explorer
+def test_class_names_are_text_and_no_code() -> None:
+    names = ("it's", '"; DROP', "<script>alert(1)</script>", "مرحبا" * 40)
+    p = predictions(200)
+    state = ExplorerState(Run("odd", type(p)(p.table, names)))
+    for k in range(4):
+        state.select_cell(k, -1)
+        assert sorted(state.rows) == sorted(p.index[(p.label == k) & ~p.correct])
 
-    explorer = Explorer(run)
-    explorer.gallery._received(None, {"row": 10_000}, None)
-    explorer.gallery._received(None, {"page": 99}, None)
-    assert explorer.state.selected == -1
-    assert explorer.state.page == explorer.state.page_count - 1
+
+def test_a_polygon_has_what_matplotlib_says_is_inside() -> None:
+    from matplotlib.path import Path as Polygon
+
+    generator = np.random.default_rng(0)
+    points = generator.normal(size=(2000, 2)).astype(np.float32)
+    corners = generator.normal(size=(9, 2)).round(2)
+    angles = np.arctan2(*(corners - corners.mean(0)).T)
+    simple = corners[np.argsort(angles)]
+    assert (inside(points, simple.ravel().tolist()) == Polygon(simple).contains_points(points)).all()
+
+
+def test_comparing_adds_outcomes() -> None:
+    first, second = predictions(200, seed=1), predictions(200, seed=1)
+    other = predictions(200, seed=2)
+    second = type(first).from_arrays(first.label, other.probability, first.classes)
+    state = ExplorerState(Run("a", first), compared=Run("b", second))
+    state.change(steps=[{"kind": "any", "column": "outcome", "values": ["fixed"]}], wrong_only=False)
+    assert sorted(state.rows) == sorted(first.index[~first.correct & second.correct])
+    assert state.header()["comparison"]["fixed"] == len(state.rows)
+
+
+def test_causes_become_a_column_to_select_by() -> None:
+    state = bare()
+    summary, column = state.add_causes()
+    assert column is not None
+    counts = dict(summary.select("verdict", "errors").iter_rows())
+    for verdict, errors in counts.items():
+        state.change(steps=[{"kind": "any", "column": "cause", "values": [verdict]}])
+        assert len(state.rows) == errors
+        assert (column.values == column.categories.index(verdict)).sum() == errors
+
+
+def test_of_very_many_rows_all_errors_are_shown() -> None:
+    of = predictions(300)
+    shown = bundle.shown_rows(of, 150)
+    assert shown is not None
+    assert len(shown) == 150
+    assert set(of.index[~of.correct]) <= set(shown["index"])
+    columns = bundle.columns_of(of, shown)
+    assert (columns["correct"].values == 0).sum() == of.error_count
+    assert bundle.shown_rows(of, 300) is None
+
+
+def test_the_browser_selects_what_the_kernel_selects(tmp_path: Path) -> None:
+    """Both hosts answer the same selections: Polars here, the views' own modules under Node there."""
+    if shutil.which("node") is None:
+        pytest.skip("no Node on this machine")
+    state = bare(500)
+    generator = np.random.default_rng(3)
+    points = generator.normal(size=(500, 2)).astype(np.float32)
+    state.maps["principal"] = points
+    state.decisions.change([5, 17, 200, 301], add=["odd"])
+    confidence = state.run.predictions.confidence
+    steps = [
+        [],
+        [{"kind": "cells", "cells": [[1, 2], [2, -1]]}],
+        [{"kind": "cells", "cells": [[-1, 0]]}, {"kind": "range", "column": "confidence", "low": 0.5, "high": None}],
+        [{"kind": "range", "column": "confidence", "low": float(confidence[7]), "high": float(confidence[8])}],
+        [{"kind": "range", "column": "loss", "low": None, "high": 0.8}],
+        [{"kind": "inside", "map": "principal", "polygon": [-1, -1, 1.5, -0.5, 0.5, 1.25, -0.75, 0.5]}],
+        [{"kind": "tags", "words": ["odd"]}],
+        [{"kind": "any", "column": "true_class", "values": ["class 2"]}],
+    ]
+    selections = [
+        {"steps": s, "wrong_only": wrong, "order": order, "descending": down}
+        for s in steps
+        for wrong in (True, False)
+        for order, down in (("loss", True), ("confidence", False), ("index", False), ("margin", True))
+    ]
+    expected = []
+    for selection in selections:
+        state.selection = selection
+        expected.append(state.rows.tolist())
+    columns = state.columns()
+    columns["true_class"] = columns["label"]
+    fixture = {
+        "columns": {name: {**c.header(), "values": c.values.tolist()} for name, c in columns.items()},
+        "points": points.ravel().tolist(),
+        "decisions": {str(row): d.to_json() for row, d in state.decisions.rows.items()},
+        "selections": selections,
+    }
+    (tmp_path / "fixture.json").write_text(json.dumps(fixture))
+    script = f"""
+        import {{ readFileSync }} from "node:fs";
+        import {{ START, selectRows }} from "{STATIC}/selection.js";
+        import {{ Table }} from "{STATIC}/table.js";
+        const found = JSON.parse(readFileSync("{tmp_path}/fixture.json"));
+        const kinds = {{ f4: Float32Array, f8: Float64Array, u1: Uint8Array, u2: Uint16Array }};
+        for (const c of Object.values(found.columns)) c.values = kinds[c.dtype].from(c.values);
+        const decisions = new Map(Object.entries(found.decisions).map(([row, d]) => [Number(row), d]));
+        const maps = {{ principal: Float32Array.from(found.points) }};
+        const data = {{ table: new Table(found.columns), maps, decisions }};
+        const ids = (selection) => [...selectRows({{ ...START, ...selection }}, data)].map((k) => data.table.id(k));
+        const rows = found.selections.map(ids);
+        console.log(JSON.stringify(rows));
+    """
+    (tmp_path / "run.mjs").write_text(script)
+    done = subprocess.run(["node", tmp_path / "run.mjs"], capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    assert sum(map(len, expected)) > 1000
+    for selection, mine, theirs in zip(selections, expected, found, strict=True):
+        assert theirs == mine, selection
+
+
+def test_columns_for_the_browser_keep_their_meaning() -> None:
+    of = predictions(50)
+    extra = pl.DataFrame(
+        {
+            "index": of.index,
+            "site": ["north", None] * 25,
+            "blurred": [True, False] * 25,
+            "age": [1.5, None] * 25,
+            "free text": [f"row {k} " * 3 for k in range(50)],
+            "words": [["a"]] * 50,
+        }
+    )
+    columns = bundle.columns_of(of.join(extra))
+    assert columns["site"].categories == ("none", "north") or columns["site"].categories == ("north", "none")
+    assert columns["blurred"].categories == ("no", "yes")
+    assert np.isnan(columns["age"].values[1])
+    assert "words" not in columns
+    assert columns["free text"].kind == "category"
+    assert (columns["label"].values == of.label).all()
+    assert columns["confidence"].values.dtype == np.float32
+
+
+@pytest.mark.parametrize("view", ["matrix", "classes", "calibration", "causes", "gallery", "map", "detail"])
+@pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
+def test_every_view_is_a_figure(run: Run, view: str, kind: str) -> None:
+    state = ExplorerState(run)
+    state.change(picked=state.rows[:2].tolist(), methods=["Grad-CAM", "Saliency"], targets=["predicted", "contrast"])
+    start = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}[kind]
+    assert views.figure_bytes(state, view, kind).startswith(start)
+
+
+def test_the_comparison_figure_has_a_column_for_each_method_layer_and_target(run: Run) -> None:
+    state = ExplorerState(run)
+    state.change(picked=state.rows[:3].tolist(), methods=["Grad-CAM", "Saliency"], layers=["stage3", "stage4"])
+    titles = [ax.get_title() for ax in views.comparison_grid(state).axes if ax.get_title()]
+    assert titles == [
+        "image",
+        *(f"Grad-CAM\n{layer}\n{t}" for t in ("predicted", "true") for layer in ("stage3", "stage4")),
+        "Saliency\npredicted",
+        "Saliency\ntrue",
+    ]
+
+
+def test_figures_say_what_is_missing(run: Run) -> None:
+    state = ExplorerState(run)
+    with pytest.raises(DataError, match="choose an image"):
+        views.figure(state, "detail")
+    with pytest.raises(DataError, match="no second run"):
+        views.figure(state, "compare")
+    with pytest.raises(DataError, match="expected one of matrix"):
+        views.figure(state, "poem")
+    with pytest.raises(DataError, match="expected one of png, svg, pdf"):
+        views.figure_bytes(state, "matrix", "gif")
+    with pytest.raises(DataError, match="images are not here"):
+        views.figure(bare(), "gallery")
+
+
+def test_the_code_cell_finds_the_same_rows(run: Run) -> None:
+    state = ExplorerState(run)
+    state.select_cell(int(run.predictions.label[0]), -1)
+    made: dict[str, object] = {}
+    lines = [line for line in state.code().splitlines() if line.startswith(("from", "rows"))]
+    exec("\n".join(lines), {"run": run}, made)
+    assert made["rows"]["index"].to_list() == state.rows.tolist()  # type: ignore[index]

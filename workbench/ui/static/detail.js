@@ -36,7 +36,7 @@ export function detailView(context) {
   const { store, source, header } = context;
   const { table } = store;
   const { classes } = header;
-  const heading = h("h3", { textContent: "Choose an image to see what the model looked at." });
+  const heading = h("h3", { textContent: "Choose an image to look closer." });
   const decisions = decisionBar(context);
   const tabs = h("div", { className: "wb-bar wb-tabs", role: "group", "aria-label": "About this image" });
   const picture = h("div", { className: "wb-picture" });
@@ -61,7 +61,7 @@ export function detailView(context) {
     node.classList.toggle("wb-none", selected < 0);
     if (selected < 0) {
       detail = null;
-      heading.textContent = "Choose an image to see what the model looked at.";
+      heading.textContent = "Choose an image to look closer.";
       [picture, bars, body, tabs].forEach((part) => part.replaceChildren());
       delete node.dataset.row;
       return;

@@ -83,7 +83,7 @@ export function pageSource(bundle, bytes, table) {
       if (!parts[`map ${name}`]) throw new Error("This page has the principal components only.");
       return valuesOf("f4", slice(`map ${name}`));
     },
-    causes: async () => ({ summary: bundle.summary, evidence: bundle.evidence, column: null }),
+    causes: bundle.summary.length && (async () => ({ summary: bundle.summary, evidence: bundle.evidence, column: null })),
   };
 }
 

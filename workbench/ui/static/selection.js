@@ -117,7 +117,7 @@ export function stepWords(step, table) {
 export function describe(selection, table, found, errors, rows) {
   const noun = selection.wrong_only ? "error" : "image";
   const total = selection.wrong_only ? errors : rows;
-  if (!selection.steps.length) return `All ${counted(found, noun)}`;
+  if (!selection.steps.length) return found === total ? `All ${counted(found, noun)}` : `${count(found)} of ${counted(total, noun)}`;
   const words = selection.steps.map((step) => stepWords(step, table)).join(", ");
   return `${count(found)} of ${counted(total, noun)}: ${words}`;
 }

@@ -1,0 +1,88 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+
+import { csvOf } from "../../workbench/ui/static/explorer.js";
+import { layout } from "../../workbench/ui/static/gallery.js";
+import { countsOf, describeCell, mostConfused, strength } from "../../workbench/ui/static/matrix.js";
+import { families } from "../../workbench/ui/static/maps.js";
+import { rampPlace, scaleOf, upsample } from "../../workbench/ui/static/picture.js";
+import { colours } from "../../workbench/ui/static/scatter.js";
+import { Table } from "../../workbench/ui/static/table.js";
+import { Thumbnails } from "../../workbench/ui/static/thumbnails.js";
+
+test("a cell says its count, share and interval", () => {
+  const counts = countsOf({ classes: ["cat", "dog"], cells: [0, 0, 8, 0, 1, 2, 1, 1, 5] });
+  assert.deepEqual(counts.map((row) => [...row]), [[8, 2], [0, 5]]);
+  assert.equal(describeCell(["cat", "dog"], counts, 0, 1), "2 × cat taken for dog: 20.0 % of the true class (95 % interval 5.7 % to 51.0 %)");
+  assert.deepEqual(mostConfused(counts, [0, 1], 1), [0]);
+});
+
+test("more errors never look like less", () => {
+  let before = -1;
+  for (let value = 0; value <= 50; value++) {
+    assert.ok(strength(value, 50) > before);
+    before = strength(value, 50);
+  }
+  assert.equal(strength(3, 0), 0);
+});
+
+test("a stronger value never looks weaker, and none is lost in enlarging", () => {
+  let before = -1;
+  for (let value = -2; value <= 2; value += 0.01) {
+    assert.ok(rampPlace(value, 2, true) >= before);
+    before = rampPlace(value, 2, true);
+  }
+  assert.deepEqual([rampPlace(-1, 2, false), rampPlace(0, 2, true), rampPlace(5, 2, false), rampPlace(1, 0, false)], [0, 128, 255, 0]);
+  assert.deepEqual([...upsample([1, 2, 3, 4], [2, 2], 4, 4)].map((v) => v.toFixed(4)), ["1.0000", "1.2500", "1.7500", "2.0000", "1.5000", "1.7500", "2.2500", "2.5000", "2.5000", "2.7500", "3.2500", "3.5000", "3.0000", "3.2500", "3.7500", "4.0000"]);
+  assert.deepEqual([scaleOf([[-3, 1]], true), scaleOf([[-3, 1]], false), scaleOf([[-3]], false)], [3, 1, 0]);
+});
+
+test("maps of one method and layer share a scale, others do not", () => {
+  const maps = ["a", "a", "b"].map((method) => ({ model: "", method, layer: "x" }));
+  assert.deepEqual(families(maps, false).map((family) => family.map(({ place }) => place)), [[0, 1], [2]]);
+  assert.equal(families(maps, true).length, 3);
+});
+
+test("every row has one tile, in order, under its group", () => {
+  const rows = Uint32Array.from({ length: 23 }, (_, k) => k);
+  const plain = layout(rows, 5, 100, null, null);
+  assert.deepEqual(plain.lines.flatMap((line) => [...line.rows]), [...rows]);
+  assert.equal(plain.height, 500);
+  const groups = layout(rows, 5, 100, (k) => k % 2, (k) => (k % 2 ? "odd" : "even"));
+  assert.deepEqual(groups.lines.filter(({ heading }) => heading).map(({ heading }) => heading), ["even (12)", "odd (11)"]);
+  assert.equal(groups.lines.flatMap((line) => (line.rows ? [...line.rows] : [])).length, 23);
+  for (let k = 1; k < groups.lines.length; k++) assert.equal(groups.lines[k].top, groups.lines[k - 1].top + groups.lines[k - 1].height);
+});
+
+test("rows as CSV keep quotes, commas and line breaks", () => {
+  const column = (kind, values, categories = []) => ({ kind, values, categories });
+  const table = new Table({ index: column("number", Float64Array.of(7)), label: column("class", Uint16Array.of(0), ['a "b", c']), margin: column("number", Float64Array.of(NaN)) });
+  const decisions = new Map([[7, { tags: ["x", "y"] }]]);
+  assert.equal(csvOf({ table, rows: [0], decisions }), 'index,label,margin,tags\r\n7,"a ""b"", c",,x; y\r\n');
+});
+
+test("colours of few classes are the palette's, of numbers the ramp's, of none grey", () => {
+  const palette = ["#ff0000", "#00ff00"];
+  const ramp = Array.from({ length: 768 }, (_, k) => Math.floor(k / 3));
+  const classes = colours({ kind: "class", values: Uint16Array.of(1, 0), categories: ["a", "b"] }, palette, ramp);
+  assert.deepEqual([...classes.rgb], [0, 255, 0, 255, 0, 0]);
+  const numbers = colours({ kind: "number", values: Float64Array.of(0, 10, NaN) }, palette, ramp);
+  assert.deepEqual([...numbers.rgb], [0, 0, 0, 255, 255, 255, 140, 140, 140]);
+  assert.deepEqual(numbers.ends, [0, 10]);
+  const many = colours({ kind: "class", values: Uint16Array.of(0, 2), categories: ["a", "b", "c"] }, palette, ramp);
+  assert.deepEqual([...many.rgb], [255, 0, 0, 140, 140, 140]);
+  assert.equal(many.legend[1][0], "2 more");
+});
+
+test("pictures are asked for once, in parts, and a missing one is known", async () => {
+  const asked = [];
+  const thumbnails = new Thumbnails(async (part) => {
+    asked.push(part.length);
+    return new Map(part.map((id) => [id, id === 3 ? null : {}]));
+  });
+  const ids_ = Array.from({ length: 300 }, (_, k) => k);
+  await Promise.all([thumbnails.need(ids_), thumbnails.need(ids_)]);
+  await thumbnails.need(ids_);
+  assert.deepEqual(asked, [256, 44]);
+  assert.ok(thumbnails.has(3) && thumbnails.has(299));
+});
