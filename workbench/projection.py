@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -74,7 +75,7 @@ def kept(path: Path, digest: str) -> ProbabilityArray | None:
     try:
         with np.load(path, allow_pickle=False) as found:
             return np.asarray(found["points"], np.float32) if str(found["digest"]) == digest else None
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise DataError(f"{path} is damaged ({error}): delete it, and it is computed again") from error
 
 

@@ -48,7 +48,8 @@ class Answers:
     def takes_long(self, ask: str, content: Mapping[str, Any]) -> bool:
         """Whether the answer belongs into the worker's thread."""
         if ask == "explain":
-            return any(is_slow(name, self.state.run.classifier) for name in content["methods"])
+            known = [name for name in content["methods"] if name in METHODS]  # others are refused with the answer
+            return any(is_slow(name, self.state.run.classifier) for name in known)
         return ask in ("causes", "map", "evidence", "figure", "warm_up")
 
     def at_once(self, ask: str, content: dict[str, Any], report: Report) -> Reply:

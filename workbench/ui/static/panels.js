@@ -94,7 +94,7 @@ export function causesView({ store, source }) {
   let summary = null;
   let asked = false;
 
-  async function fetch() {
+  async function load() {
     asked = true;
     node.replaceChildren(h("p", { className: "wb-note", textContent: "Looking for the cause of every error …" }));
     try {
@@ -104,7 +104,7 @@ export function causesView({ store, source }) {
       if (found.column) store.addColumn("cause", found.column);
     } catch (error) {
       asked = false;
-      node.replaceChildren(h("p", { className: "wb-problem", role: "alert", textContent: error.message }), button("Try again", fetch));
+      node.replaceChildren(h("p", { className: "wb-problem", role: "alert", textContent: error.message }), button("Try again", load));
       return;
     }
     draw();
@@ -126,7 +126,7 @@ export function causesView({ store, source }) {
   }
   return {
     node,
-    shown: () => !asked && fetch(),
+    shown: () => !asked && load(),
     update: (changed) => changed.has("steps") && draw(),
   };
 }

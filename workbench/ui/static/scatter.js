@@ -63,7 +63,7 @@ export function scatterView({ store, source, header }) {
       choice("Layout", Object.entries(LAYOUTS), layout, async (next) => {
         layout = next;
         view = null;
-        await fetch();
+        await load();
       }),
       choice("Colour", columns.map((name) => [name, table.columns[name].title]), colour, (next) => {
         colour = next;
@@ -77,7 +77,7 @@ export function scatterView({ store, source, header }) {
     );
   }
 
-  async function fetch() {
+  async function load() {
     const wanted = layout;
     if (store.maps[wanted]) return draw();
     hint.textContent = "Placing the images …";
@@ -257,7 +257,7 @@ export function scatterView({ store, source, header }) {
   return {
     node,
     shown() {
-      if (!store.maps[layout]) fetch();
+      if (!store.maps[layout]) load();
       else draw();
     },
     update(changed) {

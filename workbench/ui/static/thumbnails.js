@@ -1,7 +1,7 @@
 /** Small pictures by row id: fetched when first needed, a few hundred at a time, and kept. */
 export class Thumbnails {
-  constructor(fetch, limit = 20000) {
-    this.fetch = fetch; // row ids -> promise of a Map of row id -> ImageData or null
+  constructor(load, limit = 20000) {
+    this.load = load; // row ids -> promise of a Map of row id -> ImageData or null
     this.limit = limit;
     this.known = new Map();
     this.asked = new Set();
@@ -20,7 +20,7 @@ export class Thumbnails {
     await Promise.all(
       parts.map(async (part) => {
         try {
-          for (const [id, picture] of await this.fetch(part)) this.known.set(id, picture);
+          for (const [id, picture] of await this.load(part)) this.known.set(id, picture);
         } finally {
           part.forEach((id) => this.asked.delete(id));
         }

@@ -1,0 +1,190 @@
+"""The widget without a browser: questions in, answers out; the state in, the view model out, and the other way round."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.factories import classifier, image_set, predictions
+from workbench.predict import predict
+from workbench.run import Run
+from workbench.ui.explorer import Explorer
+from workbench.ui.work import Job, Worker
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    images, model = image_set(60), classifier()
+    return Run("tiny", predict(model, images), images, model, folder=tmp_path / "explorer")
+
+
+class Heard:
+    """What an explorer sends, and a way to wait for the answer to a question."""
+
+    def __init__(self, explorer: Explorer) -> None:
+        self.explorer, self.sent, self.news = explorer, [], threading.Condition()
+        explorer.send = self.receive
+
+    def receive(self, content: dict[str, Any], buffers: list[bytes] | None = None) -> None:
+        with self.news:
+            self.sent.append((content, buffers or []))
+            self.news.notify_all()
+
+    def ask(self, ask: str, **content: Any) -> tuple[dict[str, Any], list[bytes], list[dict[str, Any]]]:
+        number = len(self.sent) + 1000
+        self.explorer._received(None, {"id": number, "ask": ask, **content}, None)
+
+        def last() -> bool:
+            return any(c["id"] == number and not {"part", "progress"} & set(c) for c, _ in self.sent)
+
+        with self.news:
+            assert self.news.wait_for(last, timeout=120)
+        mine = [(c, b) for c, b in self.sent if c["id"] == number]
+        return (*mine[-1], [c for c, _ in mine[:-1]])
+
+
+def test_the_start_has_columns_in_parts_and_what_is_possible(run: Run) -> None:
+    reply, _, early = Heard(Explorer(run)).ask("start")
+    assert {"index", "label", "predicted", "confidence", "loss"} <= {part["part"] for part in early}
+    assert reply["can"] == {"images": True, "maps": True, "map": True, "neighbours": False, "compare": False}
+    assert len(reply["methods"]) == 19
+    assert [layer["name"] for layer in reply["layers"]] == ["stage1", "stage2", "stage3", "stage4"]
+    assert {m["name"] for m in reply["methods"] if m["slow"]} >= {"Score-CAM", "Occlusion"}
+
+
+def test_large_columns_go_in_messages_of_at_most_4_mb() -> None:
+    heard = Heard(Explorer(Run("many", predictions(600_000, classes=3))))
+    heard.ask("start")
+    sizes = [sum(map(len, buffers)) for content, buffers in heard.sent if "part" in content]
+    assert max(sizes) <= 4 * 2**20
+    losses = [b[0] for c, b in heard.sent if c.get("part") == "loss"]
+    assert len(losses) == 2
+    assert len(b"".join(losses)) == 8 * 600_000
+
+
+def test_the_state_follows_the_view_and_the_view_the_state(run: Run) -> None:
+    explorer = Explorer(run)
+    explorer.set_state({"selection": {**explorer.selection, "wrong_only": False, "order": "index"}})
+    assert explorer.state.query.order == "index"
+    assert len(explorer.state.rows) == 60
+    explorer.state.select_cell(1, 2)
+    assert explorer.selection["steps"] == [{"kind": "cells", "cells": [[1, 2]]}]
+
+
+def test_thumbnails_are_the_pixels(run: Run) -> None:
+    reply, (data,), _ = Heard(Explorer(run)).ask("thumbnails", rows=[3, 5, 10_000])
+    assert (reply["rows"], reply["missing"], reply["shape"]) == ([3, 5], [10_000], [32, 32])
+    assert (np.frombuffer(data, np.uint8).reshape(2, 32, 32, 3) == run.images.pixels[[3, 5]]).all()  # type: ignore[union-attr]
+
+
+def test_detail_has_probabilities_and_the_image(run: Run) -> None:
+    reply, (image,), _ = Heard(Explorer(run)).ask("detail", row=7)
+    assert [bar["value"] for bar in reply["bars"]] == pytest.approx(run.predictions.probability[7])
+    assert image == run.images.image(7).tobytes()  # type: ignore[union-attr]
+
+
+def test_maps_are_raw_values(run: Run) -> None:
+    row = int(run.predictions.index[~run.predictions.correct][0])
+    what = {"row": row, "methods": ["Grad-CAM", "Saliency"], "layers": [], "targets": ["predicted", "true"]}
+    reply, buffers, _ = Heard(Explorer(run)).ask("explain", **what, second=False)
+    assert [m["grid"] for m in reply["maps"]] == [[4, 4], [4, 4], [32, 32], [32, 32]]
+    assert [len(b) for b in buffers] == [64, 64, 4096, 4096]
+    assert all(np.isfinite(np.frombuffer(b, np.float32)).all() for b in buffers)
+
+
+def test_slow_methods_say_what_they_cost_first(run: Run) -> None:
+    what = {"row": 0, "methods": ["Occlusion"], "layers": [], "targets": ["true"]}
+    reply, buffers, early = Heard(Explorer(run)).ask("explain", **what, second=False)
+    assert early[0]["progress"].startswith("Occlusion: about ")
+    assert len(reply["maps"]) == len(buffers) == 1
+
+
+def test_evidence_arrives_map_by_map(run: Run) -> None:
+    row = int(run.predictions.index[~run.predictions.correct][0])
+    what = {"row": row, "methods": ["Grad-CAM"], "layers": [], "targets": ["predicted", "true"]}
+    reply, _, early = Heard(Explorer(run)).ask("evidence", **what)
+    assert [said["place"] for said in early] == [0, 1]
+    assert all(said["verdict"] in ("supported", "weak", "not supported") for said in early)
+    assert "error" not in reply
+
+
+def test_tags_are_saved_and_undone(run: Run) -> None:
+    heard = Heard(Explorer(run))
+    reply, _, _ = heard.ask("decide", rows=[1, 2], add=["ambiguous"])
+    assert (set(reply["changed"]), reply["unsaved"]) == ({"1", "2"}, "")
+    again, _, _ = Heard(Explorer(run)).ask("start")
+    assert again["decisions"]["1"]["tags"] == ["ambiguous"]
+    reply, _, _ = heard.ask("undo")
+    assert reply["changed"] == {"1": None, "2": None}
+
+
+def test_failures_are_answers(run: Run) -> None:
+    heard = Heard(Explorer(run))
+    reply, _, _ = heard.ask("dance")
+    assert "expected one of start" in reply["error"]
+    reply, _, _ = heard.ask("explain", row=0, methods=["Magic"], layers=[], targets=["true"], second=False)
+    assert "Magic" in reply["error"]
+    reply, _, _ = heard.ask("figure", view="poem", format="png")
+    assert "expected one of matrix" in reply["error"]
+    reply, _, _ = heard.ask("detail", row="seven")  # a fault of the views is told with its traceback
+    assert "Traceback" in reply["trace"]
+
+
+def test_bare_predictions_have_numbers_only() -> None:
+    reply, _, _ = Heard(Explorer(Run("bare", predictions(50)))).ask("start")
+    assert reply["can"] == {"images": False, "maps": False, "map": False, "neighbours": False, "compare": False}
+    assert reply["kept"] is False
+
+
+def test_two_models_are_explained_side_by_side(run: Run) -> None:
+    model = classifier(seed=1)
+    other = Run("other", predict(model, run.images), run.images, model)  # type: ignore[arg-type]
+    heard = Heard(Explorer(run, compared=other))
+    what = {"row": 0, "methods": ["Grad-CAM"], "layers": [], "targets": ["true"], "second": True}
+    reply, buffers, _ = heard.ask("explain", **what)
+    assert [m["model"] for m in reply["maps"]] == ["", "other"]
+    assert buffers[0] != buffers[1]
+    detail, _, _ = heard.ask("detail", row=0)
+    assert [bar["value"] for bar in detail["compared"]] == pytest.approx(other.predictions.probability[0])
+
+
+def test_a_new_job_of_a_name_stops_the_older_one() -> None:
+    worker, started, reports = Worker(), threading.Event(), []
+    done = threading.Event()
+
+    def first(job: Job) -> tuple[dict[str, Any], list[bytes]]:
+        started.set()
+        assert job.stopped.wait(30)
+        return {"never": "shown"}, []
+
+    def report(name: str):  # type: ignore[no-untyped-def]
+        def tell(reply: dict[str, Any], _: list[bytes]) -> None:
+            reports.append((name, reply))
+            if name == "second":
+                done.set()
+
+        return tell
+
+    worker.start(Job("map", first, report("first")))
+    assert started.wait(30)
+    worker.start(Job("map", lambda job: ({"ok": 1}, []), report("second")))
+    assert done.wait(30)
+    assert reports == [("first", {"stopped": True}), ("second", {"ok": 1})]
+
+
+def test_a_failing_job_tells_and_the_worker_goes_on() -> None:
+    worker, told, reports = Worker(), threading.Semaphore(0), []
+
+    def report(reply: dict[str, Any], _: list[bytes]) -> None:
+        reports.append(reply)
+        told.release()
+
+    worker.start(Job("a", lambda job: 1 / 0, report))  # type: ignore[arg-type, return-value]
+    worker.start(Job("b", lambda job: ({"fine": True}, []), report))
+    assert told.acquire(timeout=30)
+    assert told.acquire(timeout=30)
+    assert "ZeroDivisionError" in reports[0]["error"]
+    assert "Traceback" in reports[0]["trace"]
+    assert reports[1] == {"fine": True}
