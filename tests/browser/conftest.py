@@ -9,17 +9,19 @@ import sys
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, expect, sync_playwright
 
 from tests.browser.install import chromium
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TOKEN = "browser-tests"
+expect.set_options(timeout=60_000)
 SETTINGS = {
     "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
     "@jupyterlab/docmanager-extension:plugin": {"autosave": False},
@@ -97,7 +99,8 @@ class Console:
 def open_and_run(page: Page, address: str, notebook: str, limit_s: float = 180) -> None:
     """Open the notebook, run all its cells, and fail with the traceback of a cell that failed."""
     page.set_default_timeout(limit_s * 1000)
-    page.goto(f"{address}/lab/tree/{notebook}?token={TOKEN}")
+    # a workspace of its own, so that no tab of another test is restored
+    page.goto(f"{address}/lab/workspaces/{uuid.uuid4().hex}/tree/{notebook}?token={TOKEN}")
     page.wait_for_function("() => window.jupyterapp !== undefined")
     ran = page.evaluate(
         """async () => {

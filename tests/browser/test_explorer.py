@@ -1,83 +1,415 @@
+"""Journeys in a real JupyterLab and in the stand-alone page."""
+
 from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import Console, jupyter, open_and_run
 
+READY = ".wb[data-ready=yes]"
 
-def small_notebook(folder: Path, code: str) -> str:
-    cells = [nbformat.v4.new_code_cell(line) for line in (code, "workbench.Explorer(run)")]
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    """A JupyterLab for the module's journeys; each has a notebook, and so a kernel, of its own."""
+    folder = tmp_path_factory.mktemp("lab")
+    with jupyter(folder, {}) as address:
+        yield folder, address
+
+
+@pytest.fixture
+def digits(digits_run: Path, tmp_path: Path) -> str:
+    """Code that opens a copy of the digits' run, so that its tags lie nowhere else."""
+    copy = shutil.copytree(digits_run, tmp_path / "digits", ignore=shutil.ignore_patterns("explorer"))
+    return f"import workbench\nrun = workbench.train_digits({json.dumps(str(copy))})"
+
+
+@pytest.fixture
+def page(browser) -> Iterator[Page]:
+    one = browser.new_page(viewport={"width": 1500, "height": 1700})
+    console = Console(one)
+    yield one
+    console.check()
+    one.close()
+
+
+def notebook(lab: tuple[Path, str], request: pytest.FixtureRequest, *code: str) -> str:
+    cells = [nbformat.v4.new_code_cell(text) for text in code]
     # without a kernel's name JupyterLab opens a dialog and waits
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
-    nbformat.write(notebook, folder / "small.ipynb")
-    return "small.ipynb"
+    name = f"{request.node.originalname}_{abs(hash(request.node.name)) % 10_000}.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), lab[0] / name)
+    return name
 
 
-def journey(page: Page, true: int, predicted: int, shots: Path | None) -> None:
-    """Click a cell, see its images; click one, see its maps; go on with the keyboard."""
-    gallery = page.locator(".wb-gallery").first
-    title = gallery.locator("h3")
-    expect(title).to_contain_text("All ")
-    page.locator(f"td button[data-true='{true}'][data-predicted='{predicted}']").first.click()
-    expect(title).to_contain_text("taken for")
-    cell = page.locator(f"td button[data-true='{true}'][data-predicted='{predicted}']").first
-    expect(cell).to_have_attribute("aria-pressed", "true")
-    count = int(cell.text_content() or 0)
-    tiles = gallery.locator(".wb-tiles button")
-    expect(tiles).to_have_count(min(count, 40))
-    tiles.first.click()
-    detail = page.locator(".wb-detail").first
-    expect(detail).to_have_attribute("data-maps", "2")
-    row = tiles.first.get_attribute("data-row")
-    expect(detail).to_have_attribute("data-row", str(row))
-    painted = (
-        detail.locator("canvas")
-        .nth(1)
-        .evaluate(
-            """canvas => new Set(canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data).size"""
-        )
-    )
-    assert painted > 20, "the map is empty"
+def explorer(page: Page) -> Locator:
+    shown = page.locator(READY)
+    expect(shown).to_be_visible()
+    return shown
+
+
+def shoot(page: Page, shots: Path | None, name: str) -> None:
     if shots is not None:
-        page.locator(".wb-explorer").first.screenshot(path=shots)
+        page.locator(READY).first.screenshot(path=shots / f"{name}.png")
+
+
+def most_confused(page: Page) -> Locator:
+    """The cell off the diagonal with the largest count."""
+    cells = page.locator(".wb-matrix td button:not(.wb-right)")
+    counts = cells.evaluate_all("cells => cells.map((cell) => Number(cell.textContent))")
+    return cells.nth(int(np.argmax(counts)))
+
+
+def see_maps(page: Page) -> str:
+    """Choose the first image and wait for its maps; its row id."""
+    tile = page.locator(".wb-tile").first
+    tile.click()
+    row = tile.get_attribute("data-row")
+    detail = page.locator(".wb-detail")
+    expect(detail).to_have_attribute("data-row", str(row))
+    expect(page.locator(".wb-families canvas").nth(1)).to_be_visible()
+    colours = page.locator(".wb-families canvas").first.evaluate(
+        """canvas => new Set(canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data).size"""
+    )
+    assert colours > 20, "the map is empty"
+    return str(row)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_cell_then_image_then_map(browser, digits_run: Path, tmp_path: Path, theme: str, shots: Path | None) -> None:
-    folder = tmp_path / "lab"
-    folder.mkdir()
-    name = small_notebook(folder, f"import workbench\nrun = workbench.train_digits({json.dumps(str(digits_run))})")
-    page = browser.new_page(viewport={"width": 1400, "height": 1500})
-    console = Console(page)
-    with jupyter(folder, {}) as address:
-        if theme == "dark":
-            page.add_init_script("window.localStorage.clear()")
-        open_and_run(page, address, name)
-        if theme == "dark":
-            page.evaluate(
-                "() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})"
-            )
-            page.wait_for_function("() => document.body.dataset.jpThemeLight === 'false'")
-        true, predicted = most_confused(digits_run)
-        journey(page, true, predicted, shots and shots / f"explorer_digits_{theme}.png")
-    console.check()
+def test_cell_then_image_then_tag_and_the_tag_is_there_tomorrow(
+    page: Page, lab, digits: str, request, shots, theme: str
+) -> None:
+    name = notebook(lab, request, digits, "explorer = workbench.Explorer(run)\nexplorer")
+    open_and_run(page, lab[1], name)
+    if theme == "dark":
+        page.evaluate("() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
+        page.wait_for_function("() => document.body.dataset.jpThemeLight === 'false'")
+    explorer(page)
+    words = page.locator(".wb-words")
+    expect(words).to_contain_text("All ")
+    cell = most_confused(page)
+    count = int(cell.text_content() or 0)
+    cell.click()
+    expect(words).to_contain_text("taken for")
+    expect(cell).to_have_attribute("aria-pressed", "true")
+    expect(page.locator(".wb-tile")).to_have_count(count)
+    row = see_maps(page)
+    page.locator(f".wb-tile[data-row='{row}']").focus()
+    page.keyboard.press("1")
+    expect(page.locator(".wb-decisions [role=status]")).to_have_text("saved")
+    expect(page.locator(f".wb-tile[data-row='{row}'] .wb-mark")).to_be_visible()
+    expect(page.locator(".wb-verdict summary").first).to_be_visible()
+    shoot(page, shots, f"explorer_digits_{theme}")
+    page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.restartKernel()")
+    open_and_run(page, lab[1], name)  # a new page, a new kernel
+    explorer(page)
+    most_confused(page).click()
+    expect(page.locator(f".wb-tile[data-row='{row}'] .wb-mark")).to_be_visible()
+    page.evaluate("() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Light'})")
+
+
+def test_circled_images_are_selected_here_and_in_the_kernel(page: Page, lab, digits: str, request, shots) -> None:
+    code = "explorer = workbench.Explorer(run)\nexplorer"
+    open_and_run(page, lab[1], notebook(lab, request, digits, code))
+    explorer(page)
+    page.get_by_role("button", name="Errors only").click()
+    page.get_by_role("tab", name="Map").click()
+    expect(page.locator(".wb-scatter")).to_have_attribute("data-painted", "principal 899")
+    box = page.locator(".wb-sketch").bounding_box()
+    assert box is not None
+    angles = np.linspace(0, 6, 24)
+    points = [
+        (box["x"] + box["width"] * (0.5 + 0.3 * np.cos(a)), box["y"] + box["height"] * (0.5 + 0.35 * np.sin(a)))
+        for a in angles
+    ]
+    page.mouse.move(*points[0])
+    page.mouse.down()
+    for point in points[1:]:
+        page.mouse.move(*point)
+    page.mouse.up()
+    expect(page.locator(".wb-words")).to_contain_text("circled on the map")
+    count = int((page.locator(".wb-words").text_content() or "").split(" of ")[0].replace(",", ""))
+    assert 10 < count < 890
+    shoot(page, shots, "explorer_lasso")
+    heard = page.evaluate(
+        """async () => {
+            const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+            let found = "";
+            const code = "print(len(explorer.state.rows), len(set(explorer.state.rows)))";
+            const future = kernel.requestExecute({code});
+            future.onIOPub = (message) => { if (message.header.msg_type === "stream") found += message.content.text; };
+            await future.done;
+            return found;
+        }"""
+    )
+    assert heard.split() == [str(count)] * 2
+    page.get_by_role("button", name="Back").click()
+    expect(page.locator(".wb-words")).to_have_text("All 899 images")
+
+
+def test_two_models_compared(page: Page, lab, digits: str, request, shots) -> None:
+    second = """
+import copy, dataclasses, torch
+from workbench.predict import predict
+torch.manual_seed(0)
+other = dataclasses.replace(run.classifier, module=copy.deepcopy(run.classifier.module))
+with torch.no_grad():
+    for p in other.module.parameters():
+        p.add_(0.35 * p.abs().mean() * torch.randn_like(p))
+second = dataclasses.replace(run, name="shaken copy", classifier=other, predictions=predict(other, run.images))
+"""
+    open_and_run(page, lab[1], notebook(lab, request, digits, second, "workbench.Explorer(run, compared=second)"))
+    explorer(page)
+    page.get_by_role("tab", name="Compare").click()
+    broken = page.locator(".wb-line", has_text="broken")
+    broken.click()
+    expect(page.locator(".wb-words")).to_contain_text("outcome of the comparison: broken")
+    count = int((broken.locator("span").nth(2).text_content() or "0").replace(",", ""))
+    assert count > 0
+    expect(page.locator(".wb-words")).to_contain_text(f"{count} of 899 images")
+    page.locator(".wb-tile").first.click()
+    expect(page.locator(".wb-family h5", has_text="shaken copy")).to_be_visible()
+    shoot(page, shots, "explorer_compare")
+
+
+def test_figures_rows_and_code_are_exported(page: Page, lab, digits: str, request, tmp_path: Path) -> None:
+    open_and_run(page, lab[1], notebook(lab, request, digits, "workbench.Explorer(run)"))
+    explorer(page)
+    row = see_maps(page)
+    menu = page.locator(".wb-export summary")
+    starts = {"PNG": b"\x89PNG", "SVG": b"<?xml", "PDF": b"%PDF"}
+    for place in range(3):
+        for kind, start in starts.items():
+            menu.click()
+            with page.expect_download() as got:
+                page.locator(".wb-export").get_by_role("button", name=kind).nth(place).click()
+            got.value.save_as(tmp_path / "figure")
+            assert (tmp_path / "figure").read_bytes().startswith(start)
+    menu.click()
+    with page.expect_download() as got:
+        page.get_by_role("button", name="Selected rows (CSV)").click()
+    got.value.save_as(tmp_path / "rows.csv")
+    lines = (tmp_path / "rows.csv").read_text().splitlines()
+    assert lines[0].startswith("index,label,predicted,correct")
+    assert row in {line.split(",")[0] for line in lines[1:]}
+    menu.click()
+    page.get_by_role("button", name="Cell that shows this again").click()
+    expect(page.locator(".wb-code")).to_have_value(re.compile("workbench.Explorer"))
+    menu.click()
+    page.get_by_role("button", name="Fixes for training").click()
+    expect(page.locator(".wb-export [role=status]")).to_contain_text("fixes are for the train split")
+
+
+def test_by_keyboard_alone(page: Page, lab, digits: str, request) -> None:
+    open_and_run(page, lab[1], notebook(lab, request, digits, "workbench.Explorer(run)"))
+    explorer(page)
+
+    def tab_to(selector: str) -> None:
+        for _ in range(80):
+            page.keyboard.press("Tab")
+            if page.evaluate("(selector) => document.activeElement.matches(selector)", selector):
+                return
+        raise AssertionError(f"Tab does not reach {selector}")
+
+    page.locator(".wb-export summary").focus()
+    tab_to(".wb-matrix td button")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    cell = page.evaluate("() => [document.activeElement.dataset.true, document.activeElement.dataset.predicted]")
+    assert cell == ["2", "1"]
+    page.locator("td button.wb-right").first.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".wb-words")).to_contain_text("rightly recognised")
+    tab_to(".wb-tile")
+    first = page.evaluate("() => document.activeElement.dataset.row")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowDown")
+    second = page.evaluate("() => document.activeElement.dataset.row")
+    assert first != second
+    page.keyboard.press("Enter")
+    expect(page.locator(".wb-detail")).to_have_attribute("data-row", second)
+    page.keyboard.press("4")
+    expect(page.locator(".wb-decisions [role=status]")).to_have_text("saved")
+    page.keyboard.press("Control+z")
+    expect(page.locator(f".wb-tile[data-row='{second}'] .wb-mark")).to_have_count(0)
+    page.keyboard.press("Backspace")
+    expect(page.locator(".wb-words")).to_contain_text("All ")
+
+
+def test_what_if_follows_the_sliders(page: Page, lab, digits: str, request, shots) -> None:
+    open_and_run(page, lab[1], notebook(lab, request, digits, "workbench.Explorer(run)"))
+    explorer(page)
+    see_maps(page)
+    page.get_by_role("button", name="What if").click()
+    result = page.locator(".wb-result")
+    expect(result).to_have_attribute("data-code", "Change()")
+    page.get_by_label("rotate (degrees)").fill("90")
+    expect(result).to_have_attribute("data-code", "Change(rotate=90)")
+    box = page.locator(".wb-cutout").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 20, box["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 80, box["y"] + 100)
+    page.mouse.up()
+    expect(result).to_have_attribute("data-code", re.compile("cutout="))
+    shoot(page, shots, "explorer_what_if")
+
+
+def test_a_notebook_reopened_without_its_kernel_shows_what_it_kept(
+    browser, lab, digits: str, request, shots: Path | None
+) -> None:
+    page = browser.new_page(viewport={"width": 1500, "height": 1700})
+    open_and_run(page, lab[1], notebook(lab, request, digits, "workbench.Explorer(run)"))
+    explorer(page)
+    expect(page.locator(".wb-fallback")).to_be_hidden()
+    page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
+    page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
+    page.reload()
+    kept = page.locator(".wb-fallback")
+    expect(kept).to_have_attribute("open", "", timeout=60_000)
+    inside = page.frame_locator(".wb-fallback iframe")
+    expect(inside.locator(READY)).to_be_visible()
+    inside.locator(".wb-tile").first.click()
+    expect(inside.locator(".wb-detail")).to_have_attribute("data-row", re.compile(r"\d+"))
+    if shots is not None:
+        page.screenshot(path=shots / "explorer_reopened.png")
     page.close()
 
 
-def most_confused(folder: Path) -> tuple[int, int]:
-    import workbench
-    from workbench.analysis import confusion
+HOSTILE = """
+import numpy as np, workbench
+from workbench.predictions import Predictions
+from workbench.records import ImageSet
+from workbench.errors import DataError
+names = ("<script>alert(1)</script>", "x" * 200, "\\u05d0\\u05d1\\u05d2 \\u0645\\u0631\\u062d\\u0628\\u0627", "a'b\\"c")
+rng = np.random.default_rng(0)
+label = rng.integers(0, 4, 200)
+p = Predictions.from_arrays(label, rng.dirichlet(np.ones(4), 200).astype("float32"), names)
+class Broken(ImageSet):
+    def image(self, row):
+        if row % 2:
+            raise DataError(f"image {row}: no such file")
+        return super().image(row)
+images = Broken(rng.integers(0, 255, (200, 32, 32, 3)).astype("uint8"), label, names, "test", "f")
+run = workbench.Run("<b>run</b>", p, images)
+"""
 
-    run = workbench.train_digits(folder)
-    true, predicted, _ = confusion.most_confused(confusion.confusion_matrix(run.predictions))[0]
-    return true, predicted
+
+def test_hostile_names_are_text_and_missing_files_are_told(page: Page, lab, request, shots) -> None:
+    page.on("dialog", lambda _: pytest.fail("a class name ran as code"))
+    open_and_run(page, lab[1], notebook(lab, request, HOSTILE, "workbench.Explorer(run)"))
+    shown = explorer(page)
+    expect(shown.locator(".wb-title")).to_contain_text("<b>run</b>")
+    expect(shown.locator(".wb-tile span", has_text="<script>").first).to_be_visible()
+    expect(shown.locator(".wb-missing").first).to_be_visible()
+    for view in ("Classes", "Table", "Causes", "Calibration", "Matrix"):
+        page.get_by_role("tab", name=view).click()
+    wide = page.evaluate(
+        "() => document.querySelector('.wb').scrollWidth <= document.querySelector('.wb').clientWidth + 1"
+    )
+    assert wide, "a long name stretches the explorer"
+    odd = shown.locator(".wb-tile.wb-missing, .wb-tile:has(.wb-missing)").first
+    odd.click()
+    expect(page.locator(".wb-detail .wb-problem")).to_contain_text("no such file")
+    shoot(page, shots, "explorer_hostile")
+
+
+def test_a_full_disk_while_tagging_is_said_and_nothing_lost(page: Page, lab, digits: str, request) -> None:
+    full = """
+import errno
+from pathlib import Path
+from workbench.decisions import Decisions
+explorer = workbench.Explorer(run)
+write = Path.write_text
+def refuse(self, *args, **kwargs):
+    if "decisions" in self.name:
+        raise OSError(errno.ENOSPC, "No space left on device")
+    return write(self, *args, **kwargs)
+Path.write_text = refuse
+explorer
+"""
+    open_and_run(page, lab[1], notebook(lab, request, digits, full))
+    explorer(page)
+    see_maps(page)
+    page.get_by_role("button", name="ambiguous (2)").click()
+    status = page.locator(".wb-decisions [role=status]")
+    expect(status).to_contain_text("Not saved")
+    expect(status).to_contain_text("disk full")
+    expect(page.locator(".wb-tile .wb-mark").first).to_be_visible()
+
+
+def test_a_run_rewritten_underneath_is_said(page: Page, lab, digits: str, request, tmp_path: Path) -> None:
+    code = "explorer = workbench.Explorer(run)\nexplorer"
+    folder = tmp_path / "kept"
+    kept = f"from workbench import store, predict\nfrom pathlib import Path\nimport dataclasses\n\
+store.write(run.predictions, Path({json.dumps(str(folder))}))\n\
+run = dataclasses.replace(run, predictions=store.read(Path({json.dumps(str(folder))})))"
+    open_and_run(page, lab[1], notebook(lab, request, digits, kept, code))
+    explorer(page)
+    (folder / "predictions.parquet").write_bytes(b"being rewritten")
+    page.locator(".wb-tile").nth(2).click()
+    expect(page.locator(".wb-detail .wb-problem")).to_be_visible()
+    expect(page.locator(".wb-tile").first).to_be_visible()
+
+
+def test_narrow_and_wide(page: Page, lab, digits: str, request, shots) -> None:
+    open_and_run(page, lab[1], notebook(lab, request, digits, "workbench.Explorer(run)"))
+    explorer(page)
+    see_maps(page)
+    for width in (760, 2200):
+        page.set_viewport_size({"width": width, "height": 1700})
+        page.wait_for_function(
+            """() => {
+                const shown = document.querySelector(".wb");
+                return shown.clientWidth > 200 && shown.scrollWidth <= shown.clientWidth + 1;
+            }"""
+        )
+        shoot(page, shots, f"explorer_{width}")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_page_opens_from_disk_with_the_network_cut(
+    browser, digits_run: Path, tmp_path: Path, shots: Path | None, theme: str
+) -> None:
+    from workbench import page as pages
+    from workbench.run import train_digits
+    from workbench.state import ExplorerState
+
+    text, left_out = pages.page(ExplorerState(train_digits(digits_run)))
+    assert left_out == []
+    (tmp_path / "explorer.html").write_text(text, encoding="utf-8")
+    context = browser.new_context(offline=True, color_scheme=theme, viewport={"width": 1300, "height": 1200})
+    page = context.new_page()
+    console = Console(page)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(f"file://{tmp_path}/explorer.html")
+    explorer(page)
+    cell = most_confused(page)
+    cell.click()
+    expect(page.locator(".wb-words")).to_contain_text("taken for")
+    expect(page.locator(".wb-tile")).to_have_count(int(cell.text_content() or 0))
+    see_maps(page)
+    page.get_by_role("button", name="why not the true one").click()
+    expect(page.locator(".wb-families canvas")).to_have_count(3)
+    for view in ("Map", "Causes", "Table", "Classes"):
+        page.get_by_role("tab", name=view).click()
+    if shots is not None:
+        page.screenshot(path=shots / f"page_{theme}.png", full_page=True)
+    assert [url for url in asked if not url.startswith(("file:", "blob:", "data:"))] == []
+    console.check()
+    context.close()
 
 
 def test_cat_taken_for_dog_in_the_notebook(browser, notebooks: Path, shots: Path | None) -> None:
@@ -88,10 +420,17 @@ def test_cat_taken_for_dog_in_the_notebook(browser, notebooks: Path, shots: Path
         pytest.skip("no CIFAR-10 checkpoint is shipped")
     if not Path(os.environ.get("CIFAR10_ROOT", "data")).is_dir():
         pytest.skip("CIFAR-10 is not on this machine")
-    page = browser.new_page(viewport={"width": 1400, "height": 1500})
+    page = browser.new_page(viewport={"width": 1500, "height": 1700})
     console = Console(page)
     with jupyter(notebooks, {}) as address:
         open_and_run(page, address, "explore_errors.ipynb", limit_s=420)
-        journey(page, 3, 5, shots and shots / "explorer_cifar10.png")
+        shown = page.locator(READY).first
+        shown.locator("td button[data-true='3'][data-predicted='5']").click()
+        expect(shown.locator(".wb-words")).to_have_text("95 of 953 errors: cat taken for dog")
+        shown.locator(".wb-tile").first.click()
+        expect(shown.locator(".wb-families canvas")).to_have_count(2)
+        expect(shown.locator(".wb-verdict summary")).to_have_count(2)
+        if shots is not None:
+            shown.screenshot(path=shots / "explorer_cifar10.png")
     console.check()
     page.close()

@@ -1,4 +1,4 @@
-"""The widget without a browser: questions in, answers out; the state in, the view model out, and the other way round."""
+"""The widget without a browser: questions in, answers out; state in, view model out, and the other way round."""
 
 import threading
 from pathlib import Path
@@ -128,7 +128,7 @@ def test_failures_are_answers(run: Run) -> None:
     assert "Magic" in reply["error"]
     reply, _, _ = heard.ask("figure", view="poem", format="png")
     assert "expected one of matrix" in reply["error"]
-    reply, _, _ = heard.ask("detail", row="seven")  # a fault of the views is told with its traceback
+    reply, _, _ = heard.ask("detail", line=7)  # a fault of the views is told with its traceback
     assert "Traceback" in reply["trace"]
 
 
