@@ -6,7 +6,7 @@ import base64
 import html
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,7 @@ from workbench import render
 from workbench.bundle import columns_of
 from workbench.errors import DataError
 from workbench.modules import joined, text_of
-from workbench.records import ImageSet, IntArray
+from workbench.records import ImageArray, ImageSet, IntArray
 from workbench.state import PRINCIPAL, ExplorerState
 
 LIMIT_MB = 15.0
@@ -164,9 +164,12 @@ def _pictures(
     parts: _Parts, images: ImageSet, ids: IntArray, correct: NDArray[Any], room: int, left_out: list[str]
 ) -> None:
     """Sheets of pictures as JPEG without chroma subsampling, whose blocks do not cross a picture's edge."""
-    wrong_first = np.concatenate([np.flatnonzero(correct == 0), np.flatnonzero(correct == 1)])
+    wrong_first = ids[np.concatenate([np.flatnonzero(correct == 0), np.flatnonzero(correct == 1)])]
+    tiles = {int(row): tile for row in wrong_first if (tile := _tile(images, int(row))) is not None}
+    if len(tiles) < len(ids):
+        left_out.append(f"pictures: {len(ids) - len(tiles):,} of {len(ids):,} images can't be read")
     for quality in QUALITIES:
-        sheets = _sheets(images, ids[wrong_first], quality)
+        sheets = _sheets(tiles, quality)
         total = sum(4 * -(-len(sheet) // 3) + 200 for sheet, _ in sheets)
         if total <= room:
             break
@@ -178,18 +181,26 @@ def _pictures(
         room -= cost
         kept += len(rows)
         parts.add(f"sheet {number}", sheet, rows=rows, side=[SIDE, SIDE], columns=COLUMNS)
-    if kept < len(ids):
-        left_out.append(f"pictures: {kept:,} of {len(ids):,} fit the limit, those of errors first")
+    if kept < len(tiles):
+        left_out.append(f"pictures: {kept:,} of {len(tiles):,} fit the limit, those of errors first")
 
 
-def _sheets(images: ImageSet, rows: IntArray, quality: int) -> list[tuple[bytes, list[int]]]:
+def _tile(images: ImageSet, row: int) -> ImageArray | None:
+    try:
+        return render.thumbnail(images.image(row), SIDE, square=True)
+    except DataError:  # the caller counts it
+        return None
+
+
+def _sheets(tiles: Mapping[int, ImageArray], quality: int) -> list[tuple[bytes, list[int]]]:
     found = []
+    rows = list(tiles)
     for first in range(0, len(rows), SHEET):
         part = rows[first : first + SHEET]
-        tiles = [render.thumbnail(images.image(int(row)), SIDE, square=True) for row in part]
         stream = io.BytesIO()
-        Image.fromarray(render.sprite(tiles, COLUMNS)).save(stream, "JPEG", quality=quality, subsampling=0)
-        found.append((stream.getvalue(), [int(row) for row in part]))
+        sheet = render.sprite([tiles[row] for row in part], COLUMNS)
+        Image.fromarray(sheet).save(stream, "JPEG", quality=quality, subsampling=0)
+        found.append((stream.getvalue(), part))
     return found
 
 

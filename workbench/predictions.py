@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,7 +42,6 @@ def _margin_of_few(classes: int) -> pl.Expr:
     return _OF_LABEL - pl.max_horizontal(others)
 
 
-@dataclass(frozen=True, eq=False)
 class Predictions:
     """What a model said about each row.
 
@@ -56,6 +55,11 @@ class Predictions:
         but what is asked for.
     classes : tuple of str
         K names, at least two.
+    provenance : Provenance, optional
+        What they were computed from.
+    files : sequence of Path, optional
+        Where the table lies, if it is read from files. It is refused once one of them has changed: what was read
+        before and after would be of two runs.
 
     `DERIVED` names the columns that follow from these:
 
@@ -74,11 +78,19 @@ class Predictions:
         If columns, shapes, ranges or sums are off, or ``predicted`` is not the most probable class.
     """
 
-    table: pl.LazyFrame
-    classes: tuple[str, ...]
-    provenance: Provenance = field(default_factory=Provenance)
-
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        table: pl.LazyFrame,
+        classes: tuple[str, ...],
+        provenance: Provenance | None = None,
+        *,
+        files: Sequence[Path] = (),
+    ) -> None:
+        self.classes = classes
+        self.provenance = provenance or Provenance()
+        self._table = table
+        self.files = tuple(files)
+        self._stamps = {path: _stamp(path) for path in files}
         if twice := sorted({name for name in self.classes if self.classes.count(name) > 1}):
             raise DataError(f"classes: expected names of their own, {twice[0]!r} is there twice")
         _check_schema(self.table, len(self.classes))
@@ -131,6 +143,20 @@ class Predictions:
     @cached_property
     def _rows(self) -> int:
         return int(self.table.select(pl.len()).collect(engine="streaming").item())
+
+    @property
+    def table(self) -> pl.LazyFrame:
+        """The columns as they were given.
+
+        Raises
+        ------
+        DataError
+            If a file of them has changed since.
+        """
+        for path, stamp in self._stamps.items():
+            if _stamp(path) != stamp:
+                raise DataError(f"{path} has changed or is gone since it was opened: open the run again")
+        return self._table
 
     def scan(self) -> pl.LazyFrame:
         """The table with every column of `DERIVED`; what is not asked for is not computed."""
@@ -185,7 +211,7 @@ class Predictions:
         if taken:
             raise DataError(f"columns to join: {sorted(taken)[0]!r} is there already; give it another name")
         joined = self.table.join(columns.lazy(), on="index", how="left", maintain_order="left")
-        return Predictions(joined, self.classes, self.provenance)
+        return Predictions(joined, self.classes, self.provenance, files=self.files)
 
     def _array(self, name: str) -> NDArray[Any]:
         return self.columns(name)[name].to_numpy()
@@ -263,6 +289,15 @@ class Predictions:
         if place == len(ids) or ids[place] != row:
             raise DataError(f"no row with the id {row} in the predictions")
         return int(order[place])
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    """What tells a file from one that is written in its place; None if there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _check_schema(table: pl.LazyFrame, classes: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import cv2
 import numpy as np
@@ -115,6 +115,15 @@ def thumbnail(image: ImageArray, side: int, *, square: bool = False) -> ImageArr
     top, left = ((side - length) // 2 for length in image.shape[:2])
     whole[top : top + image.shape[0], left : left + image.shape[1]] = image
     return whole
+
+
+def thumbnails(images: Iterable[ImageArray], side: int) -> ImageArray:
+    """Thumbnails of one size, uint8 ``(n, H, W, 3)``: of images of several sizes each stands in a black square."""
+    small = [thumbnail(image, side) for image in images]
+    if len({image.shape for image in small}) > 1:
+        widest = max(max(image.shape[:2]) for image in small)
+        small = [thumbnail(image, widest, square=True) for image in small]
+    return np.stack(small) if small else np.zeros((0, 0, 0, 3), np.uint8)
 
 
 def png(image: ImageArray) -> bytes:

@@ -166,7 +166,8 @@ def _read_folder(folder: Path) -> Predictions:
         raise DataError(f"{folder / strange[0]} belongs to another run than {PROVENANCE}: predict again with --force")
     values = json.loads(text)
     classes = tuple(values.pop("classes"))
-    return Predictions(_conform(pl.scan_parquet(shards), len(classes), shards[0]), classes, Provenance(**values))
+    table = _conform(pl.scan_parquet(shards), len(classes), shards[0])
+    return Predictions(table, classes, Provenance(**values), files=shards)
 
 
 def _read_foreign(path: Path, classes: Sequence[str] | None, names: Mapping[str, str]) -> Predictions:
@@ -195,7 +196,8 @@ def _from_table(
             raise DataError(f"{path}: {what}: name all classes in the order of the columns (--classes)")
         table = table.with_columns(pl.col("label").replace_strict(list(classes), range(width), return_dtype=pl.Int64))
     named = tuple(classes) if classes is not None else tuple(map(str, range(width)))
-    return Predictions(_conform(table, width, path), named)
+    lazily = isinstance(path, Path) and path.suffix == ".parquet"
+    return Predictions(_conform(table, width, path), named, files=[path] if lazily else [])
 
 
 def _renamed(table: pl.LazyFrame, names: Mapping[str, str], path: Path | str) -> pl.LazyFrame:

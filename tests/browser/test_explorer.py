@@ -58,6 +58,10 @@ def explorer(page: Page) -> Locator:
     return shown
 
 
+def view(page: Page, name: str) -> None:
+    page.locator(".wb-tabs").get_by_role("tab", name=name, exact=True).click()
+
+
 def shoot(page: Page, shots: Path | None, name: str) -> None:
     if shots is not None:
         page.locator(READY).first.screenshot(path=shots / f"{name}.png")
@@ -123,7 +127,7 @@ def test_circled_images_are_selected_here_and_in_the_kernel(page: Page, lab, dig
     open_and_run(page, lab[1], notebook(lab, request, digits, code))
     explorer(page)
     page.get_by_role("button", name="Errors only").click()
-    page.get_by_role("tab", name="Map").click()
+    view(page, "Map")
     expect(page.locator(".wb-scatter")).to_have_attribute("data-painted", "principal 899")
     box = page.locator(".wb-sketch").bounding_box()
     assert box is not None
@@ -170,7 +174,7 @@ second = dataclasses.replace(run, name="shaken copy", classifier=other, predicti
 """
     open_and_run(page, lab[1], notebook(lab, request, digits, second, "workbench.Explorer(run, compared=second)"))
     explorer(page)
-    page.get_by_role("tab", name="Compare").click()
+    view(page, "Compare")
     broken = page.locator(".wb-line", has_text="broken")
     broken.click()
     expect(page.locator(".wb-words")).to_contain_text("outcome of the comparison: broken")
@@ -313,8 +317,8 @@ def test_hostile_names_are_text_and_missing_files_are_told(page: Page, lab, requ
     expect(shown.locator(".wb-title")).to_contain_text("<b>run</b>")
     expect(shown.locator(".wb-tile span", has_text="<script>").first).to_be_visible()
     expect(shown.locator(".wb-missing").first).to_be_visible()
-    for view in ("Classes", "Table", "Causes", "Calibration", "Matrix"):
-        page.get_by_role("tab", name=view).click()
+    for name in ("Classes", "Table", "Causes", "Calibration", "Matrix"):
+        view(page, name)
     wide = page.evaluate(
         "() => document.querySelector('.wb').scrollWidth <= document.querySelector('.wb').clientWidth + 1"
     )
@@ -403,8 +407,8 @@ def test_the_page_opens_from_disk_with_the_network_cut(
     see_maps(page)
     page.get_by_role("button", name="why not the true one").click()
     expect(page.locator(".wb-families canvas")).to_have_count(3)
-    for view in ("Map", "Causes", "Table", "Classes"):
-        page.get_by_role("tab", name=view).click()
+    for name in ("Map", "Causes", "Table", "Classes"):
+        view(page, name)
     if shots is not None:
         page.screenshot(path=shots / f"page_{theme}.png", full_page=True)
     assert [url for url in asked if not url.startswith(("file:", "blob:", "data:"))] == []

@@ -128,7 +128,8 @@ def tagged(predictions: Predictions, tags: Mapping[str, Iterable[int]]) -> Predi
     lists = given.unique().group_by("index").agg(pl.col(TAGS).sort())
     every = pl.DataFrame({"index": predictions.index}).join(lists, on="index", how="left", maintain_order="left")
     filled = every.with_columns(pl.col(TAGS).fill_null(pl.lit([""]).list.head(0)))
-    return Predictions(table, predictions.classes, predictions.provenance).join(filled)
+    left = Predictions(table, predictions.classes, predictions.provenance, files=predictions.files)
+    return left.join(filled)
 
 
 def row_ids(frame: pl.DataFrame) -> IntArray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from workbench.attribution.registry import METHODS, is_slow
 from workbench.bundle import Column
 from workbench.classifier import Classifier
 from workbench.errors import DataError
-from workbench.records import ImageSet, ProbabilityArray
+from workbench.records import ImageArray, ImageSet, ProbabilityArray
 from workbench.state import NEIGHBOURS, ExplorerState
 from workbench.ui.work import Job, Report
 
@@ -113,18 +113,18 @@ class Answers:
 
     def _thumbnails(self, rows: list[int]) -> Reply:
         """Small pictures of the rows, RGB one after another in one buffer; ``missing`` have none."""
-        pictures, missing = [], []
-        images = _images(self.state.run.images)
-        for row in rows:
-            try:
-                pictures.append(render.thumbnail(images.image(row), THUMBNAIL))
-            except DataError:
-                missing.append(row)
-        if not pictures:
-            return {"rows": [], "missing": missing, "shape": [0, 0]}, []
-        shape = pictures[0].shape[:2]
+        images, missing = _images(self.state.run.images), []
+
+        def there() -> Iterator[ImageArray]:
+            for row in rows:
+                try:
+                    yield images.image(row)
+                except DataError:  # told with the answer
+                    missing.append(row)
+
+        pictures = render.thumbnails(there(), THUMBNAIL)
         found = [row for row in rows if row not in set(missing)]
-        return {"rows": found, "missing": missing, "shape": list(shape)}, [np.stack(pictures).tobytes()]
+        return {"rows": found, "missing": missing, "shape": list(pictures.shape[1:3])}, [pictures.tobytes()]
 
     def _detail(self, row: int) -> Reply:
         """What is known of one image: the image itself, probabilities, votes, history, nearest train images."""
@@ -184,7 +184,7 @@ class Answers:
         ]
         if images is None:
             return said, []
-        pictures = np.stack([render.thumbnail(images.image(int(row)), THUMBNAIL) for row in rows])
+        pictures = render.thumbnails((images.image(int(row)) for row in rows), THUMBNAIL)
         return [{**one, "shape": list(pictures.shape[1:3])} for one in said], [pictures.tobytes()]
 
     @property

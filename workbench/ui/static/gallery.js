@@ -83,10 +83,13 @@ export function galleryView({ store, source }) {
     flat = group ? lines.flatMap(({ rows }) => (rows ? [...rows] : [])) : store.rows;
     space.style.height = `${made.height}px`;
     space.style.setProperty("--tile", `${size}px`);
+    const focused = document.activeElement?.closest?.(".wb-tile")?.dataset.row;
+    const keeps = focused !== undefined && space.contains(document.activeElement);
     space.replaceChildren();
     tiles.clear();
     if (!store.rows.length) space.append(h("p", { className: "wb-note wb-empty", textContent: "No image is selected. Take a step back in the bar above." }));
     draw();
+    if (keeps) tiles.get(Number(focused))?.focus({ preventScroll: true }); // drawn anew, and still where the keys go
   }
 
   /** The place of the first line that ends below a height. */
