@@ -7,10 +7,14 @@ override LAB_OPTIONS += $(if $(filter 0,$(shell id -u)),--allow-root)
 export CIFAR10_ROOT ?= $(CURDIR)/data
 export NO_ALBUMENTATIONS_UPDATE := 1
 
-.PHONY: lab test setup check clean
+.PHONY: lab app test setup check clean
 
 lab: setup
 	cd notebooks && ../$(BIN)/jupyter lab $(LAB_OPTIONS) --ServerApp.ip=127.0.0.1 --ServerApp.port=$(PORT) explore_errors.ipynb
+
+app: setup
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[app]'
+	cd notebooks && ../$(BIN)/voila --Voila.ip=127.0.0.1 --port=$(PORT) --auto-token app.ipynb
 
 test: setup
 	$(BIN)/python -m tests.browser.install

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
+    "Dashboard": "workbench.ui.dashboard",
     "Explorer": "workbench.ui.explorer",
     "Run": "workbench.run",
     "open_example": "workbench.run",

@@ -196,8 +196,8 @@ def _from_table(
             raise DataError(f"{path}: {what}: name all classes in the order of the columns (--classes)")
         table = table.with_columns(pl.col("label").replace_strict(list(classes), range(width), return_dtype=pl.Int64))
     named = tuple(classes) if classes is not None else tuple(map(str, range(width)))
-    lazily = isinstance(path, Path) and path.suffix == ".parquet"
-    return Predictions(_conform(table, width, path), named, files=[path] if lazily else [])
+    files = [path] if isinstance(path, Path) and path.suffix == ".parquet" else []  # the others lie in memory
+    return Predictions(_conform(table, width, path), named, files=files)
 
 
 def _renamed(table: pl.LazyFrame, names: Mapping[str, str], path: Path | str) -> pl.LazyFrame:

@@ -37,15 +37,22 @@ def free_port() -> int:
 @contextmanager
 def jupyter(folder: Path, environment: dict[str, str]) -> Iterator[str]:
     """A JupyterLab on ``folder``, gone afterwards with its kernels; yields its address."""
-    port = free_port()
     config = folder / ".config"
     (config / "labconfig").mkdir(parents=True)
     (config / "labconfig" / "default_setting_overrides.json").write_text(json.dumps(SETTINGS))
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1"]
-    command += [f"--ServerApp.port={port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={TOKEN}"]
-    command += ["--LabApp.expose_app_in_browser=True", f"--ServerApp.root_dir={folder}"]
-    environment = {**os.environ, "JUPYTER_CONFIG_DIR": str(config), **environment}
+    options = ["--ServerApp.port_retries=0", f"--IdentityProvider.token={TOKEN}", "--LabApp.expose_app_in_browser=True"]
+    command = ["jupyterlab", "--allow-root", "--ServerApp.ip=127.0.0.1", f"--ServerApp.root_dir={folder}", *options]
+    with served(command, folder, {"JUPYTER_CONFIG_DIR": str(config), **environment}) as address:
+        yield address
+
+
+@contextmanager
+def served(command: list[str], folder: Path, environment: dict[str, str]) -> Iterator[str]:
+    """A Jupyter server of a module and its options on a free port; yields its address."""
+    port = free_port()
+    command = [sys.executable, "-m", *command, "--no-browser", f"--port={port}"]
     with (folder / ".server.log").open("w") as log:
+        environment = {**os.environ, **environment}
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT, cwd=folder)
         try:
             address = f"http://127.0.0.1:{port}"
@@ -64,9 +71,11 @@ def wait_for(server: subprocess.Popen[bytes], address: str, log: Path, limit_s: 
         try:
             urllib.request.urlopen(address, timeout=5).close()
             return
+        except urllib.error.HTTPError:  # it answers: not every server has this page
+            return
         except (urllib.error.URLError, OSError):
             time.sleep(0.2)
-    raise RuntimeError(f"JupyterLab did not start:\n{log.read_text()[-2000:]}")
+    raise RuntimeError(f"the server did not start:\n{log.read_text()[-2000:]}")
 
 
 @pytest.fixture(scope="session")
@@ -82,9 +91,16 @@ def browser():
 
 
 class Console:
-    """What the page complained of; JupyterLab's own start-up noise is known by name."""
+    """What the page complained of; JupyterLab's and Voila's own start-up noise is known by name."""
 
-    KNOWN = ("favicon", "Error: Failed to fetch", "/lab/api/workspaces", "Failed to load resource")
+    KNOWN = (
+        "favicon",
+        "Error: Failed to fetch",
+        "/lab/api/workspaces",
+        "Failed to load resource",
+        "shared module",
+        "(reading 'schema')",
+    )
 
     def __init__(self, page: Page) -> None:
         self.errors: list[str] = []

@@ -16,6 +16,6 @@ def test_notebook_runs_from_top_to_bottom(path: Path, digits_run: Path) -> None:
     NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(NOTEBOOKS)}}).execute()
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     shown = {kind for output in outputs for kind in output.get("data", {})}
-    assert {"image/png", "text/html"} & shown
+    assert {"image/png", "text/html", "application/vnd.jupyter.widget-view+json"} & shown
     if "Explorer(" in path.read_text(encoding="utf-8"):
         assert "application/vnd.jupyter.widget-view+json" in shown

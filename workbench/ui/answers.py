@@ -148,9 +148,13 @@ class Answers:
             reply["compared"] = _bars(predictions.classes, after, None, label)
         buffers = []
         if state.run.images is not None:
-            image = state.run.images.image(row)
-            reply["shape"] = list(image.shape[:2])
-            buffers.append(np.ascontiguousarray(image).tobytes())
+            try:
+                image = state.run.images.image(row)
+            except DataError as error:  # the rest of what is known is still of use
+                reply["problem"] = str(error)
+            else:
+                reply["shape"] = list(image.shape[:2])
+                buffers.append(np.ascontiguousarray(image).tobytes())
         if state.run.train is not None:
             reply["nearest"], pictures = self._nearest(one["embedding"].to_numpy())
             buffers += pictures

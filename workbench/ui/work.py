@@ -11,6 +11,7 @@ from typing import Any
 
 from workbench.errors import WorkbenchError
 
+IDLE_S = 60.0
 Report = Callable[[dict[str, Any], list[bytes]], None]
 
 
@@ -39,7 +40,10 @@ def answer(run: Callable[[], tuple[dict[str, Any], list[bytes]]]) -> tuple[dict[
 
 
 class Worker:
-    """Runs jobs one after another in a thread of its own; a new job of the same name stops the older one."""
+    """Runs jobs one after another in a thread of its own; a new job of the same name stops the older one.
+
+    The thread ends when it has been idle for a minute, and so lets go of the run.
+    """
 
     def __init__(self) -> None:
         self._jobs: queue.Queue[Job] = queue.Queue()
@@ -55,7 +59,7 @@ class Worker:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="workbench", daemon=True)
                 self._thread.start()
-        self._jobs.put(job)
+            self._jobs.put(job)
 
     def stop(self, name: str) -> None:
         """Stop the job of that name after its current step; nothing if there is none."""
@@ -68,7 +72,14 @@ class Worker:
 
     def _work(self) -> None:
         while True:
-            job = self._jobs.get()
+            try:
+                job = self._jobs.get(timeout=IDLE_S)
+            except queue.Empty:
+                with self._lock:
+                    if self._jobs.empty():  # else one came just now
+                        self._thread = None
+                        return
+                continue
             if job.stopped.is_set():
                 job.report({"stopped": True}, [])
                 continue

@@ -15,6 +15,7 @@ from workbench import files, predict, store
 from workbench.__main__ import main
 from workbench.errors import CheckpointError, DataError, OutputError
 from workbench.files import sha256
+from workbench.predictions import Predictions
 from workbench.run import Run, open_run
 
 FIGURES = ("confusion_matrix", "confusion_matrix_by_true_class", "class_error_rates", "misclassified", "gradcam_stages")
@@ -177,7 +178,7 @@ def test_run_without_images_shows_shipped_numbers(
 def test_predictions_of_other_weights_are_refused(trained: tuple[Path, Path], tmp_path: Path) -> None:
     run = open_run(trained[0], str(trained[1]))
     other = dataclasses.replace(run.predictions.provenance, checkpoint="0" * 64)
-    store.write(dataclasses.replace(run.predictions, provenance=other), tmp_path / "p")
+    store.write(Predictions(run.predictions.table, run.predictions.classes, other), tmp_path / "p")
     from workbench.run import open_predictions
 
     with pytest.raises(CheckpointError, match="other weights"):

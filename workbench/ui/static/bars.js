@@ -14,10 +14,12 @@ export function barsOf(bars, classes, label) {
   return h("div", { className: "wb-bars-box" }, h("div", { className: "wb-bars" }, rows.flat()), note);
 }
 
-/** Enlarge an image by whole pixels on a canvas. */
+/** An image on a canvas about `side` pixels long: small ones grow by whole pixels, large ones shrink. */
 export function enlarged(image, side, label) {
-  const factor = Math.max(1, Math.floor(side / Math.max(image.width, image.height)));
-  const canvas = h("canvas", { width: image.width, height: image.height, className: "wb-large", role: "img", "aria-label": label, style: { width: `${factor * image.width}px`, height: `${factor * image.height}px` } });
+  const room = side / Math.max(image.width, image.height);
+  const factor = room < 1 ? room : Math.floor(room);
+  const style = { width: `${Math.round(factor * image.width)}px`, imageRendering: room < 1 ? "auto" : "pixelated" };
+  const canvas = h("canvas", { width: image.width, height: image.height, className: "wb-large", role: "img", "aria-label": label, style });
   canvas.getContext("2d").putImageData(image, 0, 0);
   return canvas;
 }

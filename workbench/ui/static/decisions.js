@@ -1,4 +1,4 @@
-import { button, choice, h, toggle } from "./dom.js";
+import { button, choice, h, redraw, toggle } from "./dom.js";
 import { counted } from "./numbers.js";
 
 export const TAG_KEYS = { 1: "wrong label", 2: "ambiguous", 3: "ignore", 4: "interesting" };
@@ -54,10 +54,10 @@ export function decisionBar({ store, source, header }) {
     note.onkeydown = (event) => event.stopPropagation();
     note.onchange = () => change({ note: note.value });
     const travel = [
-      ["Undo tag", () => source.undo()],
-      ["Redo tag", () => source.redo()],
-    ].map(([text, go]) => button(text, () => said(go)));
-    node.replaceChildren(ids.length > 1 ? h("b", { textContent: counted(ids.length, "image") }) : "", ...tags, added, corrected, note, ...travel, status);
+      ["Undo", "Undo the last decision (Ctrl+Z)", () => source.undo()],
+      ["Redo", "Make it again (Ctrl+Shift+Z)", () => source.redo()],
+    ].map(([text, title, go]) => button(text, () => said(go), { title }));
+    redraw(node, ids.length > 1 ? h("b", { textContent: counted(ids.length, "image") }) : "", ...tags, added, corrected, note, ...travel, status);
   }
   return { node, update, flip, travel: (back) => said(() => (back ? source.undo() : source.redo())) };
 }

@@ -1,5 +1,5 @@
 import { barsOf, enlarged } from "./bars.js";
-import { button, choice, h, toggle } from "./dom.js";
+import { button, choice, h, redraw, toggle } from "./dom.js";
 import { decisionBar } from "./decisions.js";
 import { mapPanels, showVerdict } from "./maps.js";
 import { fromRgb } from "./picture.js";
@@ -50,7 +50,7 @@ export function detailView(context) {
   let rest = 0;
   const cache = new Map();
 
-  const sections = () => Object.entries(SECTIONS).filter(([key]) => key === "maps" || (key === "what_if" && source.can.maps && source.whatIf) || (key === "history" && detail?.history) || (key === "nearest" && detail?.nearest?.length));
+  const sections = () => Object.entries(SECTIONS).filter(([key]) => key === "maps" || (key === "what_if" && source.can.maps && source.whatIf && detail?.shape) || (key === "history" && detail?.history) || (key === "nearest" && detail?.nearest?.length));
 
   async function show() {
     const { selected } = store.selection;
@@ -106,7 +106,7 @@ export function detailView(context) {
     const { selected } = store.selection;
     detail.image ??= detail.rgb ? fromRgb(detail.rgb, ...detail.shape) : null;
     const label = table.value("label", table.position(selected));
-    picture.replaceChildren(detail.image ? enlarged(detail.image, 192, `Image ${selected}`) : h("p", { className: "wb-note", textContent: "No image on this machine." }));
+    picture.replaceChildren(detail.image ? enlarged(detail.image, 192, `Image ${selected}`) : h("p", { className: detail.problem ? "wb-problem" : "wb-note", role: detail.problem ? "alert" : null, textContent: detail.problem || "No image on this machine." }));
     if (detail.shape) picture.append(h("span", { className: "wb-note", textContent: `${detail.shape[1]}×${detail.shape[0]} pixels` }));
     bars.replaceChildren(detail.bars ? barsOf(detail.bars, classes, label) : "");
     if (detail.compared) bars.append(h("h5", { textContent: header.comparison.name }), barsOf(detail.compared, classes, label));
@@ -115,8 +115,9 @@ export function detailView(context) {
 
   async function drawSection(mine) {
     if (!sections().some(([key]) => key === section)) section = "maps";
-    tabs.replaceChildren(
-      ...sections().map(([key, text]) =>
+    redraw(
+      tabs,
+      sections().map(([key, text]) =>
         toggle(text, key === section, () => {
           section = key;
           drawSection(number);
@@ -194,7 +195,7 @@ export function detailView(context) {
 
   async function drawMaps(mine) {
     if (!source.can.maps) {
-      body.replaceChildren(h("p", { className: "wb-note", textContent: source.can.images ? "No maps: the model is not on this machine." : "No maps: the images are not on this machine." }));
+      body.replaceChildren(h("p", { className: "wb-note", textContent: source.noMaps ?? (source.can.images ? "No maps: the model is not on this machine." : "No maps: the images are not on this machine.") }));
       return;
     }
     const what = spec();
@@ -206,7 +207,7 @@ export function detailView(context) {
     if (slow) status.append(" ", button("Stop", () => source.stop("explain")));
     tellMaps = (words) => status.firstChild && (status.firstChild.textContent = words);
     place.append(...body.querySelectorAll(".wb-families > *")); // the old ones stay until the new ones are there
-    body.replaceChildren(controls(), status, place);
+    redraw(body, controls(), status, place);
     try {
       const found = await fetchMaps(what);
       if (mine !== number || section !== "maps" || !place.isConnected) return;

@@ -24,6 +24,15 @@ export function choice(label, options, value, onchange) {
   return h("label", { className: "wb-choice" }, h("span", { textContent: label }), select);
 }
 
+const FOCUSABLE = "a, button, select, input, textarea, summary, [tabindex]";
+
+/** Replace what stands in a node; what had the focus gives it to what stands in its place. */
+export function redraw(node, ...children) {
+  const place = [...node.querySelectorAll(FOCUSABLE)].indexOf(document.activeElement);
+  node.replaceChildren(...children.flat().filter((child) => child !== null && child !== undefined));
+  if (place >= 0) [...node.querySelectorAll(FOCUSABLE)][place]?.focus({ preventScroll: true });
+}
+
 /** Keys that a view takes must not reach the notebook around it. */
 export function keys(node, handlers) {
   node.addEventListener("keydown", (event) => {

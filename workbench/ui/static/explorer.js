@@ -1,4 +1,4 @@
-import { button, choice, download, h, toggle } from "./dom.js";
+import { button, choice, download, h, redraw, toggle } from "./dom.js";
 import { TAG_KEYS } from "./decisions.js";
 import { detailView } from "./detail.js";
 import { galleryView } from "./gallery.js";
@@ -44,7 +44,7 @@ function selectionBar({ store, header }) {
       const without = store.selection.steps.filter(({ kind }) => kind !== "tags");
       store.set({ steps: word ? [...without, { kind: "tags", words: [word] }] : without });
     }) : null;
-    chips.replaceChildren(...[undo, redo, only, rangeOf(), tagged, ...steps, steps.length > 1 ? button("Clear all", () => store.set({ steps: [] })) : null].filter(Boolean));
+    redraw(chips, undo, redo, only, rangeOf(), tagged, ...steps, steps.length > 1 ? button("Clear all", () => store.set({ steps: [] })) : null);
   }
 
   /** Narrow by a number's range. */
@@ -138,8 +138,9 @@ export function explorer(root, { store, source, header }) {
 
   function open(name, focus = false) {
     current = name;
-    tabs.replaceChildren(
-      ...names.map((key) =>
+    redraw(
+      tabs,
+      names.map((key) =>
         button(makers[key][0], () => open(key), { role: "tab", "aria-selected": String(key === current), tabIndex: key === current ? 0 : -1, dataset: { view: key } }),
       ),
     );

@@ -1,8 +1,9 @@
-import { choice, h, keys } from "./dom.js";
+import { choice, h, keys, redraw } from "./dom.js";
 import { count, percent } from "./numbers.js";
 
 const HEAD = 30; // height of a group's heading
 const TEXT = 58; // height of the lines below a picture
+const EDGE = 4; // room for the frame of the selected picture
 
 /** A line below the class names, for the eye, and a whole sentence for a screen reader. */
 export function labelOf(table, position, tags = []) {
@@ -17,7 +18,7 @@ export function labelOf(table, position, tags = []) {
 /** Lines of tiles with their heights: rows in their order, or by group with a heading before each. */
 export function layout(rows, columns, tile, groupOf, nameOf) {
   const lines = [];
-  let top = 0;
+  let top = EDGE;
   const add = (line, height) => {
     lines.push({ ...line, top, height });
     top += height;
@@ -60,7 +61,8 @@ export function galleryView({ store, source }) {
     const numbers = table.names("number").map((name) => [name, table.columns[name].title]);
     const groups = [["", "nothing"], ...table.names("class", "category", "flag").map((name) => [name, table.columns[name].title])];
     const { order, descending } = store.selection;
-    controls.replaceChildren(
+    redraw(
+      controls,
       choice("Sort by", numbers, order, (next) => store.set({ order: next })),
       choice("", [["true", "highest first"], ["false", "lowest first"]], String(descending), (next) => store.set({ descending: next === "true" })),
       choice("Group by", groups, group, (next) => {

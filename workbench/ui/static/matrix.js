@@ -1,4 +1,4 @@
-import { button, choice, h, keys, toggle } from "./dom.js";
+import { button, choice, h, keys, redraw, toggle } from "./dom.js";
 import { count, percent, wilson } from "./numbers.js";
 import { withCells } from "./selection.js";
 
@@ -55,8 +55,9 @@ export function matrixView({ store, header }) {
 
   function drawBar() {
     const sorts = [["plain", "as given"], ["similar", "by similarity"], ["errors", "by errors"]];
-    bar.replaceChildren(
-      ...Object.entries(MODES).map(([key, text]) =>
+    redraw(
+      bar,
+      Object.entries(MODES).map(([key, text]) =>
         toggle(text, mode === key, () => {
           mode = key;
           draw();
@@ -105,7 +106,9 @@ export function matrixView({ store, header }) {
       return h("tr", {}, heading(t, "row", [t, -1]), line);
     });
     if (buttons.length) buttons[0].tabIndex = 0;
-    grid.replaceChildren(h("thead", {}, h("tr", {}, h("th", { className: "wb-corner" }, h("span", { textContent: "true ↓ predicted →" })), shown.map((p) => heading(p, "col", [-1, p])))), h("tbody", {}, rows));
+    const longest = Math.max(...shown.map((k) => classes[k].length));
+    grid.classList.toggle("wb-upright", longest <= 3); // names that short fit above their column as they are
+    redraw(grid, h("thead", {}, h("tr", {}, h("th", { className: "wb-corner" }, h("span", { textContent: "true ↓ predicted →" })), shown.map((p) => heading(p, "col", [-1, p])))), h("tbody", {}, rows));
   }
 
   function drawOverview() {

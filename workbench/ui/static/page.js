@@ -65,6 +65,7 @@ export function pageSource(bundle, bytes, table) {
   return {
     can: { images: bundle.images, maps: Boolean(grids), map: Boolean(parts["map principal"]), neighbours: false, compare: Boolean(header.comparison) },
     methods: [{ name: "Grad-CAM", family: "class activation", layers: true, slow: false, citation: "" }],
+    noMaps: "This page keeps no maps.",
     layers: grids ? [{ name: parts.grids.layer, grid: parts.grids.grid }] : [],
     thumbnails: new Thumbnails(async (ids) => new Map(await Promise.all(ids.map(async (id) => [id, await picture(id)])))),
     async detail(row) {

@@ -1,4 +1,4 @@
-import { button, h } from "./dom.js";
+import { button, h, redraw } from "./dom.js";
 import { count, counted, percent } from "./numbers.js";
 import { withCells, withStep } from "./selection.js";
 
@@ -25,7 +25,8 @@ export function classesView({ store, header }) {
   function draw() {
     const largest = Math.max(0.01, ...header.class_report.map(({ rate, high }) => (rate === null ? 0 : high)));
     const order = header.classes.map((_, k) => k).sort((a, b) => (header.class_report[b].rate ?? -1) - (header.class_report[a].rate ?? -1));
-    node.replaceChildren(
+    redraw(
+      node,
       h("p", { className: "wb-note", textContent: "Error rate of each true class with its 95 % interval. Click one to see its errors." }),
       ...order.map((k) => {
         const { support, errors, rate, low, high } = header.class_report[k];
@@ -80,7 +81,8 @@ export function calibrationView({ store, header }) {
       bin.addEventListener("keydown", (event) => ["Enter", " "].includes(event.key) && (event.preventDefault(), choose()));
       plot.append(bin);
     });
-    node.replaceChildren(
+    redraw(
+      node,
       h("p", { className: "wb-note", textContent: `Expected calibration error ${percent(ece[0])} (95 % interval ${percent(ece[1])} to ${percent(ece[2])}), 15 bins. Below the diagonal the model is surer than it is right. Click a bin to see its images.` }),
       plot,
     );
@@ -113,7 +115,8 @@ export function causesView({ store, source }) {
   function draw() {
     if (!summary) return;
     const largest = Math.max(0.01, ...summary.map(({ high }) => high));
-    node.replaceChildren(
+    redraw(
+      node,
       h("p", { className: "wb-note", textContent: "One verdict for every error, as a share of all errors. They are rules of thumb; each image says its reason." }),
       ...summary.flatMap(({ verdict, errors, share, low, high, action }) => {
         const step = { kind: "any", column: "cause", values: [verdict] };
@@ -144,7 +147,8 @@ export function compareView({ store, header }) {
     const largest = Math.max(1, ...outcomes.slice(0, 3).map(([, rows]) => rows));
     const sign = found.difference > 0 ? "+" : "";
     const p = found.p_value < 0.001 ? "p < 0.001" : `p = ${found.p_value.toFixed(3)}`;
-    node.replaceChildren(
+    redraw(
+      node,
       h("p", {}, h("b", { textContent: header.name }), " before, ", h("b", { textContent: found.name }), " after"),
       h("p", { className: "wb-note", textContent: `Accuracy ${sign}${(100 * found.difference).toFixed(2)} points (95 % interval ${(100 * found.low).toFixed(2)} to ${(100 * found.high).toFixed(2)}), exact McNemar test ${p}. ${percent(found.churn)} of the images get another class.` }),
       ...outcomes.map(([name, rows, note]) => {
@@ -178,12 +182,13 @@ export function rowsView({ store }) {
 
   function drawHead() {
     const { order, descending } = store.selection;
-    head.replaceChildren(
+    redraw(
+      head,
       ...names().map((name) => {
         const on = name === order;
         const turn = () => store.set(on ? { descending: !descending } : { order: name, descending: true });
         const title = table.columns[name].title;
-        return h("span", { role: "columnheader", "aria-sort": on ? (descending ? "descending" : "ascending") : "none" }, button(`${title}${on ? (descending ? " ▾" : " ▴") : ""}`, turn, { title }));
+        return h("span", { role: "columnheader", className: table.columns[name].kind === "number" ? "wb-number" : "", "aria-sort": on ? (descending ? "descending" : "ascending") : "none" }, button(`${title}${on ? (descending ? " ▾" : " ▴") : ""}`, turn, { title }));
       }),
     );
   }
@@ -228,17 +233,17 @@ export function rowsView({ store }) {
     frame = requestAnimationFrame(draw);
   });
   drawHead();
-  const redraw = () => {
+  const drawAll = () => {
     drawHead();
     draw();
   };
   return {
     node: scroller,
-    shown: redraw,
+    shown: drawAll,
     update(changed) {
       if (!scroller.isConnected) return;
       if (changed.has("rows")) scroller.scrollTop = 0;
-      if (["rows", "columns", "selected", "order", "descending"].some((name) => changed.has(name))) redraw();
+      if (["rows", "columns", "selected", "order", "descending"].some((name) => changed.has(name))) drawAll();
     },
   };
 }

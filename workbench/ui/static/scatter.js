@@ -1,4 +1,4 @@
-import { button, choice, h, keys } from "./dom.js";
+import { button, choice, h, keys, redraw } from "./dom.js";
 import { gradient } from "./picture.js";
 import { short } from "./numbers.js";
 import { withStep } from "./selection.js";
@@ -59,7 +59,8 @@ export function scatterView({ store, source, header }) {
 
   function drawControls() {
     const columns = table.names("class", "category", "flag", "number").filter((name) => name !== "index");
-    controls.replaceChildren(
+    redraw(
+      controls,
       choice("Layout", Object.entries(LAYOUTS), layout, async (next) => {
         layout = next;
         view = null;

@@ -61,13 +61,15 @@ function kernelSource({ ask }, start) {
     thumbnails: new Thumbnails(pictures),
     async detail(row) {
       const found = await ask("detail", { row });
-      const [image, nearest] = found.buffers;
+      const buffers = [...found.buffers];
+      const rgb = found.shape ? buffers.shift() : null;
+      const [nearest] = buffers;
       const pictured = found.nearest.map((one, k) => {
         if (!one.shape) return one;
         const size = 3 * one.shape[0] * one.shape[1];
         return { ...one, rgb: nearest.subarray(k * size, (k + 1) * size) };
       });
-      return { ...found, rgb: found.shape ? image : null, nearest: pictured };
+      return { ...found, rgb, nearest: pictured };
     },
     explain: async (what, tell) => ({ maps: maps(await ask("explain", { ...what, second: start.can.compare }, words(tell))) }),
     evidence: (what, tell) => ask("evidence", what, (content) => content.verdict && tell(content)),

@@ -1,0 +1,265 @@
+"""Clicks in the explorer, timed in a real browser from the event to the repaint; run it by itself.
+
+JupyterLab and Chromium run on this machine, on the shipped run with the images of ``CIFAR10_ROOT``, else ``./data``.
+Times are taken inside the page: from the event to the frame after the one in which the view says that it is drawn.
+The last line is one JSON object: medians over 20 clicks in milliseconds, the 95th percentile of each as ``..._p95_ms``,
+and the messages and bytes that a click brought from the kernel. ``..._1m_...`` are of 1,000,000 made-up rows.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import numpy as np
+from playwright.sync_api import Page, sync_playwright
+
+from tests.browser.conftest import jupyter, open_and_run
+from tests.browser.install import chromium
+from workbench.run import SHIPPED
+
+CLICKS, STARTS = 20, 5
+SHIPPED_RUN = "import workbench\nrun = workbench.open_run({folder!r})"
+MADE_UP = """
+import numpy as np
+import workbench
+from workbench.predictions import Predictions
+from workbench.records import ImageSet
+
+rows, classes = 1_000_000, 10
+rng = np.random.default_rng(0)
+label = rng.integers(0, classes, rows)
+weights = rng.random((rows, classes), np.float32) ** 4 + 1.2 * np.eye(classes, dtype=np.float32)[label]
+points = rng.normal(size=(rows, 8)).astype(np.float32) + 3 * np.eye(classes, 8, dtype=np.float32)[label]
+predictions = Predictions.from_arrays(
+    label, weights / weights.sum(1, keepdims=True), [f"class {k}" for k in range(classes)], embedding=points
+)
+few = rng.integers(0, 256, (1000, 32, 32, 3), np.uint8)
+
+
+class Tiled:
+    def __len__(self):
+        return rows
+
+    def __getitem__(self, row):
+        return few[row % len(few)]
+
+
+run = workbench.Run("a million rows", predictions, ImageSet(Tiled(), label, predictions.classes, "test", "made up"))
+"""
+MEASURE = """
+window.after = () => new Promise((resolve) => requestAnimationFrame(() => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = resolve;  // comes when the frame has been painted
+    port2.postMessage(0);
+}));
+window.timed = async (act, done) => {
+    const log = { ...document.querySelector(".wb").log };
+    const begun = performance.now();
+    act();
+    while (!done()) {
+        if (performance.now() - begun > 60000) throw new Error(`not drawn within a minute: ${done}`);
+        await new Promise(requestAnimationFrame);
+    }
+    await window.after();
+    const now = document.querySelector(".wb").log;
+    return [performance.now() - begun, now.messages - log.messages, now.bytes - log.bytes];
+};
+window.one = (selector) => document.querySelector(selector);
+window.idle = async () => {  // until no evidence is under way
+    while ([...document.querySelectorAll(".wb-verdict")].some((chip) => /waiting|testing/.test(chip.textContent)))
+        await new Promise((resolve) => setTimeout(resolve, 50));
+};
+window.gallery = () => one(".wb-gallery").dataset.painted === one(".wb-words").textContent;
+window.explained = (row) => (one(".wb-detail").dataset.explained ?? "").startsWith(`${row} `);
+window.tile = (row) => one(`.wb-tile[data-row='${row}']`);
+"""
+
+
+def summary(name: str, found: list[list[float]]) -> dict[str, float]:
+    """Median and 95th percentile of the times of some clicks, and what the median click brought."""
+    ms, messages, size = np.array(found, float).T
+    return {
+        f"{name}_ms": round(float(np.median(ms)), 1),
+        f"{name}_p95_ms": round(float(np.percentile(ms, 95)), 1),
+        f"{name}_messages": float(np.median(messages)),
+        f"{name}_bytes": float(np.median(size)),
+    }
+
+
+def cells(page: Page) -> list[list[float]]:
+    """Clicks on the matrix, each on another cell whose images were not shown before."""
+    return page.evaluate(  # type: ignore[no-any-return]
+        """async (count) => {
+            const cells = [...document.querySelectorAll(".wb-matrix td button:not(.wb-right):not(.wb-zero)")];
+            cells.sort((a, b) => Number(b.textContent) - Number(a.textContent));
+            const found = [];
+            for (const cell of cells.slice(0, count)) {
+                const before = one(".wb-words").textContent;
+                found.push(await timed(() => cell.click(), () => one(".wb-words").textContent !== before && gallery()));
+            }
+            return found;
+        }""",
+        CLICKS,
+    )
+
+
+def images(page: Page, rows: list[str], *, rest: bool) -> list[list[float]]:
+    """Clicks on images until their maps are drawn; with ``rest`` the evidence on the last one is waited for."""
+    return page.evaluate(  # type: ignore[no-any-return]
+        """async ([rows, rest]) => {
+            const found = [];
+            for (const row of rows) {
+                if (rest) await idle();
+                found.push(await timed(() => tile(row).click(), () => explained(row)));
+            }
+            return found;
+        }""",
+        [rows, rest],
+    )
+
+
+def sorts(page: Page) -> list[list[float]]:
+    """All rows in another order, and the errors among them, in turn."""
+    return page.evaluate(  # type: ignore[no-any-return]
+        """async (count) => {
+            const found = [];
+            const order = [...document.querySelectorAll(".wb-gallery select")][0];
+            const only = [...document.querySelectorAll(".wb-chips button")].find((b) => b.textContent === "Errors only");
+            only.click();
+            for (let k = 0; k < count; k++) {
+                const first = () => document.querySelector(".wb-tile")?.dataset.row;
+                const drawn = { stale: [...document.querySelectorAll(".wb-tile")] };
+                const renewed = () => !drawn.stale.some((tile) => tile.isConnected) && gallery();
+                found.push(await timed(() => {
+                    const now = [...document.querySelectorAll(".wb-gallery select")][0];
+                    now.value = ["confidence", "margin", "entropy", "loss"][k % 4];
+                    now.dispatchEvent(new Event("change"));
+                }, renewed));
+            }
+            return found;
+        }""",
+        CLICKS,
+    )
+
+
+def filters(page: Page) -> list[list[float]]:
+    """The errors alone, and all rows again."""
+    return page.evaluate(  # type: ignore[no-any-return]
+        """async (count) => {
+            const found = [];
+            for (let k = 0; k < count; k++) {
+                const before = one(".wb-words").textContent;
+                const only = () => [...document.querySelectorAll(".wb-chips button")].find((b) => b.textContent === "Errors only");
+                found.push(await timed(() => only().click(), () => one(".wb-words").textContent !== before && gallery()));
+            }
+            return found;
+        }""",
+        CLICKS,
+    )
+
+
+def starts(page: Page) -> list[list[float]]:
+    """The explorer's cell run again, until its first images are drawn."""
+    return page.evaluate(  # type: ignore[no-any-return]
+        """async (count) => {
+            const found = [];
+            const { commands, shell } = window.jupyterapp;
+            for (let k = 0; k < count; k++) {
+                const old = one(".wb");
+                shell.currentWidget.content.activeCellIndex = 1;
+                const begun = performance.now();
+                commands.execute("notebook:run-cell");
+                while (!(one(".wb[data-ready=yes]") && one(".wb") !== old && gallery())) await new Promise(requestAnimationFrame);
+                await after();
+                found.push([performance.now() - begun, one(".wb").log.messages, one(".wb").log.bytes]);
+            }
+            return found;
+        }""",
+        STARTS,
+    )
+
+
+def maps(page: Page) -> list[list[float]]:
+    """The map of all rows drawn again, as a wheel's turn does."""
+    return page.evaluate(  # type: ignore[no-any-return]
+        """async (count) => {
+            [...document.querySelectorAll(".wb-tabs [role=tab]")].find((tab) => tab.textContent === "Map").click();
+            while (!one(".wb-scatter")?.dataset.painted) await new Promise(requestAnimationFrame);
+            const found = [];
+            const box = one(".wb-canvas").getBoundingClientRect();
+            for (let k = 0; k < count; k++) {
+                delete one(".wb-scatter").dataset.painted;
+                const at = { clientX: box.x + box.width / 2, clientY: box.y + box.height / 2, deltaY: k % 2 ? 40 : -40 };
+                const turn = new WheelEvent("wheel", { bubbles: true, cancelable: true, ...at });
+                found.push(await timed(() => one(".wb-sketch").dispatchEvent(turn), () => one(".wb-scatter").dataset.painted));
+            }
+            return found;
+        }""",
+        CLICKS,
+    )
+
+
+def opened(browser: Any, address: str, folder: Path, code: str) -> Page:
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    parts = [nbformat.v4.new_code_cell(text) for text in (code, "workbench.Explorer(run)")]
+    name = f"benchmark_{abs(hash(code)) % 1000}.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=parts, metadata={"kernelspec": kernel}), folder / name)
+    page: Page = browser.new_page(viewport={"width": 1500, "height": 1700})
+    open_and_run(page, address, name)
+    page.wait_for_selector(".wb[data-ready=yes]")
+    page.evaluate(MEASURE)
+    return page
+
+
+def shipped(browser: Any, address: str, folder: Path) -> dict[str, Any]:
+    run = shutil.copytree(SHIPPED, folder / "run", ignore=shutil.ignore_patterns("explorer"))
+    page = opened(browser, address, folder, SHIPPED_RUN.format(folder=str(run)))
+    found = summary("first_paint", starts(page))
+    found |= summary("cell_to_gallery", cells(page))
+    page.evaluate(
+        "() => [...document.querySelectorAll('.wb-chips button')].find((b) => b.title.startsWith('Take back')).click()"
+    )
+    page.wait_for_function("() => gallery()")
+    rows = page.locator(".wb-tile").evaluate_all("tiles => tiles.map((tile) => tile.dataset.row)")[: 2 * CLICKS + 1]
+    images(page, rows[:1], rest=False)  # the first map waits for imports
+    found |= summary("fresh_gradcam", images(page, rows[1 : CLICKS + 1], rest=True))
+    found |= summary("fresh_gradcam_while_testing", images(page, rows[CLICKS + 1 :], rest=False))
+    page.evaluate("() => idle()")
+    found |= summary("cached_map", images(page, rows[1 : CLICKS + 1], rest=False))
+    found |= summary("sort_10k", sorts(page))
+    found |= summary("filter_10k", filters(page))
+    found |= summary("map_10k", maps(page))
+    page.close()
+    return found
+
+
+def million(browser: Any, address: str, folder: Path) -> dict[str, Any]:
+    page = opened(browser, address, folder, MADE_UP)
+    found = (
+        summary("cell_to_gallery_1m", cells(page)) | summary("filter_1m", filters(page)) | summary("map_1m", maps(page))
+    )
+    page.close()
+    return found
+
+
+def main() -> None:
+    path = chromium()
+    if path is None:
+        sys.exit("the benchmark needs Chromium")
+    with tempfile.TemporaryDirectory() as place, sync_playwright() as playwright:
+        folder = Path(place)
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        with jupyter(folder, {}) as address:
+            figures = shipped(browser, address, folder) | million(browser, address, folder)
+        browser.close()
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()
