@@ -9,7 +9,7 @@ from PIL import Image
 
 from training.data import DataSet
 from training.recipe import Recipe
-from workbench.classifier import Classifier
+from workbench.classifier import Classifier, Layer
 from workbench.predictions import Predictions
 from workbench.records import ImageSet
 
@@ -71,5 +71,5 @@ def classifier(seed: int = 0, width: int = 8) -> Classifier:
 
     torch.manual_seed(seed)
     module = ResNet18LN(len(CLASSES), width).eval()
-    layers = {entry["layer"]: tuple(entry["grid"]) for entry in cam_layers(module, 32)}
+    layers = {entry["layer"]: Layer(entry["layer"], tuple(entry["grid"])) for entry in cam_layers(module, 32)}
     return Classifier(module, CLASSES, (0.4, 0.45, 0.5), (0.2, 0.25, 0.3), 32, layers, "head")

@@ -109,6 +109,54 @@ def load(root: str, split: Split, *, download: bool = False) -> DataSet:
     )
 
 
+def reads(root: str, split: str) -> bool:
+    """Whether `load` is the reader of what lies there: images of 32×32 pixels in a known layout, or nothing at all.
+
+    Seen by the head of the first image alone; False leaves other sizes, splits and layouts to other readers.
+    """
+    folder = Path(root)
+    if root == "digits" or not folder.exists() or _is_empty(folder):
+        return True
+    if split not in ("train", "test") or not folder.is_dir():
+        return False
+    from torchvision.datasets import CIFAR10
+
+    if folder.name == CIFAR10.base_folder or (folder / CIFAR10.base_folder).is_dir():
+        return True
+    if shards := _parquet_files(folder, split):
+        return _first_is_small(shards[0])
+    first = next((p for p in sorted((folder / split).glob("*/*")) if p.suffix.lower() in _IMAGE_SUFFIXES), None)
+    return first is not None and _side(first) == (SIDE, SIDE)
+
+
+def _first_is_small(shard: Path) -> bool:
+    import polars as pl
+
+    try:
+        table = pl.scan_parquet(shard)
+        if not {"img", "label"} <= set(table.collect_schema()):
+            return False
+        cell = table.select("img").head(1).collect()["img"]
+        return len(cell) > 0 and _side(io.BytesIO(cell.struct.field("bytes")[0])) == (SIDE, SIDE)
+    except (pl.exceptions.PolarsError, OSError, TypeError):  # told by whoever reads the file
+        return True
+
+
+def _side(source: Path | io.BytesIO) -> tuple[int, int] | None:
+    """Width and height of an image by its head; None if it has none."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(source) as image:
+            return image.size
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
+        return None
+
+
+def _parquet_files(folder: Path, split: str) -> list[Path]:
+    return sorted(folder.glob(f"{split}-*.parquet")) or sorted(folder.glob(f"*/{split}-*.parquet"))
+
+
 def _is_empty(folder: Path) -> bool:
     return folder.is_dir() and not any(folder.iterdir())
 
@@ -187,7 +235,7 @@ def _decode(content: bytes | Path, where: str) -> Images:
 
 
 def _parquet_reader(folder: Path, split: Split) -> Callable[[], DataSet] | None:
-    files = sorted(folder.glob(f"{split}-*.parquet")) or sorted(folder.glob(f"*/{split}-*.parquet"))
+    files = _parquet_files(folder, split)
     if not files:
         return None
 

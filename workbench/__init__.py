@@ -6,16 +6,19 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
+    "Classifier": "workbench.classifier",
     "Dashboard": "workbench.ui.dashboard",
     "Explorer": "workbench.ui.explorer",
     "Run": "workbench.run",
+    "analyse": "workbench.run",
+    "load_images": "workbench.images",
+    "load_weights": "workbench.foreign",
     "open_example": "workbench.run",
     "open_predictions": "workbench.run",
     "open_run": "workbench.run",
     "train_digits": "workbench.run",
     "with_train": "workbench.run",
     "with_votes": "workbench.run",
-    "wrap_model": "workbench.source",
 }
 __all__ = sorted(_HOMES)
 

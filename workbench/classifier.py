@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import hashlib
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -15,18 +17,50 @@ import torch
 from torch import Tensor, nn
 
 from workbench.errors import DataError
-from workbench.records import ImageArray, Provenance
+from workbench.records import ImageArray, ImageSet, Pixels, Provenance
 
 Precision = Literal["float32", "bfloat16"]
+Outputs = Literal["found", "logits", "probabilities"]
+
+
+Fit = Callable[[ImageArray], ImageArray]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A module whose output has a grid (rows, columns), and how that output is laid out.
+
+    ``extra_tokens`` precede the patches of a transformer's output ``(n, tokens, C)``; None for the output of a
+    convolution ``(n, C, rows, columns)``, or with ``channels_last`` one of ``(n, rows, columns, C)``.
+    """
+
+    name: str
+    grid: tuple[int, int]
+    extra_tokens: int | None = None
+    channels_last: bool = False
+
+    @property
+    def channel_axis(self) -> int:
+        """Which axis of the output holds the channels."""
+        return 3 if self.channels_last else 1 if self.extra_tokens is None else 2
+
+    def spatial(self, values: Tensor) -> Tensor:
+        """Activations or gradients as ``(n, C, rows, columns)``."""
+        if self.channels_last:
+            return values.movedim(3, 1)
+        if self.extra_tokens is None:
+            return values
+        patches = values[:, self.extra_tokens :]
+        return patches.transpose(1, 2).reshape(len(values), -1, *self.grid)
 
 
 @dataclass(frozen=True)
 class Classifier:
     """A model from normalised images ``(n, 3, s, s)`` to logits ``(n, K)``, and its preprocessing.
 
-    ``mean`` and ``std`` are fractions of 255 for each channel; ``cam_layers`` maps the name of a
-    layer to its grid (rows, columns); ``extra_tokens`` says of a transformer's layers how many tokens
-    precede the patches; ``embedding_layer`` names the module whose input is the embedding.
+    ``mean`` and ``std`` are fractions of 255 for each channel; ``cam_layers`` are the layers that maps can be taken at,
+    by name, first to last; ``embedding_layer`` names the module whose input is the embedding; ``fit`` brings an image
+    of any size to the model's, None if the images must have it already. `from_module` makes one of any torch model.
     """
 
     module: nn.Module
@@ -34,16 +68,30 @@ class Classifier:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     image_size: int
-    cam_layers: Mapping[str, tuple[int, int]]
+    cam_layers: Mapping[str, Layer]
     embedding_layer: str | None = None
     provenance: Provenance = field(default_factory=Provenance)
     card: Mapping[str, Any] = field(default_factory=dict)
-    extra_tokens: Mapping[str, int] = field(default_factory=dict)
+    fit: Fit | None = None
+
+    @staticmethod
+    def from_module(
+        module: nn.Module,
+        classes: Sequence[str],
+        transform: str | Callable[[Any], Tensor] | None = None,
+        *,
+        image_size: int | None = None,
+        outputs: Outputs = "found",
+    ) -> Classifier:
+        """Any torch model as a classifier; see `foreign.classifier_of`."""
+        from workbench.foreign import classifier_of
+
+        return classifier_of(module, classes, transform, image_size=image_size, outputs=outputs)
 
     @functools.cached_property
     def device(self) -> torch.device:
         """Where the model's parameters are."""
-        return next(self.module.parameters()).device
+        return next((p.device for p in self.module.parameters()), torch.device("cpu"))
 
     def prepare(self, images: ImageArray) -> Tensor:
         """Normalised float32 ``(n, 3, s, s)``, channels_last, of uint8 ``(n, H, W, 3)``.
@@ -61,6 +109,34 @@ class Classifier:
         scale = torch.tensor([1 / (255 * s) for s in self.std], device=self.device)[:, None, None]
         shift = torch.tensor([-m / s for m, s in zip(self.mean, self.std, strict=True)], device=self.device)
         return tensor.float().mul_(scale).add_(shift[:, None, None])
+
+    def seen(self, images: ImageSet) -> ImageSet:
+        """The images as the model sees them, brought to its size."""
+        return images if self.fit is None else dataclasses.replace(images, pixels=_Fitted(images.pixels, self.fit))
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """Images brought to a model's size when they are asked for."""
+
+    pixels: Pixels
+    fit: Fit
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitem__(self, place: int, /) -> ImageArray:
+        return self.fit(self.pixels[place])
+
+
+def weights_digest(module: nn.Module) -> str:
+    """SHA-256 over names, types and bytes of all parameters and buffers, as they are in memory now."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        values = tensor.detach().cpu().contiguous()
+        digest.update(f"{name} {values.dtype} {tuple(values.shape)} ".encode())
+        digest.update(values.flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 _GUARD = threading.Lock()

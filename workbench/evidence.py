@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from workbench.errors import DataError
 from workbench.files import refuse_to_overwrite, sha256, write_atomically, write_json
 from workbench.records import IntArray
 from workbench.run import Run
+from workbench.stamp import NAME, stamp_of, text_of
 
 MANIFEST = "evidence.json"
 SHOWN_IMAGES = 6
@@ -51,7 +53,8 @@ def write_evidence(
     if run.images is None or run.classifier is None:
         raise DataError("evidence needs the images and the model: give --data and --checkpoint")
     wanted = targets_of(run.predictions, rows, targets)
-    bench = Bench(run.classifier, run.images.pixels[rows], rows, wanted, precision)
+    seen = run.classifier.seen(run.images)
+    bench = Bench(run.classifier, seen.stack(rows), rows, wanted, precision)
     trials = list(try_methods(bench, methods, progress=progress))
     found = [trial for trial in trials if trial.evidence is not None]
     table = ranking(trials)
@@ -61,13 +64,15 @@ def write_evidence(
     files = [out / "methods.csv", out / "maps.parquet"]
     write_atomically(files[0], table.write_csv)
     whole = pl.concat([trial.evidence.table() for trial in found if trial.evidence is not None])
-    write_atomically(files[1], whole.write_parquet)
-    files += figures.save(figures.method_ranking(table), out / "methods")
+    parameters = {"targets": targets, "precision": precision, "rows": len(rows), "methods": list(methods)}
+    stamp = stamp_of(run.predictions, "evidence", "", parameters)
+    write_atomically(files[1], functools.partial(whole.write_parquet, metadata={NAME: text_of(stamp)}))
+    files += figures.save(figures.method_ranking(table), out / "methods", stamp)
     columns = {
         _two_lines(trial): trial.evidence.attribution.part(slice(SHOWN_IMAGES)) for trial in found if trial.evidence
     }
-    grid = figures.attribution_grid(run.images, run.predictions, columns, signed=None, scale="own")
-    files += figures.save(grid, out / "method_maps")
+    grid = figures.attribution_grid(seen, run.predictions, columns, signed=None, scale="own")
+    files += figures.save(grid, out / "method_maps", stamp)
     write_json(
         out / MANIFEST,
         {
@@ -78,6 +83,7 @@ def write_evidence(
             "provenance": run.predictions.provenance.to_json(),
             "images": run.images.fingerprint,
             "does_not_apply": refused,
+            "stamp": stamp,
             "files": {path.name: sha256(path) for path in sorted(files)},
         },
     )

@@ -126,7 +126,7 @@ def _parts(run: Run, row: int) -> tuple[Classifier, ImageArray]:
         missing = "images are" if run.images is None else "model is"
         raise DataError(f"No maps: the {missing} not on this machine.")
     run.predictions.position(row)
-    return run.classifier, run.images.image(row)
+    return run.classifier, run.classifier.seen(run.images).image(row)
 
 
 def named_targets(predictions: Predictions, row: int, names: Sequence[str]) -> list[NamedTarget]:

@@ -38,6 +38,7 @@ from workbench.maps import sample_errors, stage_maps
 from workbench.predictions import Predictions
 from workbench.records import ImageSet
 from workbench.run import Run
+from workbench.stamp import NAME, stamp_of, text_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -69,6 +70,8 @@ def report(
     train: Predictions | None = None,
     train_images: ImageSet | None = None,
     documents: Mapping[str, Callable[[], str]] | None = None,
+    command: Sequence[str] = (),
+    only: str | None = None,
     force: bool = False,
 ) -> list[str]:
     """Write the bundle into ``out`` and return one line for each thing left out, with the reason.
@@ -80,7 +83,8 @@ def report(
     and ``seeds`` further models of the first one's recipe, against whose spread its change is held; ``groups`` of
     classes a matrix of their own; ``votes`` people's answers ``(M, K)``; ``train`` (predictions on the train split,
     with embeddings) neighbours and typicality, and with ``train_images`` near-duplicates. ``documents`` are further
-    texts by file name.
+    texts by file name. Every file carries or is named with a stamp of its origin; ``command`` goes into the manifest,
+    so that `verify` can repeat it, which writes the file ``only`` alone.
 
     Raises
     ------
@@ -117,7 +121,7 @@ def report(
     _findings(bundle, run, predictions)
     _pictures(bundle, run)
     _training(bundle, checkpoint)
-    return _write(bundle, run, out, documents or {})
+    return _write(bundle, run, out, documents or {}, command, only)
 
 
 def _classes(bundle: _Bundle, predictions: Predictions) -> None:
@@ -262,8 +266,8 @@ def _pictures(bundle: _Bundle, run: Run) -> None:
     if run.classifier is None:
         bundle.left_out.append("gradcam_stages: there is no model")
         return
-    maps = stage_maps(run, rows)
-    bundle.figures["gradcam_stages"] = lambda: figures.attribution_grid(images, run.predictions, maps)
+    maps, seen = stage_maps(run, rows), run.classifier.seen(images)
+    bundle.figures["gradcam_stages"] = lambda: figures.attribution_grid(seen, run.predictions, maps)
 
 
 def _training(bundle: _Bundle, checkpoint: Path | None) -> None:
@@ -280,25 +284,42 @@ def _training(bundle: _Bundle, checkpoint: Path | None) -> None:
     bundle.figures["training_dynamics"] = lambda: figures.figure_of(figures.cartography(frame))
 
 
-def _write(bundle: _Bundle, run: Run, out: Path, documents: Mapping[str, Callable[[], str]]) -> list[str]:
-    for name in _written_before(out):
+def _write(
+    bundle: _Bundle,
+    run: Run,
+    out: Path,
+    documents: Mapping[str, Callable[[], str]],
+    command: Sequence[str],
+    only: str | None,
+) -> list[str]:
+    older = _written_before(out)
+    (out / MANIFEST).unlink(missing_ok=True)  # first: what is killed from here on is no whole bundle
+    for name in older:
         (out / name).unlink(missing_ok=True)
     files: list[Path] = []
+
+    def wanted(name: str) -> bool:
+        return only is None or Path(only).stem == name
+
     for name, draw in bundle.figures.items():
-        files += figures.save(draw(), out / name)
+        if wanted(name):
+            files += figures.save(draw(), out / name, stamp_of(run.predictions, "report", name))
     for name, table in bundle.tables.items():
-        words = [n for n, kind in table.schema.items() if kind == pl.List(pl.String)]
-        joined = table.with_columns(pl.col(n).list.join(" ") for n in words)
-        flat = joined.select(pl.exclude([n for n, kind in joined.schema.items() if kind.is_nested()]))
-        write_atomically(out / f"{name}.csv", flat.write_csv)
-        files.append(out / f"{name}.csv")
-    write_atomically(out / "errors.parquet", bundle.tables["errors"].write_parquet)
-    write_json(out / METRICS, bundle.metrics)
-    files += [out / "errors.parquet", out / METRICS]
+        if wanted(name):
+            write_atomically(out / f"{name}.csv", _flat(table).write_csv)
+            files.append(out / f"{name}.csv")
+    if wanted("errors"):
+        said = {NAME: text_of(stamp_of(run.predictions, "report", "errors"))}
+        write = functools.partial(bundle.tables["errors"].write_parquet, metadata=said)
+        write_atomically(out / "errors.parquet", write)
+        files.append(out / "errors.parquet")
+    if wanted(Path(METRICS).stem):
+        write_json(out / METRICS, bundle.metrics)
+        files.append(out / METRICS)
     for name, make in documents.items():
-        text = make()
-        write_atomically(out / name, functools.partial(_write_text, text))
-        files.append(out / name)
+        if wanted(Path(name).stem):
+            write_atomically(out / name, functools.partial(_write_text, make()))
+            files.append(out / name)
     manifest = {
         "run": run.name,
         "rows": len(run.predictions),
@@ -307,10 +328,19 @@ def _write(bundle: _Bundle, run: Run, out: Path, documents: Mapping[str, Callabl
         "provenance": run.predictions.provenance.to_json(),
         "images": None if run.images is None else run.images.fingerprint,
         "left_out": bundle.left_out,
+        "stamp": stamp_of(run.predictions, "report", ""),
+        "command": list(command),
         "files": {path.name: sha256(path) for path in sorted(files)},
     }
     write_json(out / MANIFEST, manifest)
     return bundle.left_out
+
+
+def _flat(table: pl.DataFrame) -> pl.DataFrame:
+    """The table as a CSV can hold it: lists of words joined, other lists left out."""
+    words = [n for n, kind in table.schema.items() if kind == pl.List(pl.String)]
+    joined = table.with_columns(pl.col(n).list.join(" ") for n in words)
+    return joined.select(pl.exclude([n for n, kind in joined.schema.items() if kind.is_nested()]))
 
 
 def _write_text(text: str, path: Path) -> None:

@@ -7,7 +7,7 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,33 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         with contextlib.suppress(NotADirectoryError):  # then there is none
             temporary.unlink(missing_ok=True)
         raise
+
+
+@contextlib.contextmanager
+def alone(path: Path, wait_s: float = 0.0) -> Iterator[None]:
+    """Within it no other process is within the same; ``path`` is the file that stands for it, made if it is not there.
+
+    The lock is the operating system's, so that a killed process leaves none behind.
+
+    Raises
+    ------
+    OutputError
+        If another process is within it for longer than ``wait_s`` seconds, or the folder can't be written.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path, timeout=wait_s)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout as error:
+        raise OutputError(f"another process is at work in {path.parent}: wait until it is done") from error
+    except OSError as error:
+        raise OutputError(f"cannot write {path} ({error.strerror or error}): choose another folder") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def refuse_to_overwrite(paths: list[Path], force: bool) -> None:

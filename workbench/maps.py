@@ -37,7 +37,7 @@ def stage_maps(run: Run, rows: IntArray) -> dict[str, Attribution]:
     """
     if run.images is None or run.classifier is None:
         raise DataError("Grad-CAM needs the images and the model: give --data and --checkpoint")
-    images = run.images.pixels[rows]
+    images = run.classifier.seen(run.images).stack(rows)
     columns: dict[str, Attribution] = {}
     for name in ("predicted", "true"):
         targets = targets_of(run.predictions, rows, name)

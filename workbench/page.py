@@ -20,6 +20,8 @@ from workbench.bundle import columns_of
 from workbench.errors import DataError
 from workbench.modules import joined, text_of
 from workbench.records import ImageArray, ImageSet, IntArray
+from workbench.stamp import NAME, stamp_of
+from workbench.stamp import text_of as stamp_text
 from workbench.state import PRINCIPAL, ExplorerState
 
 LIMIT_MB = 15.0
@@ -226,10 +228,12 @@ def _document(
     data = base64.b64encode(b"".join(parts.data)).decode()
     module = joined("page.js").replace("</", "<\\/")
     title = html.escape(f"{state.run.name}: what it gets wrong")
+    stamp = stamp_text(stamp_of(state.run.predictions, "page", "explorer"))
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
+        f'<meta name="{NAME}" content="{html.escape(stamp)}">\n'
         f"<style>{text_of('page.css')}\n{text_of('workbench.css')}</style></head>\n"
         f'<body><main id="root">Loading …</main>\n'
         f'<script type="application/json" id="bundle">{said}</script>\n'

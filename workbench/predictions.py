@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -266,6 +267,15 @@ class Predictions:
     def embedding(self) -> ProbabilityArray | None:
         """All embeddings in memory, float32 ``(N, D)``; None if there are none."""
         return self._array("embedding") if "embedding" in self.table.collect_schema() else None
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over class names and the bytes of row ids, labels and probabilities, in the table's order."""
+        found = hashlib.sha256(repr(self.classes).encode())
+        for part in self.batches("index", "label", "probability"):
+            for name in part.columns:
+                found.update(np.ascontiguousarray(part[name].to_numpy()).data)
+        return found.hexdigest()
 
     @cached_property
     def error_count(self) -> int:

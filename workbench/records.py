@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,37 +38,114 @@ class Provenance:
         return asdict(self)
 
 
+class Pixels(Protocol):
+    """A sequence of images, each uint8 ``(H, W, 3)`` RGB, that may be read only when it is asked for."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, place: int, /) -> ImageArray: ...
+
+
 @dataclass(frozen=True)
 class ImageSet:
-    """Images by row id: ``image(i)`` is uint8 ``(H, W, 3)`` RGB; ``labels`` int64 ``(N,)``."""
+    """Images by row id, read when they are asked for.
 
-    pixels: ImageArray
+    Parameters
+    ----------
+    pixels : Pixels
+        An array uint8 ``(N, H, W, 3)``, or any sequence of images, of one size or several.
+    labels : int64 array (N,)
+    classes : tuple of str
+    split : str
+    digest : str or function
+        What tells these images from others, 64 hexadecimal digits; a function is called when it is first needed.
+    ids : int64 array (N,), optional
+        Row ids; by default the positions.
+    """
+
+    pixels: Pixels
     labels: IntArray
     classes: tuple[str, ...]
     split: str
-    fingerprint: str
+    digest: str | Callable[[], str]
+    ids: IntArray | None = None
 
     def __post_init__(self) -> None:
-        if self.pixels.ndim != 4 or self.pixels.shape[3] != 3 or self.pixels.dtype != np.uint8:
+        if isinstance(self.pixels, np.ndarray) and (
+            self.pixels.ndim != 4 or self.pixels.shape[3] != 3 or self.pixels.dtype != np.uint8
+        ):
             raise DataError(f"images: expected uint8 (N, H, W, 3), not {self.pixels.dtype} {self.pixels.shape}")
         if len(self.pixels) != len(self.labels):
             raise DataError(f"expected a label for each of {len(self.pixels)} images, not {len(self.labels)}")
+        if self.ids is not None and len(np.unique(self.ids)) != len(self.labels):
+            raise DataError(f"expected a row id of its own for each of {len(self.labels)} images")
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def image(self, row: int) -> ImageArray:
-        """The image of row id ``row``.
+    @cached_property
+    def fingerprint(self) -> str:
+        """The digest, 64 hexadecimal digits."""
+        return self.digest if isinstance(self.digest, str) else self.digest()
+
+    @property
+    def rows(self) -> IntArray:
+        """Row ids, int64 ``(N,)``."""
+        return np.arange(len(self)) if self.ids is None else self.ids
+
+    @cached_property
+    def _order(self) -> IntArray:
+        return np.argsort(self.rows, kind="stable")
+
+    def places(self, rows: Sequence[int] | IntArray) -> IntArray:
+        """Positions of row ids, int64 ``(n,)``.
 
         Raises
         ------
         DataError
             If there is no such row.
         """
-        if not 0 <= row < len(self):
-            raise DataError(f"expected a row id from 0 to {len(self) - 1}, not {row}")
-        image: ImageArray = self.pixels[row]
-        return image
+        wanted = np.asarray(rows, np.int64)
+        if self.ids is None:
+            if strange := wanted[(wanted < 0) | (wanted >= len(self))].tolist():
+                raise DataError(f"expected a row id from 0 to {len(self) - 1}, not {strange[0]}")
+            return wanted
+        at = self._order[np.minimum(np.searchsorted(self.ids, wanted, sorter=self._order), len(self) - 1)]
+        if strange := wanted[self.ids[at] != wanted].tolist():
+            raise DataError(f"there is no image of row id {strange[0]}")
+        return np.asarray(at)
+
+    def image(self, row: int) -> ImageArray:
+        """The image of row id ``row``, uint8 ``(H, W, 3)``.
+
+        Raises
+        ------
+        DataError
+            If there is no such row, or its image can't be read.
+        """
+        return self.pixels[int(self.places([row])[0])]
+
+    def stack(self, rows: Sequence[int] | IntArray) -> ImageArray:
+        """The images of some rows as one array, uint8 ``(n, H, W, 3)``.
+
+        Raises
+        ------
+        DataError
+            As `image`; or if their sizes differ.
+        """
+        places = self.places(rows)
+        if isinstance(self.pixels, np.ndarray):
+            found: ImageArray = self.pixels[places]
+            return found
+        images = [self.pixels[int(place)] for place in places]
+        if len(sizes := {image.shape for image in images}) > 1:
+            first, second = sorted(sizes)[:2]
+            raise DataError(f"images: expected one size, not {first[1]}×{first[0]} and {second[1]}×{second[0]} pixels")
+        return np.stack(images) if images else np.zeros((0, 0, 0, 3), np.uint8)
+
+    def labels_of(self, rows: IntArray) -> IntArray:
+        """Labels of some rows, int64 ``(n,)``; `DataError` as `places`."""
+        return self.labels[self.places(rows)]
 
 
 @dataclass(frozen=True)

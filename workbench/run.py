@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import polars as pl
 
 from workbench import predict, source, store
 from workbench.analysis.neighbours import join_neighbours
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 SHIPPED = ROOT / "artifacts" / "resnet18_ln_cifar10"
 DIGITS = ROOT / "artifacts" / "digits"
-PREDICTIONS, WORK = "predictions", "explorer"
+PREDICTIONS, WORK, PATH = "predictions", "explorer", "path"
 
 NO_IMAGES = (
     "The images are not on this machine, so only numbers are shown. Fetch CIFAR-10 once with "
@@ -111,12 +112,54 @@ def open_predictions(
         return open_run(checkpoint, data)
     classifier = None if checkpoint is None else source.load_classifier(checkpoint)
     found = store.read(predictions, classes=classes, columns=columns)
-    split: source.Split = "train" if found.provenance.split == "train" else "test"
-    images = None if data is None and found.provenance.data is None else _images_at_hand(data, split)
+    images = _images_of_table(found, predictions, data)
     name = predictions.parent.name if predictions.name == PREDICTIONS else predictions.name
     run = _assemble(name, found, images, classifier)
     beside = predictions if predictions.is_dir() else predictions.parent
-    return replace(run, folder=beside / WORK, checkpoint=checkpoint)
+    notes = (*run.notes, *(_skipped_note(store.skipped(predictions)) if predictions.is_dir() else ()))
+    return replace(run, folder=beside / WORK, checkpoint=checkpoint, notes=notes)
+
+
+def analyse(
+    classifier: Classifier,
+    images: ImageSet,
+    folder: Path | str | None = None,
+    *,
+    name: str = "model",
+    skip: bool = False,
+    progress: predict.Progress | None = None,
+) -> Run:
+    """The run of any classifier on any images: its predictions, made now or found in ``folder``.
+
+    With a ``folder`` predictions, tags and maps are kept there; predictions of the same weights and images are not
+    made twice. With ``skip`` images that can't be read are left out and counted in the run's notes; else the first
+    such image is an error.
+
+    Raises
+    ------
+    DataError
+        As `predict.predict`; or if ``folder`` holds predictions of another model or other images.
+    OutputError
+        If the folder can't be written.
+    """
+    if folder is None:
+        reasons: dict[int, str] = {}
+        made = predict.predict(classifier, images, skipped=reasons if skip else None, progress=progress)
+        return replace(_assemble(name, made, images, classifier), notes=_skipped_note(reasons))
+    place = Path(folder) / PREDICTIONS
+    if not (place / store.PROVENANCE).is_file():
+        predict.predict_into(classifier, images, place, skip=skip, progress=progress)
+    run = _assemble(name, store.read(place), images, classifier)
+    if run.predictions.provenance.data != images.fingerprint:
+        raise DataError(f"{place} holds predictions on other images: name another folder")
+    return replace(run, folder=Path(folder) / WORK, notes=(*run.notes, *_skipped_note(store.skipped(place))))
+
+
+def _skipped_note(reasons: Mapping[int, str]) -> tuple[str, ...]:
+    if not reasons:
+        return ()
+    row, reason = next(iter(reasons.items()))
+    return (f"{len(reasons):,} images can't be read and are left out. Row {row}, for one: {reason}.",)
 
 
 def with_votes(run: Run, votes: ArrayLike) -> Run:
@@ -179,18 +222,43 @@ def images_of(predictions: Predictions, data: str | None) -> ImageSet | None:
         If the images can't be read.
     """
     split = predictions.provenance.split
-    if split not in ("train", "test"):
+    if split is None:
         return None
-    images = _images_at_hand(data, "train" if split == "train" else "test")
+    images = _images_at_hand(data, split)
     return images if images is not None and images.fingerprint == predictions.provenance.data else None
 
 
-def _images_at_hand(data: str | None, split: source.Split = "test") -> ImageSet | None:
+def _images_at_hand(data: str | None, split: str = "test") -> ImageSet | None:
     """The images of a split; None if nothing was asked for and the default folder is not there."""
     fallback = Path(os.environ.get("CIFAR10_ROOT", "data"))
     if data is None and not fallback.is_dir():
         return None
     return source.load_images(data, split)
+
+
+def _images_of_table(predictions: Predictions, file: Path, data: str | None) -> ImageSet | None:
+    """The images of predictions: at their own ``path``s, within ``data`` or the file's folder, else those of the data.
+
+    Predictions of unknown origin and without paths are not matched with images unless ``data`` names them.
+    """
+    if PATH not in predictions.table.collect_schema():
+        if data is None and predictions.provenance.data is None:
+            return None
+        return _images_at_hand(data, predictions.provenance.split or "test")
+    from workbench.images import of_paths
+
+    root = Path(data) if data is not None else file if file.is_dir() else file.parent
+    paths = predictions.columns(PATH)[PATH].cast(pl.String).fill_null("").to_list()
+    return of_paths(paths, predictions.label, predictions.classes, root, ids=predictions.index)
+
+
+def _same_labels(images: ImageSet, predictions: Predictions) -> bool:
+    if images.classes != predictions.classes:
+        return False
+    try:
+        return np.array_equal(images.labels_of(predictions.index), predictions.label)
+    except DataError:  # a row has no image
+        return False
 
 
 def _assemble(name: str, predictions: Predictions, images: ImageSet | None, classifier: Classifier | None) -> Run:
@@ -200,9 +268,8 @@ def _assemble(name: str, predictions: Predictions, images: ImageSet | None, clas
     run = Run(name, predictions, images, classifier)
     if images is None:
         return replace(run, notes=(NO_IMAGES,))
-    if images.fingerprint == predictions.provenance.data:
+    if PATH in predictions.table.collect_schema() or images.fingerprint == predictions.provenance.data:
         return run
-    same = images.classes == predictions.classes and int(predictions.index.max()) < len(images)
-    if not same or not np.array_equal(images.labels[predictions.index], predictions.label):
+    if not _same_labels(images, predictions):
         raise DataError(f"the images are not those of the predictions of {name}: point --data at the right folder")
     return replace(run, notes=(OTHER_PIXELS,))

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 import training.checkpoint
 import training.data
 from training.errors import TrainingError
-from workbench.classifier import Classifier, untouched
+from workbench import images
+from workbench.classifier import Classifier, Layer
 from workbench.errors import CheckpointError, DataError, WorkbenchError
 from workbench.records import ImageSet, Provenance
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from torch import nn
-
-Split = Literal["train", "test"]
 
 
 @contextmanager
@@ -45,7 +40,10 @@ def load_classifier(folder: Path) -> Classifier:
     with _translated(CheckpointError):
         module, card = training.checkpoint.load(folder)
     size = int(card["image_size"])
-    layers = {entry["layer"]: tuple(entry["grid"]) for entry in training.checkpoint.cam_layers(module, size)}
+    layers = {
+        entry["layer"]: Layer(entry["layer"], tuple(entry["grid"]))
+        for entry in training.checkpoint.cam_layers(module, size)
+    }
     provenance = Provenance(
         checkpoint=card["weights_sha256"],
         device="cpu",
@@ -66,57 +64,27 @@ def load_classifier(folder: Path) -> Classifier:
     )
 
 
-def wrap_model(
-    module: nn.Module, classes: Sequence[str], *, mean: Sequence[float], std: Sequence[float], image_size: int
-) -> Classifier:
-    """Any torch model from normalised images ``(n, 3, s, s)`` to logits ``(n, K)`` as a classifier.
-
-    ``mean`` and ``std`` are fractions of 255 for each channel. The layers for maps are found by running the model once
-    (see `attribution.layers.find_layers`); what the last linear layer reads is the embedding.
-
-    Raises
-    ------
-    DataError
-        If the model does not give one logit a class for such images.
-    AttributionError
-        If no layer has a spatial output.
-    """
-    import torch
-
-    from workbench.attribution.layers import find_layers
-
-    bare = Classifier(module, tuple(classes), tuple(mean), tuple(std), image_size, {})
-    x = bare.prepare(np.zeros((1, image_size, image_size, 3), np.uint8))
-    with untouched(module), torch.no_grad():
-        logits = module(x)
-    if tuple(logits.shape) != (1, len(classes)):
-        raise DataError(f"model: expected logits (1, {len(classes)}) for one image, not {tuple(logits.shape)}")
-    linear = [
-        name
-        for name, part in module.named_modules()
-        if isinstance(part, torch.nn.Linear) and part.out_features == len(classes)
-    ]
-    found = find_layers(module, x)
-    tokens = {name: layer.extra_tokens for name, layer in found.items() if layer.extra_tokens is not None}
-    return dataclasses.replace(
-        bare,
-        cam_layers={name: layer.grid for name, layer in found.items()},
-        extra_tokens=tokens,
-        embedding_layer=linear[-1] if linear else None,
-    )
-
-
-def load_images(root: str | None, split: Split) -> ImageSet:
+def load_images(root: str | None, split: str) -> ImageSet:
     """The split of the data under ``root``, else ``CIFAR10_ROOT``, else ``./data``; never downloads.
+
+    Images of the size that ``training`` reads are read as it reads them; all others by `images.load_images`.
 
     Raises
     ------
     DataError
         If there is none, or it can't be read.
     """
+    place = training.data.data_root(root)
+    if not training.data.reads(place, split):
+        return images.load_images(place, split)
     with _translated(DataError):
-        data = training.data.load(training.data.data_root(root), split)
+        data = training.data.load(place, split)  # type: ignore[arg-type]
     return ImageSet(data.images, data.labels, data.classes, split, data.fingerprint)
+
+
+def git_revision() -> str | None:
+    """Commit of the code, with ``+changes`` if files differ from it; None outside a checkout."""
+    return training.checkpoint.git_revision()
 
 
 def training_curves(folder: Path) -> Figure | None:

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from workbench.errors import DataError
-from workbench.files import refuse_to_overwrite, write_atomically
+from workbench.files import refuse_to_overwrite, write_atomically, write_json
 from workbench.predictions import Predictions
 from workbench.records import Provenance
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas
 
 TABLE, PROVENANCE = "predictions.parquet", "provenance.json"
-SHARDS = "predictions*.parquet"
+SHARDS, SKIPPED = "predictions*.parquet", "skipped"
 ORIGIN = "workbench"
 MATRICES = ("probability", "logit")
 ARRAYS = ("index", "label", "probability", "logit", "embedding", "classes")
@@ -70,6 +70,32 @@ def write_table(shard: Path, table: pl.LazyFrame, classes: int, text: str) -> No
 def write_provenance(folder: Path, text: str) -> None:
     """Write ``provenance.json``, the `origin`."""
     write_atomically(folder / PROVENANCE, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def write_skipped(shard: Path, reasons: Mapping[str, str]) -> None:
+    """Write the reasons why images were left out of a shard, by row id, beside it; of none no file."""
+    path = shard.with_name(shard.stem.replace("predictions", SKIPPED) + ".json")
+    if reasons:
+        write_json(path, dict(reasons))
+    else:
+        path.unlink(missing_ok=True)
+
+
+def skipped(folder: Path) -> dict[int, str]:
+    """Row ids that were left out of the predictions in a folder as their images can't be read, with the reasons.
+
+    Raises
+    ------
+    DataError
+        If the record is damaged.
+    """
+    found: dict[int, str] = {}
+    for path in sorted(folder.glob(f"{SKIPPED}*.json")):
+        try:
+            found |= {int(row): str(reason) for row, reason in json.loads(path.read_text(encoding="utf-8")).items()}
+        except (ValueError, AttributeError) as error:
+            raise DataError(f"{path} is damaged ({error}): predict again with --force") from error
+    return found
 
 
 def write(predictions: Predictions, folder: Path, *, force: bool = False) -> None:

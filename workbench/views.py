@@ -20,6 +20,7 @@ from workbench.attribution.targets import Targets
 from workbench.errors import DataError
 from workbench.explain import named_targets
 from workbench.records import Attribution, IntArray
+from workbench.stamp import stamp_of
 from workbench.state import NEIGHBOURS, PRINCIPAL, ExplorerState
 
 if TYPE_CHECKING:
@@ -31,7 +32,9 @@ GRID_IMAGES = 12
 
 def figure_bytes(state: ExplorerState, view: str, kind: str) -> bytes:
     """The figure of a view as the bytes of a ``png``, ``svg`` or ``pdf`` file; see `figure`."""
-    return figures.encoded(figure(state, view), kind)
+    parameters = {"view": view, "selection": state.selection}
+    stamp = stamp_of(state.run.predictions, "explorer", f"{view}.{kind}", parameters)
+    return figures.encoded(figure(state, view), kind, stamp)
 
 
 def figure(state: ExplorerState, view: str) -> Figure:
@@ -99,7 +102,8 @@ def comparison_grid(state: ExplorerState) -> Figure:
     if len(rows) == 0:
         raise DataError("No figure: choose an image, or pick several in the gallery.")
     columns: dict[str, Attribution] = {}
-    chosen = state.selection
+    chosen, seen = state.selection, run.classifier.seen(run.images)
+    pixels = seen.stack(rows)
     for name in chosen["methods"]:
         method = method_of(name)
         layers = (chosen["layers"] or list(run.classifier.cam_layers)[-1:]) if method.input is None else []
@@ -107,12 +111,12 @@ def comparison_grid(state: ExplorerState) -> Figure:
             wanted = _targets(state, rows, target)
             if wanted is None:
                 continue
-            found = attribute(run.classifier, run.images.pixels[rows], rows, wanted, method.name, layers=layers)
+            found = attribute(run.classifier, pixels, rows, wanted, method.name, layers=layers)
             title = title_of(method, method.settings)
             columns |= {"\n".join(filter(None, (title, layer, target))): maps for layer, maps in found.items()}
     if not columns:
         raise DataError("No figure: a contrast needs images that are wrong.")
-    return figures.attribution_grid(run.images, run.predictions, columns, signed=None)
+    return figures.attribution_grid(seen, run.predictions, columns, signed=None)
 
 
 def _targets(state: ExplorerState, rows: IntArray, name: str) -> Targets | None:

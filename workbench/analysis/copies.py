@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import cv2
 import numpy as np
 import polars as pl
@@ -16,22 +18,22 @@ SIDE = 16
 LOOKED_AT = 10
 
 
-def _thumbnails(pixels: ImageArray) -> ProbabilityArray:
-    """Images shrunk to 16×16, each less its mean and with length 1, float32 ``(n, 768)``; a flat one is all zeros."""
-    small = [cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for image in pixels]
+def thumbnails(images: Iterable[ImageArray]) -> ProbabilityArray:
+    """Images shrunk to 16×16, each less its mean and with length 1, float32 ``(n, 16, 16, 3)``; a flat one is zeros."""
+    small = [cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for image in images]
     values = np.reshape(small, (len(small), -1)).astype(np.float32)
     values -= values.mean(1, keepdims=True)
-    return np.asarray(values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1.0), np.float32)
+    values /= np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1.0)
+    return np.asarray(values.reshape(-1, SIDE, SIDE, 3), np.float32)
 
 
-def picture_correlation(first: ImageArray, second: ImageArray) -> FloatArray:
-    """How alike two pictures are, pair by pair, float64 ``(n,)`` of uint8 ``(n, H, W, 3)``.
+def picture_correlation(first: ProbabilityArray, second: ProbabilityArray) -> FloatArray:
+    """How alike two pictures are, pair by pair, float64 ``(n,)`` of their `thumbnails` ``(n, 16, 16, 3)``.
 
     Pearson's correlation of their values over all pixels and channels at 16×16, of the pair as it is or with one of
     them mirrored, whichever is higher: changes of light, contrast and fine detail count little, those of content much.
     """
-    reference = _thumbnails(second)
-    both = [(_thumbnails(pixels) * reference).sum(1) for pixels in (first, first[:, :, ::-1])]
+    both = [(one * second).sum((1, 2, 3)) for one in (first, first[:, :, ::-1])]
     alike: FloatArray = np.maximum(*both).astype(np.float64)
     return alike
 
@@ -61,16 +63,12 @@ def join_copies(
     if query is None or base is None:
         raise DataError("near-duplicates: expected predictions with embeddings on both sides; predict again")
     for rows, pictures in ((predictions, images), (reference, reference_images)):
-        if int(rows.index.max()) >= len(pictures):
-            raise DataError(f"near-duplicates: expected an image for each row id up to {rows.index.max()}")
+        pictures.places(rows.index)
     places = nearest(query, base, min(k, len(base))).places
-    alike = np.stack(
-        [
-            picture_correlation(images.pixels[predictions.index], reference_images.pixels[reference.index[column]])
-            for column in places.T
-        ],
-        1,
-    )
+    looked_at, where = np.unique(places, return_inverse=True)
+    mine = thumbnails(images.image(int(row)) for row in predictions.index)
+    theirs = thumbnails(reference_images.image(int(row)) for row in reference.index[looked_at])
+    alike = np.stack([picture_correlation(mine, theirs[column]) for column in where.reshape(places.shape).T], 1)
     best = alike.argmax(1)
     here = np.arange(len(best))
     found, correlation = places[here, best], alike[here, best]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import cv2
 import numpy as np
 import polars as pl
@@ -41,9 +43,9 @@ def describe(image: ImageArray) -> dict[str, float | str]:
     }
 
 
-def looks(pixels: ImageArray) -> pl.DataFrame:
-    """`describe` of every image ``(N, H, W, 3)``: a row each."""
-    return pl.DataFrame([describe(image) for image in pixels])
+def looks(images: Iterable[ImageArray]) -> pl.DataFrame:
+    """`describe` of every image ``(H, W, 3)``: a row each."""
+    return pl.DataFrame([describe(image) for image in images])
 
 
 def levels(frame: pl.DataFrame) -> pl.DataFrame:

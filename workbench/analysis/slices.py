@@ -73,7 +73,7 @@ def slice_features(rows: pl.DataFrame, classes: Sequence[str], images: ImageSet 
     if "embedding" in rows.columns:
         frame = frame.with_columns(clusters(rows["embedding"].to_numpy()))
     if images is not None:
-        frame = frame.hstack(levels(looks(images.pixels[rows["index"].to_numpy()])))
+        frame = frame.hstack(levels(looks(images.image(row) for row in rows["index"].to_list())))
     return frame
 
 

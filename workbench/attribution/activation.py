@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from workbench.attribution.layers import Layer, kept
+from workbench.attribution.layers import kept
 from workbench.attribution.targets import score
+from workbench.classifier import Layer
 
 Maps = Tensor
 Kernel = Callable[[nn.Module, Tensor, Tensor], Tensor]
@@ -94,15 +95,12 @@ def ablation_cam(module: nn.Module, x: Tensor, layer: Layer, of: Tensor, against
         with kept(module, [layer.name]) as outputs:
             whole = score(module(x).float(), of, against)
             raw = outputs[layer.name].detach()
-        channels = raw.shape[2] if layer.extra_tokens is not None else raw.shape[1]
+        channels = raw.shape[layer.channel_axis]
         for image, own, o, a, full in zip(x, raw, of, against, whole, strict=True):
             drops = []
             for part in torch.split(torch.arange(channels, device=x.device), CHUNK):
                 ablated = own.expand(len(part), *own.shape).clone()
-                if layer.extra_tokens is None:
-                    ablated[torch.arange(len(part)), part] = 0
-                else:
-                    ablated[torch.arange(len(part)), :, part] = 0
+                ablated.movedim(layer.channel_axis, 1)[torch.arange(len(part)), part] = 0
                 logits = _from_layer(module, layer.name, image.expand(len(part), *image.shape), ablated)
                 drops.append(full - score(logits, o.expand(len(part)), a.expand(len(part))))
             weights.append(torch.cat(drops) / full)

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from workbench.attribution import activation, exact, guards
 from workbench.attribution.gradient import Batch
-from workbench.attribution.layers import Layer, layer_of
+from workbench.attribution.layers import layer_of
 from workbench.attribution.registry import Method, method_of
 from workbench.attribution.targets import Targets, score, seeds_of
-from workbench.classifier import Classifier, Precision, untouched
+from workbench.classifier import Classifier, Layer, Precision, untouched
 from workbench.errors import AttributionError
 from workbench.records import Attribution, ImageArray, IntArray
 
@@ -122,7 +122,7 @@ def _at_layers(
     classifier: Classifier, batch: Batch, name: str, layers: list[Layer], pooled: exact.PooledHead | None
 ) -> dict[str, Tensor]:
     module = classifier.module
-    if pooled is not None and [layer.name for layer in layers] == [pooled.layer]:
+    if pooled is not None and layers == [pooled.layer]:
         maps, _ = exact.all_targets(classifier, pooled, batch.x)  # the same without a backward pass
         own, other = (maps[torch.arange(len(maps)), kind.clamp_min(0)] for kind in batch.extra)
         return {layers[0].name: own - torch.where((batch.against >= 0)[:, None, None], other, torch.zeros_like(other))}

@@ -13,26 +13,14 @@ from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
-import torch
-from torch import nn
 
 from workbench.attribution.targets import Targets
-from workbench.classifier import Classifier
+from workbench.classifier import Classifier, weights_digest
 from workbench.errors import DataError
 from workbench.files import write_atomically
 from workbench.records import Attribution, ImageArray, IntArray
 
 _KEY, _FORMAT = "key.json", 1
-
-
-def weights_digest(module: nn.Module) -> str:
-    """SHA-256 over names, types and bytes of all parameters and buffers, as they are in memory now."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        values = tensor.detach().cpu().contiguous()
-        digest.update(f"{name} {values.dtype} {tuple(values.shape)} ".encode())
-        digest.update(values.flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 @dataclass(frozen=True)

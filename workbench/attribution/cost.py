@@ -53,7 +53,7 @@ def expected_cost(classifier: Classifier, method: Method, count: int, layer: str
     channels = 0
     if named:
         at = layer_of(classifier, named)
-        channels = shapes[named][1 if at.extra_tokens is None else 2]
+        channels = shapes[named][at.channel_axis]
     forward, backward = method.cost(options, channels, side)
     with untouched(classifier.module), torch.no_grad():
         classifier.module(x)  # the first pass also builds what later ones reuse

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from workbench.classifier import Classifier, untouched
+from workbench.classifier import Classifier, Layer, untouched
 from workbench.errors import AttributionError
 from workbench.records import FloatArray, ImageArray, ProbabilityArray
 
@@ -39,7 +39,7 @@ class ClassMaps:
 class PooledHead:
     """The end of a model that allows exact maps: a layer, the mean over its cells, and weights ``(K, C)`` of a line."""
 
-    layer: str
+    layer: Layer
     linear: nn.Linear
 
 
@@ -52,8 +52,8 @@ def pooled_head(classifier: Classifier) -> PooledHead | None:
     head = classifier.module.get_submodule(name) if name else None
     if not isinstance(head, nn.Linear) or len(head.weight) != len(classifier.classes) or not classifier.cam_layers:
         return None
-    last = list(classifier.cam_layers)[-1]
-    if last in classifier.extra_tokens:
+    last = list(classifier.cam_layers.values())[-1]
+    if last.extra_tokens is not None:
         return None
     side = classifier.image_size
     image = np.zeros((1, side, side, 3), np.uint8)
@@ -75,13 +75,13 @@ def _inputs_of(module: nn.Module) -> Iterator[list[Tensor]]:
         handle.remove()
 
 
-def _forward(classifier: Classifier, layer: str, x: Tensor) -> tuple[Tensor, Tensor]:
+def _forward(classifier: Classifier, layer: Layer, x: Tensor) -> tuple[Tensor, Tensor]:
     """Activations of a layer and logits, without a graph, the model as it was afterwards."""
     found: list[Tensor] = []
     with untouched(classifier.module), torch.no_grad():
-        classifier.module.get_submodule(layer).register_forward_hook(lambda _, __, output: found.append(output))
+        classifier.module.get_submodule(layer.name).register_forward_hook(lambda _, __, output: found.append(output))
         logits = classifier.module(x)
-    return found[0].float(), logits.float()
+    return layer.spatial(found[0]).float(), logits.float()
 
 
 def all_targets(classifier: Classifier, head: PooledHead, x: Tensor) -> tuple[Tensor, Tensor]:

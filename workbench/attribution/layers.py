@@ -6,32 +6,15 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from workbench.classifier import Classifier, untouched
+from workbench.classifier import Classifier, Layer, untouched
 from workbench.errors import AttributionError
 
 SHOWN = 4
 _EXTRA_TOKENS = (0, 1, 2, 5)  # none, class, class and distillation, class and four registers
-
-
-@dataclass(frozen=True)
-class Layer:
-    """A layer with its grid (rows, columns); ``extra_tokens`` precede the patches of a transformer, else None."""
-
-    name: str
-    grid: tuple[int, int]
-    extra_tokens: int | None = None
-
-    def spatial(self, values: Tensor) -> Tensor:
-        """Activations or gradients as ``(n, C, rows, columns)``."""
-        if self.extra_tokens is None:
-            return values
-        patches = values[:, self.extra_tokens :]
-        return patches.transpose(1, 2).reshape(len(values), -1, *self.grid)
 
 
 def layer_of(classifier: Classifier, name: str) -> Layer:
@@ -45,7 +28,7 @@ def layer_of(classifier: Classifier, name: str) -> Layer:
     if name not in classifier.cam_layers:
         known = ", ".join(classifier.cam_layers) or "none, as nothing in this model has a grid"
         raise AttributionError(f"expected a layer of {known}, not {name!r}")
-    return Layer(name, classifier.cam_layers[name], classifier.extra_tokens.get(name))
+    return classifier.cam_layers[name]
 
 
 def find_layers(module: nn.Module, x: Tensor) -> dict[str, Layer]:
@@ -61,20 +44,31 @@ def find_layers(module: nn.Module, x: Tensor) -> dict[str, Layer]:
         If no module has a spatial output.
     """
     seen = output_shapes(module, x)
-    grids: dict[tuple[int, int], str] = {}
-    for name, shape in seen.items():
-        if len(shape) == 4 and min(shape[2:]) > 1 and shape[2] < x.shape[2] + 1:
-            grids[(shape[2], shape[3])] = name  # later modules replace earlier ones of the same grid
     blocks = _blocks(module, seen)
     if blocks:
         step = max(1, len(blocks) // SHOWN)
         return {layer.name: layer for layer in blocks[::-1][::step][:SHOWN][::-1]}
+    grids: dict[tuple[int, int], Layer] = {}
+    for name, shape in seen.items():
+        layer = _picture(name, shape, x.shape[2])
+        if layer is not None:
+            grids[layer.grid] = layer  # later modules replace earlier ones of the same grid
     if not grids:
         raise AttributionError(
             "no layer has a spatial output: class activation maps need a convolution or a transformer over patches"
         )
-    shown = [Layer(name, grid) for grid, name in grids.items()][-SHOWN:]
+    shown = sorted(grids.values(), key=lambda layer: -layer.grid[0])[-SHOWN:]
     return {layer.name: layer for layer in shown}
+
+
+def _picture(name: str, shape: tuple[int, ...], side: int) -> Layer | None:
+    """The layer with a picture-like output of this shape for square images; None if it has none."""
+    if len(shape) != 4:
+        return None
+    for grid, last in ((shape[2:], False), (shape[1:3], True)):
+        if grid[0] == grid[1] and 1 < grid[0] <= side:
+            return Layer(name, (grid[0], grid[1]), channels_last=last)
+    return None
 
 
 def output_shapes(module: nn.Module, x: Tensor) -> dict[str, tuple[int, ...]]:

@@ -66,10 +66,11 @@ def maps_of(
     options = method.with_settings(dict(request.settings))
     layer = request.layer or (list(classifier.cam_layers)[-1] if method.input is None and classifier.cam_layers else "")
     entry = None if cache is None else cache.entry(classifier, method.name, layer, options, request.precision)
+    seen = classifier.seen(images)
     mine = [rows[first : first + PART] for first in range(0, len(rows), PART)][rank::world]
     done, total = 0, sum(len(part) for part in mine)
     for part in mine:
-        pixels = images.pixels[part]
+        pixels = seen.stack(part)
         targets = None if request.targets == ALL else targets_of(predictions, part, request.targets)
         found = path = None
         if entry is not None:
@@ -113,7 +114,7 @@ def _computed(
         return of(targets)
     count = len(classifier.classes)
     pooled = exact.pooled_head(classifier) if request.method == "Grad-CAM" else None
-    if pooled is not None and pooled.layer == layer:
+    if pooled is not None and pooled.layer.name == layer:
         values = exact.class_maps(classifier, pixels, precision=request.precision).values
         return _of_all(values, rows, Attribution(values[:, 0], rows, rows, request.method, layer))
     each = [of(Targets(np.full(len(rows), k))) for k in range(count)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,11 +17,13 @@ from matplotlib.ticker import PercentFormatter
 from workbench.errors import DataError
 from workbench.files import write_atomically
 from workbench.records import Rate
+from workbench.stamp import NAME, Stamp, text_of
 
 INK, GRID, ACCENT = "#222222", "#DDDDDD", "#B5403A"
 SHOWN_ROWS = 40  # of a figure with a line for each of very many things
 SECOND, MUTED = "#2F6DA8", "#8C8C8C"
 KINDS: Any = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+STAMPED = {"png": NAME, "svg": "Description", "pdf": "Subject"}
 STYLE: Any = {
     "font.size": 10,
     "axes.edgecolor": INK,
@@ -28,6 +31,7 @@ STYLE: Any = {
     "text.color": INK,
     "xtick.color": INK,
     "ytick.color": INK,
+    "text.parse_math": False,  # a class name with two dollar signs is a name
     "svg.hashsalt": "workbench",
     "svg.fonttype": "none",
 }
@@ -70,8 +74,8 @@ def figure_of(ax: Axes) -> Figure:
     return figure
 
 
-def save(figure: Figure, stem: Path) -> list[Path]:
-    """Write the figure as ``stem.png`` (160 dpi) and ``stem.svg``, atomically and without a date; the paths.
+def save(figure: Figure, stem: Path, stamp: Stamp | None = None) -> list[Path]:
+    """Write the figure as ``stem.png`` (160 dpi) and ``stem.svg``, atomically, without a date, stamped; the paths.
 
     Raises
     ------
@@ -80,13 +84,18 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     """
     paths = [stem.with_suffix(".png"), stem.with_suffix(".svg")]
     with mpl.rc_context(STYLE):
-        write_atomically(paths[0], lambda path: figure.savefig(path, dpi=160, format="png"))
-        write_atomically(paths[1], lambda path: figure.savefig(path, format="svg", metadata={"Date": None}))
+        for path, kind in zip(paths, ("png", "svg"), strict=True):
+            write_atomically(path, functools.partial(_save, figure, kind, stamp))
     return paths
 
 
-def encoded(figure: Figure, kind: str) -> bytes:
-    """The figure as the bytes of a file: ``png`` (160 dpi), ``svg`` or ``pdf``, without a date.
+def _save(figure: Figure, kind: str, stamp: Stamp | None, target: Path | io.BytesIO) -> None:
+    said = {} if stamp is None else {STAMPED[kind]: text_of(stamp)}
+    figure.savefig(target, dpi=160, format=kind, metadata={**KINDS[kind], **said})
+
+
+def encoded(figure: Figure, kind: str, stamp: Stamp | None = None) -> bytes:
+    """The figure as the bytes of a file: ``png`` (160 dpi), ``svg`` or ``pdf``, without a date, stamped.
 
     Raises
     ------
@@ -97,5 +106,5 @@ def encoded(figure: Figure, kind: str) -> bytes:
         raise DataError(f"figure: expected one of {', '.join(KINDS)}, not {kind!r}")
     stream = io.BytesIO()
     with mpl.rc_context(STYLE):
-        figure.savefig(stream, dpi=160, format=kind, metadata=KINDS[kind])
+        _save(figure, kind, stamp, stream)
     return stream.getvalue()

@@ -45,6 +45,7 @@ def method_ranking(ranking: pl.DataFrame) -> Figure:
             ax.set_xlim(-0.05, 1.05)
         _dots(axes[5], frame["ms_per_image"].to_numpy(), "cost\nms an image\non this machine")
         axes[5].set_xscale("log")
+        axes[5].xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         _verdicts(axes[6], frame)
     return figure
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 Reply = tuple[dict[str, Any], list[bytes]]
 MESSAGE_BYTES = 4 * 2**20
 THUMBNAIL = 64
+LARGEST = 512
 NEAREST = 6
 PROBABILITIES = 12
 
@@ -94,14 +95,14 @@ class Answers:
         for name, column in columns.items():
             _send(report, name, column)
         run = self.state.run
-        layers = {} if run.classifier is None else run.classifier.cam_layers
+        layers = [] if run.classifier is None else list(run.classifier.cam_layers.values())
         return {
             "header": self.state.header(),
             "decisions": {str(row): decision.to_json() for row, decision in self.state.decisions.rows.items()},
             "unsaved": self.state.decisions.unsaved,
             "kept": self.state.decisions.path is not None,
             "methods": [_method(name, run.classifier) for name in METHODS],
-            "layers": [{"name": name, "grid": list(grid)} for name, grid in layers.items()],
+            "layers": [{"name": layer.name, "grid": list(layer.grid)} for layer in layers],
             "can": {
                 "images": run.images is not None,
                 "maps": run.images is not None and run.classifier is not None,
@@ -149,11 +150,14 @@ class Answers:
         buffers = []
         if state.run.images is not None:
             try:
-                image = state.run.images.image(row)
+                whole = state.run.images.image(row)
+                # maps lie over what the model sees; without a model a large image need not be sent whole
+                model = state.run.classifier
+                image = render.thumbnail(whole, LARGEST) if model is None else model.seen(state.run.images).image(row)
             except DataError as error:  # the rest of what is known is still of use
                 reply["problem"] = str(error)
             else:
-                reply["shape"] = list(image.shape[:2])
+                reply["shape"], reply["whole"] = list(image.shape[:2]), list(whole.shape[:2])
                 buffers.append(np.ascontiguousarray(image).tobytes())
         if state.run.train is not None:
             reply["nearest"], pictures = self._nearest(one["embedding"].to_numpy())
@@ -238,7 +242,7 @@ class Answers:
 
         run, classifier = self.state.run, self._classifier
         made = Change.from_json(change)
-        image = changed(_images(run.images).image(row), made)
+        image = changed(classifier.seen(_images(run.images)).image(row), made)
         probability = probabilities(classifier, image)
         label = int(run.predictions.label[run.predictions.position(row)])
         classes = run.predictions.classes

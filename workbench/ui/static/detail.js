@@ -32,6 +32,12 @@ function historyOf({ predicted, correct, label_probability: given, loss }, class
   return h("div", {}, h("p", { textContent: `${words.join("; ")}.` }), plot, h("p", { className: "wb-note", textContent: "Probability of the true class (%) after each epoch; filled where the model was right." }));
 }
 
+/** The size of an image, and the one at which the model sees it, if that is another. */
+export function sizeWords({ shape, whole = shape }) {
+  const [own, seen] = [whole, shape].map(([rows, columns]) => `${columns}×${rows}`);
+  return own === seen ? `${own} pixels` : `${own} pixels, seen at ${seen}`;
+}
+
 export function detailView(context) {
   const { store, source, header } = context;
   const { table } = store;
@@ -107,7 +113,7 @@ export function detailView(context) {
     detail.image ??= detail.rgb ? fromRgb(detail.rgb, ...detail.shape) : null;
     const label = table.value("label", table.position(selected));
     picture.replaceChildren(detail.image ? enlarged(detail.image, 192, `Image ${selected}`) : h("p", { className: detail.problem ? "wb-problem" : "wb-note", role: detail.problem ? "alert" : null, textContent: detail.problem || "No image on this machine." }));
-    if (detail.shape) picture.append(h("span", { className: "wb-note", textContent: `${detail.shape[1]}×${detail.shape[0]} pixels` }));
+    if (detail.shape) picture.append(h("span", { className: "wb-note", textContent: sizeWords(detail) }));
     bars.replaceChildren(detail.bars ? barsOf(detail.bars, classes, label) : "");
     if (detail.compared) bars.append(h("h5", { textContent: header.comparison.name }), barsOf(detail.compared, classes, label));
     node.dataset.row = selected;

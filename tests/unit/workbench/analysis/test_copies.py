@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from workbench.analysis.copies import join_copies, picture_correlation
+from workbench.analysis.copies import join_copies, picture_correlation, thumbnails
 from workbench.errors import DataError
 from workbench.predictions import Predictions
 from workbench.records import ImageSet
@@ -21,14 +21,14 @@ def test_correlation_is_numpys_on_small_pictures() -> None:
         max(np.corrcoef(x[::2, ::2].ravel(), y[::2, ::2].ravel())[0, 1] for x in (one, one[:, ::-1]))
         for one, y in zip(a, b, strict=True)
     ]
-    np.testing.assert_allclose(picture_correlation(a, b), expected, atol=1e-5)
+    np.testing.assert_allclose(picture_correlation(thumbnails(a), thumbnails(b)), expected, atol=1e-5)
 
 
 def test_light_and_mirroring_change_nothing_and_a_flat_picture_is_like_none() -> None:
     a = pictures(3, 2)
     darker = (a[:, :, ::-1] * 0.5).astype(np.uint8)
-    np.testing.assert_allclose(picture_correlation(a, darker), 1, atol=1e-2)
-    assert (picture_correlation(np.full_like(a, 7), a) == 0).all()
+    np.testing.assert_allclose(picture_correlation(thumbnails(a), thumbnails(darker)), 1, atol=1e-2)
+    assert (picture_correlation(thumbnails(np.full_like(a, 7)), thumbnails(a)) == 0).all()
 
 
 def test_a_planted_copy_is_found_and_a_look_alike_is_not() -> None:
@@ -48,5 +48,5 @@ def test_a_planted_copy_is_found_and_a_look_alike_is_not() -> None:
     assert frame["copy_row"].to_list() == [None, None, 11, None, None, None]
     assert frame["copy_label"].to_list() == [None, None, 1, None, None, None]
     assert frame["copy_correlation"][2] == pytest.approx(1, abs=0.01)
-    with pytest.raises(DataError, match="an image for each row id"):
+    with pytest.raises(DataError, match="expected a row id from 0 to 2, not 3"):
         join_copies(test[0], dataclasses.replace(test[1], pixels=pixels[:3], labels=np.zeros(3, int)), *train)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from workbench.classifier import Classifier
+from workbench.classifier import Classifier, Layer
 
 SIDE, PATCH = 16, (slice(2, 6), slice(9, 13))
 
@@ -30,7 +30,7 @@ class Patch(torch.nn.Module):
 
 
 def patch_classifier(weight: float = 12.0) -> Classifier:
-    layers = {"features": (SIDE, SIDE)}
+    layers = {"features": Layer("features", (SIDE, SIDE))}
     return Classifier(Patch(weight).eval(), ("plain", "marked"), (0.0,) * 3, (1.0,) * 3, SIDE, layers, "head")
 
 

@@ -15,9 +15,8 @@ from tests.factories import CLASSES, classifier, image_set
 from workbench.attribution.attribute import attribute
 from workbench.attribution.exact import class_maps
 from workbench.attribution.targets import Targets
-from workbench.classifier import Classifier
+from workbench.classifier import Classifier, Layer
 from workbench.errors import AttributionError, DataError
-from workbench.source import wrap_model
 
 ROWS, OF = np.arange(6), np.array([0, 1, 2, 2, 1, 0])
 STAGES = ("stage1", "stage2", "stage3", "stage4")
@@ -124,22 +123,22 @@ def transformer() -> Classifier:
     torch.manual_seed(0)
     net = torchvision.models.VisionTransformer(32, 8, 3, 4, 24, 48, num_classes=3).eval()
     torch.nn.init.normal_(net.heads.head.weight)  # torchvision starts it at zero
-    return wrap_model(net, CLASSES, mean=(0.5,) * 3, std=(0.25,) * 3, image_size=32)
+    return Classifier.from_module(net, CLASSES, "half", image_size=32)
 
 
 def test_a_foreign_net_is_wrapped(images: np.ndarray) -> None:
     torch.manual_seed(0)
     net = torchvision.models.resnet18(weights=None, num_classes=3)
-    c = wrap_model(net, CLASSES, mean=(0.5,) * 3, std=(0.25,) * 3, image_size=32)
+    c = Classifier.from_module(net, CLASSES, "half", image_size=32)
     assert net.training
     assert c.embedding_layer == "fc"
     (last,) = list(c.cam_layers)[-1:]
     cam, score = (
         attribute(c, images, ROWS, Targets(OF), name, layers=[last])[last] for name in ("Grad-CAM", "Eigen-CAM")
     )
-    assert cam.values.shape == score.values.shape == (6, *c.cam_layers[last])
-    with pytest.raises(DataError, match=r"expected logits \(1, 2\)"):
-        wrap_model(net, ("a", "b"), mean=(0.5,) * 3, std=(0.25,) * 3, image_size=32)
+    assert cam.values.shape == score.values.shape == (6, *c.cam_layers[last].grid)
+    with pytest.raises(DataError, match=r"gives \(n, 3\) where 2 classes are named"):
+        Classifier.from_module(net, ("a", "b"), "half", image_size=32)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "Ablation-CAM"])  # its layers are for pictures
@@ -164,7 +163,7 @@ def test_transformers_are_reshaped_as_the_library_does(name: str, images: np.nda
 def test_a_layer_without_influence_is_refused(images: np.ndarray) -> None:
     c = transformer()
     behind = "encoder.ln"  # only its class token is read
-    late = dataclasses.replace(c, cam_layers={behind: (4, 4)}, extra_tokens={behind: 1})
+    late = dataclasses.replace(c, cam_layers={behind: Layer(behind, (4, 4), extra_tokens=1)})
     with pytest.raises(AttributionError, match="has no gradient.*earlier layer"):
         attribute(late, images, ROWS, Targets(OF))
 

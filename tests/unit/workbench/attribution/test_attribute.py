@@ -11,7 +11,7 @@ from workbench.attribution.attribute import attribute
 from workbench.attribution.gradient import Baseline, starting_points
 from workbench.attribution.registry import METHODS
 from workbench.attribution.targets import Targets
-from workbench.classifier import Classifier
+from workbench.classifier import Classifier, Layer
 from workbench.errors import AttributionError, DataError
 
 ROWS, TARGETS = np.arange(6), np.array([0, 1, 2, 2, 1, 0])
@@ -61,7 +61,7 @@ class Toy(torch.nn.Module):
 
 
 def toy() -> Classifier:
-    return Classifier(Toy(), ("a", "b"), (0.0,) * 3, (1.0,) * 3, 4, {"features": (4, 4)})
+    return Classifier(Toy(), ("a", "b"), (0.0,) * 3, (1.0,) * 3, 4, {"features": Layer("features", (4, 4))})
 
 
 def test_grad_cam_by_hand() -> None:

@@ -75,7 +75,7 @@ def test_everything_that_matters_is_in_the_key(changed: str, tmp_path: Path, mon
     if changed == "mean":
         c = dataclasses.replace(c, mean=(0.1, 0.1, 0.1))
     elif changed == "pixels":
-        images = dataclasses.replace(IMAGES, pixels=255 - IMAGES.pixels)
+        images = dataclasses.replace(IMAGES, pixels=np.uint8(255) - np.asarray(IMAGES.pixels))
     elif changed == "target":
         request = dataclasses.replace(request, targets="ant")
     elif changed == "steps":
