@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from workbench import predict, source, store
+from workbench import predict, remote, source, store
 from workbench.analysis.neighbours import join_neighbours
 from workbench.analysis.votes import join_votes
 from workbench.errors import CheckpointError, DataError
@@ -92,32 +92,37 @@ def open_predictions(
     checkpoint: Path | str | None = None,
     data: str | None = None,
     *,
+    classifier: Classifier | None = None,
     classes: Sequence[str] | None = None,
     columns: Mapping[str, str] | None = None,
 ) -> Run:
     """The run of predictions in a folder or file, with the model in ``checkpoint`` and the images if they are given.
 
-    ``classes`` and ``columns`` are those of `store.read`. Predictions of unknown origin are not matched with images
-    unless ``data`` names them.
+    ``classifier`` stands in for ``checkpoint``; ``classes`` and ``columns`` are those of `store.read`. Images of a
+    column ``path`` are read within ``data``, by default the file's folder. Other predictions of unknown origin are not
+    matched with images unless ``data`` names them.
 
     Raises
     ------
     CheckpointError, DataError
         If neither predictions nor a checkpoint are given, or what is given is damaged or does not fit.
     """
-    predictions, checkpoint = (None if path is None else Path(path) for path in (predictions, checkpoint))
+    checkpoint = None if checkpoint is None else Path(checkpoint)
     if predictions is None:
         if checkpoint is None:
             raise DataError("nothing to report on: give --predictions PATH or --checkpoint DIR")
         return open_run(checkpoint, data)
-    classifier = None if checkpoint is None else source.load_classifier(checkpoint)
+    address, predictions = predictions, remote.fetched(predictions)
+    if classifier is None and checkpoint is not None:
+        classifier = source.load_classifier(checkpoint)
     found = store.read(predictions, classes=classes, columns=columns)
     images = _images_of_table(found, predictions, data)
     name = predictions.parent.name if predictions.name == PREDICTIONS else predictions.name
     run = _assemble(name, found, images, classifier)
     beside = predictions if predictions.is_dir() else predictions.parent
     notes = (*run.notes, *(_skipped_note(store.skipped(predictions)) if predictions.is_dir() else ()))
-    return replace(run, folder=beside / WORK, checkpoint=checkpoint, notes=notes)
+    folder = None if remote.is_url(address) else beside / WORK
+    return replace(run, folder=folder, checkpoint=checkpoint, notes=notes)
 
 
 def analyse(
