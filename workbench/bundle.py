@@ -107,9 +107,8 @@ def _column(series: pl.Series, classes: tuple[str, ...]) -> Column | None:
 
 
 def category(title: str, words: pl.Series) -> Column | None:
-    """A column of words, the most frequent first, missing ones as ``none``; None if there are over 250 of them."""
-    counts = words.fill_null("none").value_counts(sort=True, name="rows").sort("rows", descending=True)
-    names = tuple(counts[words.name].to_list())
+    """A column of words in alphabetical order, missing ones as ``none``; None if there are over 250 of them."""
+    names = tuple(words.fill_null("none").unique().sort().to_list())
     if len(names) > CATEGORIES:
         return None
     numbers = words.fill_null("none").replace_strict(names, range(len(names)), return_dtype=pl.UInt8)

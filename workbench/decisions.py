@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from workbench.errors import DataError, OutputError
-from workbench.files import refuse_to_overwrite, write_json
+from workbench.files import alone, refuse_to_overwrite, write_json
 from workbench.predictions import Predictions
 from workbench.records import IntArray
 
@@ -71,6 +72,7 @@ class Decisions:
         self._known = b""
         self._undo: list[dict[int, Decision]] = []
         self._redo: list[dict[int, Decision]] = []
+        self._pending: dict[int, Decision] = {}  # not on disk yet
         self._read()
 
     def _bound(self) -> dict[str, Any]:
@@ -112,6 +114,8 @@ class Decisions:
             If a row or class does not exist, or a word is empty or longer than 2,000 characters.
         """
         for words in (*add, note or " "):
+            if any("\ud800" <= letter <= "\udfff" for letter in words):
+                raise DataError("tags and notes: expected text, not half of a character")
             if not words or len(words) > LONGEST:
                 raise DataError(f"tags and notes: expected 1 to {LONGEST:,} characters, not {len(words):,}")
         if label is not None and not 0 <= label < len(self._predictions.classes):
@@ -139,23 +143,46 @@ class Decisions:
     def _travel(self, source: list[dict[int, Decision]], target: list[dict[int, Decision]]) -> list[int]:
         if not source:
             return []
-        values = source.pop()
-        target.append({row: self.rows.get(row, NOTHING) for row in values})
-        self._put(values)
-        self._save()
-        return list(values)
+
+        def back() -> dict[int, Decision]:
+            values = source.pop()
+            target.append({row: self.rows.get(row, NOTHING) for row in values})
+            return values
+
+        return self._commit(back)
 
     def _apply(self, make: Callable[[], dict[int, Decision]]) -> list[int]:
-        if not self.unsaved:  # else what is in memory is newer than the file
-            self._read()
-        values = {row: new for row, new in make().items() if new != self.rows.get(row, NOTHING)}
-        if values:
-            self._undo.append({row: self.rows.get(row, NOTHING) for row in values})
-            self._redo.clear()
+        def forth() -> dict[int, Decision]:
+            values = {row: new for row, new in make().items() if new != self.rows.get(row, NOTHING)}
+            if values:
+                self._undo.append({row: self.rows.get(row, NOTHING) for row in values})
+                self._redo.clear()
+            return values
+
+        return self._commit(forth)
+
+    def _commit(self, make: Callable[[], dict[int, Decision]]) -> list[int]:
+        """Take what others wrote, make a change on top of it and save; the row ids of which something changed.
+
+        Nobody else writes meanwhile. What can't be saved waits in memory and is written with the next change.
+        """
+        before, problem = dict(self.rows), ""
+        with ExitStack() as held:
+            if self.path is not None:
+                try:
+                    held.enter_context(alone(self.path.with_name(f".{self.path.name}.lock"), wait_s=10))
+                except OutputError as error:
+                    problem = str(error)
+                self._read()
+                self._put(self._pending)
+            values = make()
             self._put(values)
-        if values or self.unsaved:
-            self._save()
-        return list(values)
+            if self.path is not None:
+                self._pending |= values
+                problem = problem or self._save()
+        self.unsaved = problem
+        rows = before.keys() | self.rows.keys()
+        return sorted(row for row in rows if before.get(row) != self.rows.get(row))
 
     def _put(self, values: Mapping[int, Decision]) -> None:
         for row, decision in values.items():
@@ -164,15 +191,18 @@ class Decisions:
             else:
                 self.rows[row] = decision
 
-    def _save(self) -> None:
-        if self.path is None:
-            return
+    def _save(self) -> str:
+        """Write the file if something waits to be written; why it can't be, or nothing."""
+        if self.path is None or not self._pending:
+            return ""
         try:
             rows = {str(row): self.rows[row].to_json() for row in sorted(self.rows)}
             write_json(self.path, {**self._bound(), "rows": rows})
-            self._known, self.unsaved = self.path.read_bytes(), ""
         except OutputError as error:
-            self.unsaved = str(error)
+            return str(error)
+        self._known = self.path.read_bytes()
+        self._pending.clear()
+        return ""
 
     def words(self) -> list[str]:
         """Every tag in use, beside the four that have keys."""

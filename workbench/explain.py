@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -59,13 +59,14 @@ def explain(
     *,
     classifier: Classifier | None = None,
     images: ImageSet | None = None,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> list[Explained]:
     """The maps of row id ``row``: for each method, at each layer if it has layers, one for each target.
 
     ``layers`` names CAM layers, none for the last one; a target is ``predicted``, ``true``, ``contrast`` (why the
     predicted and not the true class) or a class's name. Of targets that are one class the first is kept, and a contrast
     is left out where the row is right. ``classifier`` and ``images`` stand in for the run's own, such as a copy that
-    another thread may use.
+    another thread may use; once ``stopped()`` holds, what is not begun is left out.
 
     Raises
     ------
@@ -77,7 +78,7 @@ def explain(
     classifier, image = _parts(
         dataclasses.replace(run, classifier=classifier or run.classifier, images=images or run.images), row
     )
-    return explain_image(classifier, image, row, methods, layers, named_targets(run.predictions, row, targets))
+    return explain_image(classifier, image, row, methods, layers, named_targets(run.predictions, row, targets), stopped)
 
 
 def explain_image(
@@ -87,6 +88,7 @@ def explain_image(
     methods: Sequence[str],
     layers: Sequence[str],
     targets: Sequence[NamedTarget],
+    stopped: Callable[[], bool] = lambda: False,
 ) -> list[Explained]:
     """As `explain`, of any image uint8 ``(H, W, 3)``; ``row`` seeds what a method draws."""
     found: list[Explained] = []
@@ -94,6 +96,8 @@ def explain_image(
         method = method_of(name)
         at = list(layers or list(classifier.cam_layers)[-1:]) if method.input is None else []
         for layer in at or [""]:
+            if stopped():
+                return found
             # plain targets and contrasts are two requests, each for all of its targets at once
             made: dict[str, Explained] = {}
             for part in ([t for t in targets if t.against < 0], [t for t in targets if t.against >= 0]):

@@ -106,16 +106,25 @@ def page(
     order = np.argsort(state.run.predictions.index, kind="stable")[places]
     _probabilities(parts, state, order)
     if state.run.predictions.embedding is not None:
-        parts.add(f"map {PRINCIPAL}", np.ascontiguousarray(state.place_map(PRINCIPAL)[places], np.float32).tobytes())
+        try:
+            points = state.place_map(PRINCIPAL)[places]
+            parts.add(f"map {PRINCIPAL}", np.ascontiguousarray(points, np.float32).tobytes())
+        except DataError as error:
+            left_out.append(f"map: {error}")
     targets: list[str] = []
+    limit = round(limit_mb * 1e6)
+
+    def room() -> int:
+        return limit - len(_document(state, header, parts, summary, targets).encode())
+
+    if room() < 0:
+        raise DataError(
+            f"the page needs {limit_mb - room() / 1e6:.1f} MB without pictures and maps: raise the limit (--limit-mb)"
+        )
     if maps:
-        targets = _maps(parts, state, ids, left_out, progress)
-    shell = _document(state, header, parts, summary, targets)
-    room = round(limit_mb * 1e6) - len(shell.encode())
-    if room < 0:
-        raise DataError(f"the page needs {limit_mb - room / 1e6:.1f} MB without pictures: raise the limit (--limit-mb)")
+        targets = _maps(parts, state, ids, room(), left_out, progress)
     if state.run.images is not None:
-        _pictures(parts, state.run.images, ids, columns["correct"].values, room, left_out)
+        _pictures(parts, state.run.images, ids, columns["correct"].values, room(), left_out)
     else:
         left_out.append("pictures: the images are not on this machine")
     return _document(state, header, parts, summary, targets), left_out
@@ -130,9 +139,12 @@ def _probabilities(parts: _Parts, state: ExplorerState, order: IntArray) -> None
 
 
 def _maps(
-    parts: _Parts, state: ExplorerState, ids: IntArray, left_out: list[str], progress: Progress | None
+    parts: _Parts, state: ExplorerState, ids: IntArray, room: int, left_out: list[str], progress: Progress | None
 ) -> list[str]:
-    """Grad-CAM at the last layer for every class, or where that has no short cut for predicted and true class alone."""
+    """Grad-CAM at the last layer: for every class where that has a short cut, else for predicted and true class.
+
+    What does not fit into ``room`` bytes is left out, those of other classes first.
+    """
     run = state.run
     if run.images is None or run.classifier is None or not run.classifier.cam_layers:
         left_out.append("maps: they need the images and a model with a layer that has a grid")
@@ -141,19 +153,22 @@ def _maps(
     from workbench.attribution.exact import pooled_head
     from workbench.attribution.precompute import ALL, Request, joined, maps_of
 
-    every = pooled_head(run.classifier) is not None
-    wanted = [ALL] if every else ["predicted", "true"]
+    layer = list(run.classifier.cam_layers.values())[-1]
+    one = 4 * -(-2 * len(ids) * layer.grid[0] * layer.grid[1] // 3)  # float16 as base64
+    every = pooled_head(run.classifier) is not None and one * len(run.predictions.classes) <= room
+    if 2 * one > room:
+        left_out.append("maps: they do not fit the limit")
+        return []
+    if not every:
+        left_out.append("maps of other classes than the predicted and the true one")
     cache = None if run.folder is None else MapCache(run.folder / "maps")
-    found = [
-        joined(
-            list(
-                maps_of(
-                    run.classifier, run.images, run.predictions, ids, Request(targets=name), cache, progress=progress
-                )
-            )
+    wanted = [ALL] if every else ["predicted", "true"]
+    found = []
+    for name in wanted:
+        request = Request(targets=name)
+        found.append(
+            joined(list(maps_of(run.classifier, run.images, run.predictions, ids, request, cache, progress=progress)))
         )
-        for name in wanted
-    ]
     grid = found[0].values.shape[1:]
     values: NDArray[Any] = (
         found[0].values.reshape(len(ids), -1, *grid) if every else np.stack([one.values for one in found], axis=1)

@@ -17,6 +17,7 @@ from workbench.records import FloatArray, IntArray, ProbabilityArray, Provenance
 
 TOLERANCE = 1e-3
 FEW = 64
+CORE = ("index", "label", "predicted", "probability", "embedding")
 _TINY = float(np.finfo(np.float32).smallest_subnormal)
 _P = pl.col("probability")
 # classes are in range, as checked; yet where a condition masks a row, Polars looks up a class that is not there
@@ -89,7 +90,10 @@ class Predictions:
     ) -> None:
         self.classes = classes
         self.provenance = provenance or Provenance()
-        self._table = table
+        # numbers of the user's own that are no numbers are missing ones, wherever they are sorted and filtered
+        kinds = table.collect_schema()
+        own = [name for name, kind in kinds.items() if kind.is_float() and name not in CORE]
+        self._table = table.with_columns(pl.col(own).fill_nan(None)) if own else table
         self.files = tuple(files)
         self._stamps = {path: _stamp(path) for path in files}
         if twice := sorted({name for name in self.classes if self.classes.count(name) > 1}):

@@ -49,7 +49,8 @@ class Run:
 
     ``notes`` say in plain words what is missing and the remedy; ``folder`` is where work on the run is kept, None for
     nowhere; ``checkpoint`` is the folder of the model, with the history of its training if there is one; ``train`` are
-    predictions on the train split, with embeddings, and ``train_images`` its images, for the nearest train images.
+    predictions on the train split, with embeddings, and ``train_images`` its images, for the nearest train images;
+    ``opened`` is the Python that opens the run again, if that is known.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Run:
     checkpoint: Path | None = None
     train: Predictions | None = None
     train_images: ImageSet | None = None
+    opened: str = ""
 
 
 def open_run(folder: Path | str = SHIPPED, data: str | None = None) -> Run:
@@ -84,7 +86,8 @@ def open_run(folder: Path | str = SHIPPED, data: str | None = None) -> Run:
     else:
         raise DataError(f"{folder} has no predictions, and there are no images to predict. {NO_IMAGES}")
     run = _assemble(folder.name, predictions, images, classifier)
-    return replace(run, folder=folder / WORK, checkpoint=folder)
+    call = f"workbench.open_run({str(folder)!r}{_option(data=data)})"
+    return replace(run, folder=folder / WORK, checkpoint=folder, opened=call)
 
 
 def open_predictions(
@@ -119,10 +122,16 @@ def open_predictions(
     images = _images_of_table(found, predictions, data)
     name = predictions.parent.name if predictions.name == PREDICTIONS else predictions.name
     run = _assemble(name, found, images, classifier)
-    beside = predictions if predictions.is_dir() else predictions.parent
+    beside = predictions / WORK if predictions.is_dir() else predictions.with_name(f"{predictions.stem}_{WORK}")
     notes = (*run.notes, *(_skipped_note(store.skipped(predictions)) if predictions.is_dir() else ()))
-    folder = None if remote.is_url(address) else beside / WORK
-    return replace(run, folder=folder, checkpoint=checkpoint, notes=notes)
+    folder = None if remote.is_url(address) else beside
+    options = _option(checkpoint=checkpoint, data=data, classes=classes, columns=columns)
+    call = (
+        ""
+        if classifier is not None and checkpoint is None
+        else f"workbench.open_predictions({str(address)!r}{options})"
+    )
+    return replace(run, folder=folder, checkpoint=checkpoint, notes=notes, opened=call)
 
 
 def analyse(
@@ -158,6 +167,11 @@ def analyse(
     if run.predictions.provenance.data != images.fingerprint:
         raise DataError(f"{place} holds predictions on other images: name another folder")
     return replace(run, folder=Path(folder) / WORK, notes=(*run.notes, *_skipped_note(store.skipped(place))))
+
+
+def _option(**given: object) -> str:
+    """Options of a call as Python, without those that are None or empty."""
+    return "".join(f", {k}={(str(v) if isinstance(v, Path) else v)!r}" for k, v in given.items() if v)
 
 
 def _skipped_note(reasons: Mapping[int, str]) -> tuple[str, ...]:

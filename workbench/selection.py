@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -50,7 +51,7 @@ def checked(selection: Mapping[str, Any], classes: int) -> dict[str, Any]:
     """
     if unknown := sorted(set(selection) - set(START)):
         raise DataError(f"selection: expected some of {', '.join(START)}, not {unknown[0]!r}")
-    whole = {**START, **selection}
+    whole = copy.deepcopy({**START, **selection})
     for step in whole["steps"]:
         kind = step.get("kind")
         if kind not in _FIELDS:
@@ -122,4 +123,4 @@ def _text(value: str) -> str:
 
 
 def _name(column: str) -> str:
-    return column if column.isidentifier() else '"' + column.replace('"', '""') + '"'
+    return '"' + column.replace('"', '""') + '"'

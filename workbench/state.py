@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,15 +13,15 @@ import traitlets
 from workbench import bundle, projection
 from workbench.analysis.causes import causes, where_to_work
 from workbench.analysis.compare import compare, paired
-from workbench.analysis.index import row_ids, select
+from workbench.analysis.index import NAMES, row_ids, select
 from workbench.decisions import Decisions
-from workbench.errors import DataError
+from workbench.errors import DataError, OutputError
 from workbench.predictions import Predictions
 from workbench.records import IntArray, ProbabilityArray, Query
 from workbench.run import Run
 from workbench.selection import START, checked, inside, query
 
-PRINCIPAL, NEIGHBOURS = "principal", "neighbours"
+PRINCIPAL, NEIGHBOURS, CAUSE = "principal", "neighbours", "cause"
 
 
 class ExplorerState(traitlets.HasTraits):
@@ -51,12 +50,18 @@ class ExplorerState(traitlets.HasTraits):
         if compared is not None:
             self.predictions = _with_outcomes(run.predictions, compared.predictions)
         self.maps: dict[str, ProbabilityArray] = {}
+        self.unkept = ""  # why a layout could not be kept for the next time
         super().__init__(**{"selection": {}, **traits})
         self.decisions = Decisions(run.predictions, run.folder)
 
     @traitlets.validate("selection")
     def _checked(self, proposal: Any) -> dict[str, Any]:
-        return checked(proposal["value"], len(self.predictions.classes))
+        whole = checked(proposal["value"], len(self.predictions.classes))
+        known = {*self.predictions.scan().collect_schema(), *NAMES, CAUSE}
+        used = [step["column"] for step in whole["steps"] if "column" in step] + [whole["order"]]
+        if unknown := [name for name in used if name not in known]:
+            raise DataError(f"selection: no column {unknown[0]!r}: expected one of {', '.join(sorted(known))}")
+        return whole
 
     def change(self, **fields: Any) -> None:
         """Set some fields of the selection."""
@@ -82,6 +87,9 @@ class ExplorerState(traitlets.HasTraits):
         DataError
             If a step names a column or a map that is not there.
         """
+        used = {step.get("column") for step in self.selection["steps"]} | {self.selection["order"]}
+        if CAUSE in used and CAUSE not in self.predictions.table.collect_schema():
+            self.add_causes()
         return select(self.predictions, self.query)
 
     @property
@@ -109,7 +117,7 @@ class ExplorerState(traitlets.HasTraits):
     def add_causes(self) -> tuple[pl.DataFrame, bundle.Column | None]:
         """Find the causes, so that the selection can use the column ``cause``; the summary and the column."""
         found = self.causes.select("index", cause="verdict")
-        if "cause" not in self.predictions.table.collect_schema():
+        if CAUSE not in self.predictions.table.collect_schema():
             self.predictions = self.predictions.join(found)
         words = self.predictions.table.sort("index").select("index", "cause").collect()
         shown = words if self.shown is None else words.join(self.shown, on="index", how="semi", maintain_order="left")
@@ -164,7 +172,10 @@ class ExplorerState(traitlets.HasTraits):
         if found is None:
             found = projection.neighbours(embedding)
             if path is not None:
-                projection.keep(path, digest, found)
+                try:
+                    projection.keep(path, digest, found)
+                except OutputError as error:  # it is there all the same, until the kernel ends
+                    self.unkept = str(error)
         return found
 
     def rows_inside(self, name: str, polygon: Sequence[float]) -> IntArray:
@@ -172,21 +183,26 @@ class ExplorerState(traitlets.HasTraits):
         return np.sort(self.run.predictions.index)[inside(self.place_map(name), polygon)]
 
     def code(self) -> str:
-        """A cell of Python that finds the selected rows again and shows what is selected."""
-        wanted = self.query
-        folder = self.run.checkpoint or self.run.folder
-        where = f'"{folder}"' if isinstance(folder, Path) else "..."
-        parts = [f"order={wanted.order!r}", f"descending={wanted.descending}", f"wrong_only={wanted.wrong_only}"]
-        if wanted.where:
-            parts.insert(0, f"where={wanted.where!r}")
+        """A cell of Python that shows what is selected again, and its rows as a table."""
+        runs = {"run": self.run, "other": self.compared}
+        opened = [
+            f"{name} = {run.opened}" if run.opened else f"# {name}: the run {run.name!r}, as you made it"
+            for name, run in runs.items()
+            if run is not None
+        ]
         changed = {name: value for name, value in self.selection.items() if value != START[name]}
-        return (
-            "import workbench\n"
-            "from workbench.analysis.index import select\n"
-            "from workbench.records import Query\n\n"
-            f"run = workbench.open_run({where})\n"
-            f"rows = select(run.predictions, Query({', '.join(parts)}))  # {len(self.rows):,} rows\n"
-            f"workbench.Explorer(run, selection={changed!r})\n"
+        options = ["run", "compared=other"] if self.compared else ["run"]
+        options += [f"selection={changed!r}"] if changed else []
+        return "\n".join(
+            [
+                "import workbench",
+                "",
+                *opened,
+                f"explorer = workbench.Explorer({', '.join(options)})",
+                f"rows = explorer.state.frame  # {len(self.rows):,} rows",
+                "explorer",
+                "",
+            ]
         )
 
 

@@ -26,23 +26,25 @@ from workbench.state import NEIGHBOURS, PRINCIPAL, ExplorerState
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from workbench.classifier import Classifier
+
 GALLERY_IMAGES = 40
 GRID_IMAGES = 12
 
 
-def figure_bytes(state: ExplorerState, view: str, kind: str) -> bytes:
+def figure_bytes(state: ExplorerState, view: str, kind: str, classifier: Classifier | None = None) -> bytes:
     """The figure of a view as the bytes of a ``png``, ``svg`` or ``pdf`` file; see `figure`."""
     parameters = {"view": view, "selection": state.selection}
     stamp = stamp_of(state.run.predictions, "explorer", f"{view}.{kind}", parameters)
-    return figures.encoded(figure(state, view), kind, stamp)
+    return figures.encoded(figure(state, view, classifier), kind, stamp)
 
 
-def figure(state: ExplorerState, view: str) -> Figure:
+def figure(state: ExplorerState, view: str, classifier: Classifier | None = None) -> Figure:
     """What a view shows, for a paper.
 
     ``matrix``, ``classes``, ``calibration``, ``causes`` and ``compare`` are of the whole run; ``gallery`` has the first
     40 selected images; ``map`` rings the selected ones; ``detail`` has a line for each picked image (at most 12, of
-    none for the one shown) and a column for each method, layer and target.
+    none for the one shown) and a column for each method, layer and target. ``classifier`` stands in for the run's own.
 
     Raises
     ------
@@ -58,7 +60,7 @@ def figure(state: ExplorerState, view: str) -> Figure:
         "compare": lambda: _comparison(state),
         "gallery": lambda: _gallery(state),
         "map": lambda: _map(state),
-        "detail": lambda: comparison_grid(state),
+        "detail": lambda: comparison_grid(state, classifier),
     }
     if view not in drawn:
         raise DataError(f"figure: expected one of {', '.join(drawn)}, not {view!r}")
@@ -88,7 +90,7 @@ def _map(state: ExplorerState) -> Figure:
     )
 
 
-def comparison_grid(state: ExplorerState) -> Figure:
+def comparison_grid(state: ExplorerState, classifier: Classifier | None = None) -> Figure:
     """Images × methods × targets: a line for each picked image, columns that share one scale per method and layer.
 
     Raises
@@ -97,21 +99,22 @@ def comparison_grid(state: ExplorerState) -> Figure:
         If no image is picked or shown, or there are no images or no model.
     """
     run, rows = state.run, state.picked[:GRID_IMAGES]
-    if run.images is None or run.classifier is None:
+    classifier = classifier or run.classifier
+    if run.images is None or classifier is None:
         raise DataError("No figure: maps need the images and the model.")
     if len(rows) == 0:
         raise DataError("No figure: choose an image, or pick several in the gallery.")
     columns: dict[str, Attribution] = {}
-    chosen, seen = state.selection, run.classifier.seen(run.images)
+    chosen, seen = state.selection, classifier.seen(run.images)
     pixels = seen.stack(rows)
     for name in chosen["methods"]:
         method = method_of(name)
-        layers = (chosen["layers"] or list(run.classifier.cam_layers)[-1:]) if method.input is None else []
+        layers = (chosen["layers"] or list(classifier.cam_layers)[-1:]) if method.input is None else []
         for target in chosen["targets"]:
             wanted = _targets(state, rows, target)
             if wanted is None:
                 continue
-            found = attribute(run.classifier, pixels, rows, wanted, method.name, layers=layers)
+            found = attribute(classifier, pixels, rows, wanted, method.name, layers=layers)
             title = title_of(method, method.settings)
             columns |= {"\n".join(filter(None, (title, layer, target))): maps for layer, maps in found.items()}
     if not columns:

@@ -232,6 +232,12 @@ def test_by_keyboard_alone(page: Page, lab, digits: str, request) -> None:
     page.keyboard.press("ArrowDown")
     cell = page.evaluate("() => [document.activeElement.dataset.true, document.activeElement.dataset.predicted]")
     assert cell == ["2", "1"]
+    for _ in range(3):
+        page.keyboard.press("ArrowUp")
+    assert page.evaluate("() => document.activeElement.getAttribute('aria-label')") == "all taken for 1"
+    page.keyboard.press("Enter")
+    expect(page.locator(".wb-words")).to_contain_text("taken for 1")
+    page.keyboard.press("ArrowDown")
     page.locator("td button.wb-right").first.focus()
     page.keyboard.press("Enter")
     expect(page.locator(".wb-words")).to_contain_text("rightly recognised")
@@ -365,6 +371,29 @@ run = dataclasses.replace(run, predictions=store.read(Path({json.dumps(str(folde
     page.locator(".wb-tile").nth(2).click()
     expect(page.locator(".wb-detail .wb-problem")).to_be_visible()
     expect(page.locator(".wb-tile").first).to_be_visible()
+
+
+def test_a_restarted_kernel_is_told_in_the_view_that_was_open(page: Page, lab, digits: str, request) -> None:
+    open_and_run(page, lab[1], notebook(lab, request, digits, "workbench.Explorer(run)"))
+    explorer(page)
+    page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.restartKernel()")
+    expect(page.locator(".wb-gone")).to_contain_text("Run this cell again")
+    expect(page.locator(".wb-gone")).to_be_visible()
+
+
+def test_two_views_of_one_explorer_hear_their_own_answers(page: Page, lab, digits: str, request) -> None:
+    code = "explorer = workbench.Explorer(run)\nexplorer"
+    open_and_run(page, lab[1], notebook(lab, request, digits, code, "explorer"))
+    expect(page.locator(READY)).to_have_count(2)
+    first, second = page.locator(READY).first, page.locator(READY).nth(1)
+    first.locator(".wb-tabs").get_by_role("tab", name="Map", exact=True).click()
+    second.locator(".wb-tile").first.click()
+    row = str(second.locator(".wb-tile").first.get_attribute("data-row"))
+    for shown in (first, second):  # one selection, here and there
+        expect(shown.locator(".wb-detail")).to_have_attribute("data-row", row)
+        expect(shown.locator(".wb-families canvas").first).to_be_visible()
+        expect(shown.locator(".wb-verdict summary").first).to_be_visible()
+    expect(first.locator(".wb-scatter")).to_have_attribute("data-painted", re.compile("principal"))
 
 
 def test_narrow_and_wide(page: Page, lab, digits: str, request, shots) -> None:

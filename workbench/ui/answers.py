@@ -71,6 +71,7 @@ class Answers:
             "undo": lambda: self._decided(self.state.decisions.undo()),
             "redo": lambda: self._decided(self.state.decisions.redo()),
             "code": lambda: ({"text": self.state.code()}, []),
+            "ping": lambda: ({}, []),
             "table": self._table,
         }
         if ask not in known:
@@ -192,8 +193,17 @@ class Answers:
         ]
         if images is None:
             return said, []
-        pictures = render.thumbnails((images.image(int(row)) for row in rows), THUMBNAIL)
-        return [{**one, "shape": list(pictures.shape[1:3])} for one in said], [pictures.tobytes()]
+        there: list[ImageArray] = []
+        for one in said:
+            try:
+                there.append(images.image(one["row"]))
+            except DataError as error:  # told in its place
+                one["problem"] = str(error)
+        pictures = render.thumbnails(there, THUMBNAIL)
+        for one in said:
+            if "problem" not in one:
+                one["shape"] = list(pictures.shape[1:3])
+        return said, [pictures.tobytes()] if there else []
 
     @property
     def _classifier(self) -> Classifier:
@@ -202,17 +212,24 @@ class Answers:
         return self.state.run.classifier
 
     def _explain(
-        self, classifier: Classifier, row: int, methods: list[str], layers: list[str], targets: list[str], second: bool
+        self,
+        classifier: Classifier,
+        row: int,
+        methods: list[str],
+        layers: list[str],
+        targets: list[str],
+        second: bool,
+        stopped: Callable[[], bool] = lambda: False,
     ) -> Reply:
         """The maps of a row; with ``second`` those of the compared model too, which come last."""
         from workbench.explain import explain
 
         state = self.state
-        found = explain(state.run, row, methods, layers, targets, classifier=classifier)
+        found = explain(state.run, row, methods, layers, targets, classifier=classifier, stopped=stopped)
         models = ["" for _ in found]
         if second and state.compared is not None and state.compared.classifier is not None:
             layers = [layer for layer in layers if layer in state.compared.classifier.cam_layers]
-            found += explain(state.compared, row, methods, layers, targets, images=state.run.images)
+            found += explain(state.compared, row, methods, layers, targets, images=state.run.images, stopped=stopped)
             models += [state.compared.name] * (len(found) - len(models))
         return _maps(found, models)
 
@@ -220,7 +237,7 @@ class Answers:
         slow = [name for name in what["methods"] if is_slow(name, self.state.run.classifier)]
         seconds = self._judge.seconds(slow, what["layers"], len(what["targets"]))
         job.progress(f"{', '.join(slow)}: about {max(1, seconds):,.0f} s for this image")
-        return self._explain(self._judge.classifier, **what)
+        return self._explain(self._judge.classifier, stopped=job.stopped.is_set, **what)
 
     def _evidence(self, job: Job, row: int, methods: list[str], layers: list[str], targets: list[str]) -> Reply:
         """The verdict on each map, in the order of `_explain`, each told as soon as it is there."""
@@ -297,16 +314,19 @@ class Answers:
         if name == NEIGHBOURS:
             job.progress("Laying out neighbours (t-SNE): about a minute for 10,000 images, once.")
         points = self.state.place_map(name)
+        unkept = self.state.unkept
         if self.state.shown is not None:
             ids = pl.DataFrame({"index": np.sort(self.state.predictions.index)})
             kept = ids.with_row_index("place").join(self.state.shown, on="index", how="semi", maintain_order="left")
             points = points[kept["place"].to_numpy()]
-        return {}, [np.ascontiguousarray(points, np.float32).tobytes()]
+        return {"unkept": unkept}, [np.ascontiguousarray(points, np.float32).tobytes()]
 
     def _figure(self, view: str, format: str) -> Reply:
         from workbench import views
 
-        return {"name": f"{view}.{format}"}, [views.figure_bytes(self.state, view, format)]
+        # on the copy: a slow figure must not keep the next click waiting
+        model = None if self.state.run.classifier is None else self._judge.classifier
+        return {"name": f"{view}.{format}"}, [views.figure_bytes(self.state, view, format, model)]
 
 
 def _send(report: Report, name: str, column: Column) -> None:

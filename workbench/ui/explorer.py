@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from typing import Any
 
 import anywidget
@@ -9,6 +10,7 @@ import traitlets
 from IPython.core.getipython import get_ipython
 from IPython.display import HTML, display
 
+from workbench.errors import WorkbenchError
 from workbench.modules import joined, text_of
 from workbench.page import kept_with_notebook
 from workbench.run import Run
@@ -56,20 +58,29 @@ class Explorer(anywidget.AnyWidget):
     def _repr_mimebundle_(self, **options: Any) -> Any:
         """The widget; beside it goes what a reopened notebook shows in its place."""
         if get_ipython() is not None:
-            display(HTML(kept_with_notebook(self.state)))  # type: ignore[no-untyped-call]
+            display(HTML(_kept(self.state)))  # type: ignore[no-untyped-call]
         return super()._repr_mimebundle_(**options)
 
     def _received(self, _: object, content: dict[str, Any], __: object) -> None:
         """Answer a question of the views, at once or, if it takes long, from the worker's thread."""
         number, ask = content.pop("id"), content.pop("ask")
+        view = str(number).rpartition(":")[0]  # jobs of one view do not stop those of another
 
         def report(reply: dict[str, Any], buffers: list[bytes]) -> None:
             self.send({"id": number, **reply}, buffers)
 
         if ask == "stop":
-            self._worker.stop(content["job"])
+            self._worker.stop(f"{content['job']} {view}")
             report({}, [])
         elif self._answers.takes_long(ask, content):
-            self._worker.start(Job(ask, lambda job: self._answers.slowly(ask, content, job), report))
+            self._worker.start(Job(f"{ask} {view}", lambda job: self._answers.slowly(ask, content, job), report))
         else:
             report(*answer(lambda: self._answers.at_once(ask, content, report)))
+
+
+def _kept(state: ExplorerState) -> str:
+    """What the notebook keeps of the explorer, or why it keeps nothing: the explorer is shown all the same."""
+    try:
+        return kept_with_notebook(state)
+    except WorkbenchError as error:
+        return f"<p>This notebook keeps no copy of the explorer: {html.escape(str(error))}</p>"

@@ -65,7 +65,6 @@ def test_tags_select_what_was_decided() -> None:
     state.decisions.change(chosen, add=["odd"])
     state.change(steps=[{"kind": "tags", "words": ["odd"]}])
     assert sorted(state.rows) == sorted(chosen)
-    assert f"index IN ({', '.join(map(str, sorted(chosen)))})" in state.code()
 
 
 @pytest.mark.parametrize(
@@ -87,9 +86,10 @@ def test_a_selection_that_means_nothing_is_refused(selection, message: str) -> N
 
 def test_an_unknown_column_is_named() -> None:
     state = bare()
-    state.change(steps=[{"kind": "range", "column": "beauty", "low": 1, "high": None}])
     with pytest.raises(DataError, match="beauty"):
-        _ = state.rows
+        state.change(steps=[{"kind": "range", "column": "beauty", "low": 1, "high": None}])
+    with pytest.raises(DataError, match="glamour"):
+        state.change(order="glamour")
 
 
 def test_class_names_are_text_and_no_code() -> None:
@@ -265,7 +265,35 @@ def test_figures_say_what_is_missing(run: Run) -> None:
 def test_the_code_cell_finds_the_same_rows(run: Run) -> None:
     state = ExplorerState(run)
     state.select_cell(int(run.predictions.label[0]), -1)
-    made: dict[str, object] = {}
-    lines = [line for line in state.code().splitlines() if line.startswith(("from", "rows"))]
-    exec("\n".join(lines), {"run": run}, made)
+    made: dict[str, object] = {"run": run}
+    exec(state.code(), made)
     assert made["rows"]["index"].to_list() == state.rows.tolist()  # type: ignore[index]
+
+
+def test_a_cause_can_be_selected_before_it_was_looked_for(run: Run) -> None:
+    verdict = ExplorerState(run).causes["verdict"][0]
+    state = ExplorerState(run, selection={"steps": [{"kind": "any", "column": "cause", "values": [verdict]}]})
+    wanted = state.causes.filter(state.causes["verdict"] == verdict)["index"].sort()
+    assert np.sort(state.rows).tolist() == wanted.to_list()
+    assert len(wanted) > 0
+
+
+def test_missing_numbers_are_neither_high_nor_low() -> None:
+    p = predictions(60)
+    own = pl.DataFrame({"index": p.index, "typicality": np.where(p.index % 3, p.index / 60, np.nan)})
+    state = ExplorerState(Run("own", p.join(own)))
+    wanted = {"kind": "range", "column": "typicality", "low": 0.5, "high": None}
+    state.change(wrong_only=False, steps=[wanted], order="typicality")
+    found = state.frame["typicality"]
+    assert found.null_count() == 0
+    assert found.is_sorted(descending=True)
+    state.change(steps=[])
+    assert state.frame["typicality"].tail(20).null_count() == 20
+
+
+@pytest.mark.parametrize("name", ["order", "group", "select", "null", 'two "words"'])
+def test_columns_may_be_called_anything(name: str) -> None:
+    p = predictions(60)
+    state = ExplorerState(Run("own", p.join(pl.DataFrame({"index": p.index, name: p.index}))))
+    state.change(wrong_only=False, steps=[{"kind": "range", "column": name, "low": 50, "high": None}])
+    assert sorted(state.rows) == list(range(50, 60))

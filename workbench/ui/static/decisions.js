@@ -57,7 +57,15 @@ export function decisionBar({ store, source, header }) {
       ["Undo", "Undo the last decision (Ctrl+Z)", () => source.undo()],
       ["Redo", "Make it again (Ctrl+Shift+Z)", () => source.redo()],
     ].map(([text, title, go]) => button(text, () => said(go), { title }));
+    const typing = node.contains(document.activeElement) && document.activeElement.matches("input") ? document.activeElement : null;
     redraw(node, ids.length > 1 ? h("b", { textContent: counted(ids.length, "image") }) : "", ...tags, added, corrected, note, ...travel, status);
+    if (typing) {
+      // what is being typed stays, whatever is drawn anew around it
+      const same = [added, note].find((input) => input.getAttribute("aria-label") === typing.getAttribute("aria-label"));
+      if (ids.join() === node.dataset.rows) same.value = typing.value;
+      same.focus({ preventScroll: true });
+    }
+    node.dataset.rows = ids.join();
   }
   return { node, update, flip, travel: (back) => said(() => (back ? source.undo() : source.redo())) };
 }

@@ -140,8 +140,8 @@ export function detailView(context) {
     return h(
       "div",
       { className: "wb-panels" },
-      detail.nearest.map(({ row, label, similarity, rgb, shape }) =>
-        h("div", { className: "wb-panel" }, h("b", { textContent: label }), rgb ? enlarged(fromRgb(rgb, ...shape), 128, `train image ${row}: ${label}`) : null, h("span", { className: "wb-note", textContent: `train #${row}, similarity ${short(similarity)}` })),
+      detail.nearest.map(({ row, label, similarity, rgb, shape, problem }) =>
+        h("div", { className: "wb-panel" }, h("b", { textContent: label }), rgb ? enlarged(fromRgb(rgb, ...shape), 128, `train image ${row}: ${label}`) : problem ? h("span", { className: "wb-note", textContent: problem }) : null, h("span", { className: "wb-note", textContent: `train #${row}, similarity ${short(similarity)}` })),
       ),
     );
   }
@@ -190,7 +190,7 @@ export function detailView(context) {
       menu,
       onLayers && source.layers.length > 1 ? h("span", { className: "wb-group", role: "group", "aria-label": "Layers" }, layerButtons) : null,
       h("span", { className: "wb-group", role: "group", "aria-label": "What is explained" }, [...roles, ...named].map((name) => toggle(name === "contrast" ? "why not the true one" : name, targets.includes(name), () => set("targets", name, false)))),
-      choice("", others, "", (name) => name && set("targets", name, false)),
+      choice("", others, "", (name) => name && set("targets", name, false), "Another class to explain"),
       choice("Scale", [["", "one per method"], ["own", "each its own"]], own ? "own" : "", (next) => {
         own = next === "own";
         drawMaps(number);

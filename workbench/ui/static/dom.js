@@ -16,9 +16,9 @@ export const button = (text, onclick, properties = {}) => h("button", { type: "b
 /** A button that shows whether it is on. */
 export const toggle = (text, on, onclick, properties = {}) => button(text, onclick, { "aria-pressed": String(Boolean(on)), ...properties });
 
-/** A labelled choice among [value, text] pairs. */
-export function choice(label, options, value, onchange) {
-  const select = h("select", {}, options.map(([key, text]) => h("option", { value: key, textContent: text })));
+/** A choice among [value, text] pairs, with a label or at least a name for screen readers. */
+export function choice(label, options, value, onchange, name = null) {
+  const select = h("select", { "aria-label": name }, options.map(([key, text]) => h("option", { value: key, textContent: text })));
   select.value = value;
   select.onchange = () => onchange(select.value);
   return h("label", { className: "wb-choice" }, h("span", { textContent: label }), select);

@@ -3,7 +3,7 @@ import { TAG_KEYS } from "./decisions.js";
 import { detailView } from "./detail.js";
 import { galleryView } from "./gallery.js";
 import { matrixView } from "./matrix.js";
-import { calibrationView, causesView, classesView, compareView, rowsView } from "./panels.js";
+import { calibrationView, causesView, classesView, compareView, rowsView, takeCauses } from "./panels.js";
 import { count, percent, wilson } from "./numbers.js";
 import { scatterView } from "./scatter.js";
 import { stepWords, withStep } from "./selection.js";
@@ -11,12 +11,14 @@ import { stepWords, withStep } from "./selection.js";
 /** The rows of the selection as CSV, with what stands in the table. */
 export function csvOf({ table, rows, decisions }) {
   const names = Object.keys(table.columns);
-  const quoted = (text) => (/[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+  // a spreadsheet must not take a word for a formula
+  const plain = (text) => (/^[=+@\t\r-]/.test(text) && Number.isNaN(Number(text)) ? `'${text}` : text);
+  const quoted = (text) => (/[",\n\r]/.test(plain(text)) ? `"${plain(text).replaceAll('"', '""')}"` : plain(text));
   const cell = (name, k) => {
     const { kind, categories, values } = table.columns[name];
     return quoted(kind === "number" ? String(Number.isNaN(values[k]) ? "" : values[k]) : categories[values[k]]);
   };
-  const lines = [[...names, "tags"].join(",")];
+  const lines = [[...names.map(quoted), "tags"].join(",")];
   for (const k of rows) lines.push([...names.map((name) => cell(name, k)), quoted((decisions.get(table.id(k))?.tags ?? []).join("; "))].join(","));
   return `${lines.join("\r\n")}\r\n`;
 }
@@ -175,7 +177,11 @@ export function explorer(root, { store, source, header }) {
     if (event.target.matches("input, textarea, select")) return;
     const command = event.ctrlKey || event.metaKey;
     if (command && event.key.toLowerCase() === "z" && source.undo) decisions.travel(!event.shiftKey);
-    else if (!command && !event.altKey && TAG_KEYS[event.key] && source.decide) decisions.flip(TAG_KEYS[event.key]);
+    else if (!command && !event.altKey && TAG_KEYS[event.key] && source.decide) {
+      const tile = event.target.closest?.(".wb-tile"); // the image with the focus is the one that is meant
+      if (tile && !store.selection.picked.length) store.set({ selected: Number(tile.dataset.row) });
+      decisions.flip(TAG_KEYS[event.key]);
+    }
     else if (!command && event.key === "Backspace") store.undo();
     else if (!["Enter", " ", "Escape"].includes(event.key)) return;
     else if (event.key !== "Escape") {
@@ -186,8 +192,21 @@ export function explorer(root, { store, source, header }) {
     event.preventDefault();
   });
 
+  /** Fetch the map or column that a step needs and that is not there, as after a reload. */
+  const bring = async () => {
+    for (const step of store.selection.steps) {
+      if (step.kind === "inside" && !store.maps[step.map] && source.can.map) store.addMap(step.map, await source.map(step.map));
+      if (step.column === "cause" && !store.table.columns.cause && source.causes) takeCauses(store, await source.causes());
+    }
+  };
+  const brought = () => bring().catch((error) => (bar.node.querySelector(".wb-words").textContent = error.message));
+
   const everything = [...Object.values(views), gallery, detail, bar];
-  const leave = store.subscribe((changed) => everything.forEach((view) => view.update(changed)));
+  const leave = store.subscribe((changed) => {
+    everything.forEach((view) => view.update(changed));
+    if (changed.has("steps")) brought();
+  });
+  brought();
   root.dataset.ready = "yes";
   return () => {
     leave();

@@ -53,7 +53,8 @@ export function galleryView({ store, source }) {
   const controls = h("div", { className: "wb-bar" });
   const space = h("div", { className: "wb-space", role: "listbox", "aria-multiselectable": "true", "aria-label": "Selected images" });
   const scroller = h("div", { className: "wb-tiles" }, space);
-  const node = h("div", { className: "wb-gallery" }, controls, scroller);
+  const problem = h("div", { className: "wb-problem wb-quiet", role: "alert" });
+  const node = h("div", { className: "wb-gallery" }, controls, problem, scroller);
   const tiles = new Map(); // row id -> tile on the page
   let frame = 0;
 
@@ -64,7 +65,7 @@ export function galleryView({ store, source }) {
     redraw(
       controls,
       choice("Sort by", numbers, order, (next) => store.set({ order: next })),
-      choice("", [["true", "highest first"], ["false", "lowest first"]], String(descending), (next) => store.set({ descending: next === "true" })),
+      choice("", [["true", "highest first"], ["false", "lowest first"]], String(descending), (next) => store.set({ descending: next === "true" }), "Direction"),
       choice("Group by", groups, group, (next) => {
         group = next;
         rebuild();
@@ -151,7 +152,12 @@ export function galleryView({ store, source }) {
     };
     paint();
     if (ids.every((id) => source.thumbnails.has(id))) return;
-    await source.thumbnails.need(ids);
+    try {
+      await source.thumbnails.need(ids);
+      problem.textContent = "";
+    } catch (error) {
+      problem.textContent = `Some images can't be shown: ${error.message}`;
+    }
     paint();
   }
 
@@ -162,7 +168,7 @@ export function galleryView({ store, source }) {
     const line = (textContent, className = "") => h("span", { textContent, className });
     return h(
       "button",
-      { type: "button", className: "wb-tile", role: "option", title: sentence, "aria-label": sentence, tabIndex: -1, dataset: { row: id }, style: { top: `${top}px`, left: `${left}px` } },
+      { type: "button", className: "wb-tile", role: "option", title: sentence, "aria-label": sentence, "aria-setsize": store.rows.length, tabIndex: -1, dataset: { row: id }, style: { top: `${top}px`, left: `${left}px` } },
       h("canvas", { width: 1, height: 1, hidden: !source.can.images }),
       line(label),
       right ? line("✓ recognised") : line(`→ ${predicted}`, "wb-wrong"),

@@ -41,6 +41,7 @@ export function matrixView({ store, header }) {
   let sorting = many ? "similar" : "plain";
   let shown = [];
   let buttons = [];
+  let heads = { row: [], col: [] };
   let drag = null;
 
   const bar = h("div", { className: "wb-bar", role: "group", "aria-label": "What the cells show" });
@@ -87,9 +88,13 @@ export function matrixView({ store, header }) {
   function drawGrid() {
     if (!shown.length) shown = many ? mostConfused(counts, order(), SHOWN) : order();
     const largest = Math.max(0, ...shown.flatMap((t) => shown.filter((p) => p !== t).map((p) => value(t, p))));
-    const heading = (k, scope, cell) =>
-      h("th", { scope, title: classes[k] }, button(classes[k], (event) => pick([cell], event), { tabIndex: -1, "aria-label": scope === "row" ? `all of true class ${classes[k]}` : `all taken for ${classes[k]}` }));
     buttons = [];
+    heads = { row: [], col: [] };
+    const heading = (k, scope, cell) => {
+      const name = scope === "row" ? `all of true class ${classes[k]}` : `all taken for ${classes[k]}`;
+      heads[scope].push(button(classes[k], (event) => pick([cell], event), { tabIndex: -1, "aria-label": name }));
+      return h("th", { scope, title: classes[k] }, heads[scope].at(-1));
+    };
     const rows = shown.map((t) => {
       const line = shown.map((p) => {
         const cell = button(text(t, p), null, { "aria-label": describeCell(classes, counts, t, p), tabIndex: -1, dataset: { true: t, predicted: p } });
@@ -120,7 +125,8 @@ export function matrixView({ store, header }) {
     const pixels = context.createImageData(side, side);
     const place = new Uint32Array(side);
     all.forEach((k, at) => (place[k] = at));
-    const largest = Math.max(0, ...header.cells.filter((_, k) => k % 3 === 2 && header.cells[k - 2] !== header.cells[k - 1]));
+    let largest = 0;
+    for (let k = 0; k < header.cells.length; k += 3) if (header.cells[k] !== header.cells[k + 1]) largest = Math.max(largest, header.cells[k + 2]);
     for (let k = 0; k < header.cells.length; k += 3) {
       const [t, p, n] = header.cells.slice(k, k + 3);
       const at = 4 * (place[t] * side + place[p]);
@@ -196,13 +202,17 @@ export function matrixView({ store, header }) {
     if (place) say(place);
   });
   const move = (down, across) => (event) => {
-    const at = buttons.indexOf(event.target);
-    if (at < 0) return false;
     const n = shown.length;
-    const [row, column] = [Math.floor(at / n) + down, (at % n) + across].map((k) => Math.min(n - 1, Math.max(0, k)));
+    const [at, atRow, atColumn] = [buttons, heads.row, heads.col].map((nodes) => nodes.indexOf(event.target));
+    if (Math.max(at, atRow, atColumn) < 0) return false;
+    // the headings are the line above the first and the column before it
+    const from = at >= 0 ? [Math.floor(at / n), at % n] : atRow >= 0 ? [atRow, -1] : [-1, atColumn];
+    const [row, column] = [from[0] + down, from[1] + across].map((k) => Math.min(n - 1, Math.max(-1, k)));
+    if (row < 0 && column < 0) return true;
+    const target = row < 0 ? heads.col[column] : column < 0 ? heads.row[row] : buttons[row * n + column];
     event.target.tabIndex = -1;
-    buttons[row * n + column].tabIndex = 0;
-    buttons[row * n + column].focus();
+    target.tabIndex = 0;
+    target.focus();
     return true;
   };
   keys(grid, { ArrowUp: move(-1, 0), ArrowDown: move(1, 0), ArrowLeft: move(0, -1), ArrowRight: move(0, 1) });

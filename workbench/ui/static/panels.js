@@ -102,8 +102,7 @@ export function causesView({ store, source }) {
     try {
       const found = await source.causes((words) => (node.firstChild.textContent = words));
       summary = found.summary;
-      store.evidence = found.evidence;
-      if (found.column) store.addColumn("cause", found.column);
+      takeCauses(store, found);
     } catch (error) {
       asked = false;
       node.replaceChildren(h("p", { className: "wb-problem", role: "alert", textContent: error.message }), button("Try again", load));
@@ -169,13 +168,19 @@ export function compareView({ store, header }) {
   return { node, update: (changed) => changed.has("steps") && draw() };
 }
 
+/** The causes' evidence and column, for all views. */
+export function takeCauses(store, { evidence, column }) {
+  store.evidence = evidence;
+  if (column) store.addColumn("cause", column);
+}
+
 /** The selected rows as a table: virtual, so that a million rows scroll as well as ten. */
 export function rowsView({ store }) {
   const { table } = store;
   const height = 28;
   const head = h("div", { className: "wb-row wb-head", role: "row" });
   const body = h("div", { className: "wb-space", role: "rowgroup" });
-  const scroller = h("div", { className: "wb-rows", tabIndex: 0, role: "grid", "aria-label": "Selected rows" }, head, body);
+  const scroller = h("div", { className: "wb-rows", tabIndex: 0, role: "grid", "aria-label": "Selected rows", "aria-readonly": "true" }, head, body);
   let frame = 0;
 
   const names = () => ["index", "label", "predicted", "confidence", "loss", "margin", "entropy", "cause", "outcome", ...Object.keys(table.columns)].filter((name, k, all) => table.columns[name] && all.indexOf(name) === k && name !== "correct");
@@ -197,6 +202,7 @@ export function rowsView({ store }) {
     const columns = names();
     const { rows, selection } = store;
     body.style.height = `${rows.length * height}px`;
+    scroller.setAttribute("aria-rowcount", rows.length + 1);
     const first = Math.max(0, Math.floor(scroller.scrollTop / height) - 5);
     const last = Math.min(rows.length, first + Math.ceil(scroller.clientHeight / height) + 10);
     const lines = [];
@@ -205,12 +211,14 @@ export function rowsView({ store }) {
       lines.push(
         h(
           "div",
-          { className: "wb-row", role: "row", tabIndex: -1, "aria-selected": String(id === selection.selected), dataset: { row: id }, style: { top: `${k * height}px` } },
+          { className: "wb-row", role: "row", id: `wb-row-${id}`, tabIndex: -1, "aria-rowindex": k + 2, "aria-selected": String(id === selection.selected), dataset: { row: id }, style: { top: `${k * height}px` } },
           columns.map((name) => h("span", { role: "gridcell", className: table.columns[name].kind === "number" ? "wb-number" : "", textContent: table.text(name, rows[k]), title: table.text(name, rows[k]) })),
         ),
       );
     }
     body.replaceChildren(...lines);
+    if (selection.selected >= 0) scroller.setAttribute("aria-activedescendant", `wb-row-${selection.selected}`);
+    else scroller.removeAttribute("aria-activedescendant");
   }
 
   body.addEventListener("click", (event) => {

@@ -45,15 +45,15 @@ export function rampPlace(value, top, signed) {
 
 export const STRENGTH = 0.65;
 
-/** The map in colours over a grey copy of the image, both enlarged to `side` pixels, as RGBA bytes. */
+/** The map in colours over a grey copy of the image (over plain grey without one), both enlarged to `side` pixels, as RGBA bytes. */
 export function overlay(image, map, grid, top, signed, ramp, side) {
   const large = upsample(map, grid, side, side);
   const out = new Uint8ClampedArray(4 * side * side);
   for (let y = 0; y < side; y++) {
-    const row = Math.floor((y * image.height) / side);
+    const row = image ? Math.floor((y * image.height) / side) : 0;
     for (let x = 0; x < side; x++) {
-      const source = 4 * (row * image.width + Math.floor((x * image.width) / side));
-      const grey = 0.299 * image.data[source] + 0.587 * image.data[source + 1] + 0.114 * image.data[source + 2];
+      const source = image ? 4 * (row * image.width + Math.floor((x * image.width) / side)) : 0;
+      const grey = image ? 0.299 * image.data[source] + 0.587 * image.data[source + 1] + 0.114 * image.data[source + 2] : 128;
       const colour = 3 * rampPlace(large[y * side + x], top, signed);
       const target = 4 * (y * side + x);
       for (let c = 0; c < 3; c++) out[target + c] = Math.round((1 - STRENGTH) * grey + STRENGTH * ramp[colour + c]);

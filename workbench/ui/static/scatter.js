@@ -75,6 +75,7 @@ export function scatterView({ store, source, header }) {
         view = null;
         draw();
       }),
+      button("Select what is in view", () => view && store.maps[layout] && enclose(corners()), { title: "By keyboard: move with the arrows, zoom with plus and minus, then this" }),
     );
   }
 
@@ -208,9 +209,9 @@ export function scatterView({ store, source, header }) {
   });
   sketch.addEventListener("pointerup", (event) => {
     if (lasso) {
-      const drawn = lasso.length >= 12 ? lasso.map((value) => Math.fround(value)) : null;
+      const drawn = lasso;
       lasso = null;
-      if (drawn) store.set(withStep(store.selection, { kind: "inside", map: layout, polygon: drawn }));
+      if (drawn.length >= 12) enclose(drawn);
       else choosePoint(at(event));
     }
     pan = null;
@@ -228,6 +229,13 @@ export function scatterView({ store, source, header }) {
     },
     { passive: false },
   );
+
+  /** Select what lies within a polygon; its corners are rounded as the points are. */
+  function enclose(polygon) {
+    store.set(withStep(store.selection, { kind: "inside", map: layout, polygon: polygon.map((value) => Math.fround(value)) }));
+  }
+
+  const corners = () => [[0, 0], [canvas.width, 0], [canvas.width, canvas.height], [0, canvas.height]].flatMap(toData);
 
   /** Select the nearest image among the selected ones, within 12 pixels. */
   function choosePoint([x, y]) {

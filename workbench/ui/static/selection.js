@@ -49,12 +49,12 @@ function test(step, { table, maps, decisions }) {
   }
   if (step.kind === "inside") {
     const points = maps[step.map];
-    if (!points) return () => true; // the map is on its way
+    if (!points) return () => false; // the map is on its way
     const within = insidePolygon(points, step.polygon);
     return (k) => within[k] === 1;
   }
   const column = table.columns[step.column];
-  if (!column) return () => true; // likewise a column
+  if (!column) return () => false; // likewise a column
   const { values, kind, categories, dtype } = column;
   if (step.kind === "any") {
     const wanted = new Set(step.values.map((value) => (kind === "number" ? Number(value) : categories.indexOf(value))));

@@ -9,6 +9,7 @@ const bytesOf = (buffer) => (buffer instanceof DataView ? new Uint8Array(buffer.
 /** Questions to the kernel, each with its promise; parts and progress come before the answer. */
 function kernel(model) {
   const open = new Map();
+  const view = `${Date.now().toString(36)}${Math.random().toString(36).slice(2)}`; // every view of a widget hears all answers
   let last = 0;
   const log = { messages: 0, bytes: 0 };
   const receive = (content, buffers) => {
@@ -28,18 +29,30 @@ function kernel(model) {
   model.on("msg:custom", receive);
   const ask = (name, content = {}, early = null) =>
     new Promise((resolve, reject) => {
-      const id = ++last;
-      open.set(id, { resolve, reject, early });
+      const id = `${view}:${++last}`;
+      open.set(id, { name, resolve, reject, early });
       log.messages += 1;
       model.send({ id, ask: name, ...content });
     });
-  return { ask, log, close: () => model.off("msg:custom", receive) };
+  /** Give up waiting: for questions of one name, or for all of them. */
+  const giveUp = (error, name = null) => {
+    for (const [id, question] of open) {
+      if (name !== null && question.name !== name) continue;
+      open.delete(id);
+      question.reject(error);
+    }
+  };
+  const stop = (job) => {
+    giveUp(Object.assign(new Error("stopped"), { stopped: true }), job);
+    return ask("stop", { job });
+  };
+  return { ask, stop, giveUp, log, close: () => model.off("msg:custom", receive) };
 }
 
 const words = (tell) => (content) => content.progress && tell?.(content.progress);
 
 /** What the views may ask for, answered by the kernel. */
-function kernelSource({ ask }, start) {
+function kernelSource({ ask, stop }, start) {
   const maps = ({ maps: said, buffers }) => {
     let next = 0;
     const values = (map) => (map.refused ? null : new Float32Array(buffers[next].buffer.slice(buffers[next].byteOffset, buffers[next++].byteOffset + 4 * map.grid[0] * map.grid[1])));
@@ -64,10 +77,11 @@ function kernelSource({ ask }, start) {
       const buffers = [...found.buffers];
       const rgb = found.shape ? buffers.shift() : null;
       const [nearest] = buffers;
-      const pictured = found.nearest.map((one, k) => {
+      let taken = 0;
+      const pictured = found.nearest.map((one) => {
         if (!one.shape) return one;
         const size = 3 * one.shape[0] * one.shape[1];
-        return { ...one, rgb: nearest.subarray(k * size, (k + 1) * size) };
+        return { ...one, rgb: nearest.subarray(taken, (taken += size)) };
       });
       return { ...found, rgb, nearest: pictured };
     },
@@ -83,7 +97,8 @@ function kernelSource({ ask }, start) {
       return { summary, evidence, column: column && { ...column, values: valuesOf(column.dtype, buffers[0]) } };
     },
     async map(name, tell) {
-      const { buffers } = await ask("map", { name }, words(tell));
+      const { buffers, unkept } = await ask("map", { name }, words(tell));
+      if (unkept) tell?.(`This layout is not kept for the next time: ${unkept}`);
       return valuesOf("f4", buffers[0]);
     },
     decide: (change) => ask("decide", change),
@@ -92,7 +107,7 @@ function kernelSource({ ask }, start) {
     figure: async (view, format) => file(await ask("figure", { view, format })),
     table: async (what) => file(await ask("table", { what })),
     code: async () => (await ask("code")).text,
-    stop: (job) => ask("stop", { job }),
+    stop,
   };
 }
 
@@ -109,6 +124,21 @@ async function render({ model, el }) {
   };
   let leave = () => {};
   let gone = false;
+  // the connection changed: is the kernel still there?
+  const check = () => {
+    const late = setTimeout(() => {
+      const words = "The kernel is gone, so nothing is saved any more. Run this cell again.";
+      questions.giveUp(new Error(words));
+      root.querySelector(".wb-gone")?.remove();
+      root.prepend(Object.assign(document.createElement("div"), { className: "wb-banner wb-gone", textContent: words }));
+      root.querySelector(".wb-gone").setAttribute("role", "alert");
+    }, 5000);
+    questions.ask("ping").then(() => {
+      clearTimeout(late);
+      root.querySelector(".wb-gone")?.remove();
+    }, () => {});
+  };
+  model.on("comm_live_update", check);
   questions
     .ask("start", {}, take)
     .then((start) => {
@@ -145,6 +175,7 @@ async function render({ model, el }) {
   return () => {
     gone = true;
     leave();
+    model.off("comm_live_update", check);
     questions.close();
   };
 }
