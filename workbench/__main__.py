@@ -109,7 +109,9 @@ def _add_attribute(one: argparse.ArgumentParser) -> None:
     one.add_argument("--methods", default="Grad-CAM", help="names separated by commas, such as grad-cam,saliency")
     one.add_argument("--rows", choices=("errors", "all"), default="errors")
     one.add_argument("--layer", default="", help="of class activation maps; default: the last")
-    one.add_argument("--cache", type=Path, required=True, metavar="DIR", help="folder for the maps")
+    one.add_argument(
+        "--cache", type=Path, metavar="DIR", help="folder for the maps; default: explorer/maps beside the predictions"
+    )
     one.add_argument("--limit-gb", type=float, default=2.0, help="size of the cache; what is unread longest goes first")
     one.set_defaults(run="attribute")
 

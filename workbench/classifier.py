@@ -99,8 +99,10 @@ class Classifier:
         Raises
         ------
         DataError
-            If the images are of another size than the model's.
+            If the images are of another size than the model's, or no uint8.
         """
+        if images.dtype != np.uint8:
+            raise DataError(f"expected pixels uint8 from 0 to 255, not {images.dtype}: give them before normalisation")
         if images.ndim != 4 or images.shape[1:] != (self.image_size, self.image_size, 3):
             side = self.image_size
             raise DataError(f"expected images (n, {side}, {side}, 3), not {images.shape}: resize them first")

@@ -238,6 +238,7 @@ def attribute(options: argparse.Namespace) -> int:
     from workbench import predict
     from workbench.attribution.cache import MapCache
     from workbench.attribution.cost import expected_cost
+    from workbench.attribution.exact import pooled_head
     from workbench.attribution.precompute import Request, maps_of
     from workbench.attribution.registry import method_of
 
@@ -247,11 +248,15 @@ def attribute(options: argparse.Namespace) -> int:
     run, classifier, images = _complete(options)
     predictions = run.predictions
     rows = predictions.index if options.rows == "all" else predictions.index[~predictions.correct]
-    cache = MapCache(options.cache, round(options.limit_gb * 2**30))
+    if (folder := options.cache or (run.folder and run.folder / "maps")) is None:
+        raise _bad("--cache", "a folder, as the predictions are not on this machine", "none")
+    cache = MapCache(folder, round(options.limit_gb * 2**30))
     for method in [method_of(name.strip()) for name in options.methods.split(",")]:
         layer = options.layer if method.input is None else ""
         if rank == 0:
-            each = len(classifier.classes) if options.targets == "all" and method.input is not None else 1
+            layers = list(classifier.cam_layers)
+            short = method.name == "Grad-CAM" and pooled_head(classifier) is not None and layer in ("", *layers[-1:])
+            each = len(classifier.classes) if options.targets == "all" and not short else 1
             print(f"{method.name}: {expected_cost(classifier, method, len(rows) * each // world, layer)}")
         request = Request(method.name, options.targets, layer, options.precision)
         with tqdm(total=len(rows), unit="image", desc=method.name, disable=None if rank == 0 else True) as bar:
@@ -267,7 +272,9 @@ def attribute(options: argparse.Namespace) -> int:
                 progress=functools.partial(_advance, bar),
             )
             count = sum(len(part.rows) for part in parts)
-        print(f"{count:,} maps of {method.name} in {options.cache}")
+        print(f"{count:,} maps of {method.name}; {cache.folder} holds {cache.size() / 1e6:,.0f} MB of maps")
+    if cache.size() > 0.9 * cache.limit_bytes:
+        print(f"the cache is near its limit of {options.limit_gb:g} GB, at which the longest unread maps are dropped")
     return 0
 
 

@@ -16,7 +16,7 @@ from workbench.records import ImageArray
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
-MOST_PIXELS = 178_956_970
+MOST_PIXELS = 178_956_970  # twice Pillow's MAX_IMAGE_PIXELS, from which on it refuses by itself
 # what Pillow's readers are seen to raise on damaged files
 _DAMAGED = (
     UnidentifiedImageError,
@@ -50,14 +50,11 @@ def decode(source: Path | bytes, name: str = "") -> ImageArray:
     name = name or str(source)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd metadata, and of size, which is checked here
+            warnings.simplefilter("ignore")  # of odd metadata, and of sizes that are large yet allowed
             with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
-                width, height = image.size
-                if width * height > MOST_PIXELS:
-                    raise DataError(
-                        f"{name} has {width:,}×{height:,} pixels: expected at most {MOST_PIXELS:,}; make it smaller"
-                    )
                 return _rgb(ImageOps.exif_transpose(image), name)
+    except Image.DecompressionBombError as error:
+        raise DataError(f"{name} has more than {MOST_PIXELS:,} pixels: make it smaller, or leave it out") from error
     except FileNotFoundError as error:
         raise DataError(f"{name} is missing: put the image there, or leave it out") from error
     except _DAMAGED as error:

@@ -18,7 +18,7 @@ from workbench.attribution.registry import method_of
 from workbench.attribution.sanity import SanityCheck, sanity_check
 from workbench.attribution.stability import stability
 from workbench.attribution.targets import Targets
-from workbench.classifier import Classifier
+from workbench.classifier import Classifier, untouched
 from workbench.errors import AttributionError, DataError
 from workbench.maps import sample_errors
 from workbench.predictions import Predictions
@@ -191,7 +191,9 @@ class Judge:
         """A copy of the run's model, for one thread to use while another uses the model itself."""
         if self._run.classifier is None:
             raise DataError("No maps: the model is not on this machine.")
-        return dataclasses.replace(self._run.classifier, module=copy.deepcopy(self._run.classifier.module))
+        with untouched(self._run.classifier.module):  # whoever works with the model now is done, and its hooks are gone
+            module = copy.deepcopy(self._run.classifier.module)
+        return dataclasses.replace(self._run.classifier, module=module)
 
     def seconds(self, methods: Sequence[str], layers: Sequence[str], targets: int) -> float:
         """About how long the maps of one image will take."""

@@ -262,6 +262,10 @@ class Adapted(nn.Module):
         super().__init__()
         self.module, self.record, self.probabilities, self.single = module, record, probabilities, single
 
+    def extra_repr(self) -> str:
+        """What decides the output beside the weights."""
+        return f"record={self.record}, probabilities={self.probabilities}, single={self.single}"
+
     def forward(self, x: Tensor) -> Tensor:
         """Logits; of probabilities their logarithms, of one value 0 for the first class."""
         found = self.module(x)

@@ -42,7 +42,9 @@ def _lookup(anchors: Sequence[tuple[int, int, int]], count: int = 256) -> NDArra
     return np.asarray(np.clip(cv2.cvtColor(path[None], cv2.COLOR_LAB2RGB)[0], 0, 1), np.float32)
 
 
-_LOOKUP = {False: _lookup(_UNSIGNED), True: _lookup(_SIGNED)}
+# two arms that meet in the lightest colour, which is 0
+_ARMS = (_lookup(_SIGNED[:3], 128), _lookup(_SIGNED[2:], 128))
+_LOOKUP = {False: _lookup(_UNSIGNED), True: np.concatenate(_ARMS)}
 
 
 def colour_ramp(signed: bool) -> NDArray[np.float32]:
@@ -59,9 +61,11 @@ def scale_of(maps: Map, *, signed: bool) -> float:
 def normalise(values: Map, scale: float, *, signed: bool) -> Map:
     """Positions 0..1 on the colour ramp, float32 of the same shape.
 
-    Unsigned: negative values count as 0 (the ReLU of Grad-CAM). Signed: 0 lies at 0.5. A scale of 0 gives all zeros.
+    Unsigned: negative values count as 0 (the ReLU of Grad-CAM). Signed: 0 lies at 0.5. What is no number
+    counts as 0, and a scale of 0 makes all values 0.
     """
-    share = np.asarray(values, np.float32) / np.float32(scale) if scale > 0 else np.zeros_like(values, np.float32)
+    values = np.nan_to_num(np.asarray(values, np.float32))
+    share = values / np.float32(scale) if scale > 0 else np.zeros_like(values, np.float32)
     placed = (share + 1) / 2 if signed else share
     return np.clip(placed, 0, 1)
 

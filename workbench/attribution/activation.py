@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import pytorch_grad_cam
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ from workbench.classifier import Layer
 
 Maps = Tensor
 Kernel = Callable[[nn.Module, Tensor, Tensor], Tensor]
-CHUNK = 128
+CHUNK, SMALL = 128, 1e-6
 
 
 def gradients_at(
@@ -56,6 +57,18 @@ def _weighed(activation: Tensor, weights: Tensor) -> Tensor:
         return torch.einsum("nc,nchw->nhw", weights.float(), activation.float())
 
 
+def eigen_cam(module: nn.Module, activation: Tensor, gradient: Tensor) -> Tensor:
+    """Eigen-CAM as pytorch-grad-cam has it, turned so that it is high where the activations are large.
+
+    The sign of a principal component is arbitrary; here it correlates with the norm of the activations.
+    """
+    maps = by_library(pytorch_grad_cam.EigenCAM)(module, activation, gradient).to(activation.device)
+    size = activation.norm(dim=1)
+    centred = [values - values.mean((1, 2), keepdim=True) for values in (maps, size)]
+    along = (centred[0] * centred[1]).sum((1, 2))
+    return torch.where(along < 0, -1.0, 1.0)[:, None, None] * maps
+
+
 def grad_cam(_: nn.Module, activation: Tensor, gradient: Tensor) -> Tensor:
     """``sum_c mean(gradient_c) activation_c`` ``(n, h, w)``, as pytorch-grad-cam has it, on the device."""
     return _weighed(activation, gradient.mean((2, 3)))
@@ -71,11 +84,11 @@ def score_cam(module: nn.Module, x: Tensor, layer: Layer, of: Tensor, against: T
     with torch.no_grad(), kept(module, [layer.name]) as outputs:
         module(x)
         activation = layer.spatial(outputs[layer.name].detach()).float()
-        large = functional.interpolate(activation, x.shape[2:], mode="bilinear", align_corners=True)
-        low, high = large.amin((2, 3), keepdim=True), large.amax((2, 3), keepdim=True)
-        masks = (large - low) / (high - low + 1e-8)
         weights = []
-        for image, own, o, a in zip(x, masks, of, against, strict=True):
+        for image, maps, o, a in zip(x, activation, of, against, strict=True):
+            large = functional.interpolate(maps[None], x.shape[2:], mode="bilinear", align_corners=True)[0]
+            low, high = large.amin((1, 2), keepdim=True), large.amax((1, 2), keepdim=True)
+            own = (large - low) / (high - low + 1e-8)
             outputs_of = [
                 score(module(image * part[:, None]).float(), o.expand(len(part)), a.expand(len(part)))
                 for part in torch.split(own, CHUNK)
@@ -87,8 +100,10 @@ def score_cam(module: nn.Module, x: Tensor, layer: Layer, of: Tensor, against: T
 def ablation_cam(module: nn.Module, x: Tensor, layer: Layer, of: Tensor, against: Tensor) -> Tensor:
     """Ablation-CAM ``(n, h, w)``: channels weighed by the share of the output that goes when they are set to zero.
 
-    Desai & Ramaswamy 2020 (doi 10.1109/WACV45572.2020.9093360), equation 5. pytorch-grad-cam sets channels to a value
-    far below the lowest where a layer has negative activations; here it is zero as in the paper.
+    Desai & Ramaswamy 2020 (doi 10.1109/WACV45572.2020.9093360), equation 5, but for the share being that of the
+    output's magnitude: the equation divides by the output itself and so turns the map around where that is negative,
+    as a logit or a contrast may be. pytorch-grad-cam sets channels to a value far below the lowest where a layer has
+    negative activations; here it is zero as in the paper.
     """
     weights = []
     with torch.no_grad():
@@ -103,7 +118,7 @@ def ablation_cam(module: nn.Module, x: Tensor, layer: Layer, of: Tensor, against
                 ablated.movedim(layer.channel_axis, 1)[torch.arange(len(part)), part] = 0
                 logits = _from_layer(module, layer.name, image.expand(len(part), *image.shape), ablated)
                 drops.append(full - score(logits, o.expand(len(part)), a.expand(len(part))))
-            weights.append(torch.cat(drops) / full)
+            weights.append(torch.cat(drops) / full.abs().clamp_min(SMALL))
     return _weighed(layer.spatial(raw).float(), torch.stack(weights))
 
 

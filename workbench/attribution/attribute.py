@@ -29,8 +29,12 @@ _KERNELS: Mapping[str, activation.Kernel] = {
     "HiResCAM": activation.by_library(pytorch_grad_cam.HiResCAM),
     "LayerCAM": activation.by_library(pytorch_grad_cam.LayerCAM),
     "XGrad-CAM": activation.by_library(pytorch_grad_cam.XGradCAM),
-    "Eigen-CAM": activation.by_library(pytorch_grad_cam.EigenCAM),
+    "Eigen-CAM": activation.eigen_cam,
     "Finer-CAM": activation.grad_cam,
+}
+_NO_CONTRAST = {
+    "Eigen-CAM": "explains no class, but what is common to the activations",
+    "Finer-CAM": "holds its class against those most like it already",
 }
 _ONE_BY_ONE = {"Score-CAM": activation.score_cam, "Ablation-CAM": activation.ablation_cam}
 
@@ -71,6 +75,8 @@ def attribute(
     chosen = method_of(method)
     options = chosen.with_settings(settings)
     guards.check_request(classifier, images, rows, targets)
+    if targets.against is not None and chosen.name in _NO_CONTRAST:
+        raise AttributionError(f"{chosen.name} {_NO_CONTRAST[chosen.name]}: it takes no contrast; take another method")
     named = _layers(classifier, chosen, layers)
     parts: dict[str, list[NDArray[np.float32]]] = {layer.name: [] for layer in named} or {"": []}
     residuals: list[NDArray[np.float64]] = []
@@ -132,7 +138,9 @@ def _at_layers(
     output = functools.partial(_finer, of=batch.of) if name == "Finer-CAM" else _scored(batch)
     _, found = activation.gradients_at(module, batch.x, layers, output)
     if name != "Eigen-CAM":
-        guards.check_influence({layer: gradient for layer, (_, gradient) in found.items()})
+        for layer in layers:
+            if not bool(found[layer.name][1].any()):
+                guards.check_influence(classifier, layer)
     return {layer: _KERNELS[name](module, *pair) for layer, pair in found.items()}
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
+from torch import nn
 
 from workbench.attribution.targets import Targets
 from workbench.classifier import Classifier, weights_digest
@@ -20,16 +23,23 @@ from workbench.errors import DataError
 from workbench.files import write_atomically
 from workbench.records import Attribution, ImageArray, IntArray
 
-_KEY, _FORMAT = "key.json", 1
+_KEY, _FORMAT = "key.json", 2
+
+
+def _structure(module: nn.Module) -> str:
+    """SHA-256 of a model's classes and settings, as torch writes them: equal weights can mean another model."""
+    kinds = [f"{type(part).__module__}.{type(part).__qualname__}" for part in module.modules()]
+    return hashlib.sha256(f"{module!r}{kinds}".encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class MapCache:
     """A folder of maps, at most ``limit_bytes`` of them: what was read longest ago goes first.
 
-    An entry is a folder named by the hash of what its maps depend on: the weights in memory, the model's preprocessing,
-    method, settings, layer, precision and format; in it lie one file for each part of the rows, named by the hash of
-    their ids, pixels and targets. Change any of them, and nothing old can be found.
+    An entry is a folder named by the hash of what its maps depend on: the model's structure and the weights in memory,
+    its preprocessing, method, settings, layer, precision, libraries and format; in it lie one file for each part of the
+    rows, named by the hash of their ids, pixels and targets. Change any of them, and nothing old can be found. Other
+    folders in the same place are left alone.
     """
 
     folder: Path
@@ -41,30 +51,42 @@ class MapCache:
         """The entry for one method at one layer; made when its first part is stored."""
         key = {
             "format": _FORMAT,
+            "model": _structure(classifier.module),
             "weights": weights_digest(classifier.module),
+            "libraries": {name: version(name) for name in ("torch", "captum", "grad-cam")},
             "mean": list(classifier.mean),
             "std": list(classifier.std),
             "method": method,
-            "layer": layer,
+            "layer": asdict(classifier.cam_layers[layer]) if layer else None,
             "settings": dict(settings),
             "precision": precision,
         }
         text = json.dumps(key, sort_keys=True, indent=2)
         return Entry(self, self.folder / hashlib.sha256(text.encode()).hexdigest()[:32], text)
 
+    def _parts(self) -> list[tuple[int, int, Path]]:
+        """When each part was last read, its bytes and its path; other processes may delete some meanwhile."""
+        found = []
+        for key in self.folder.glob(f"*/{_KEY}"):
+            for path in key.parent.glob("*.npz"):
+                with contextlib.suppress(FileNotFoundError):
+                    stat = path.stat()
+                    found.append((stat.st_mtime_ns, stat.st_size, path))
+        return sorted(found)
+
     def size(self) -> int:
         """Bytes of all parts."""
-        return sum(path.stat().st_size for path in self.folder.glob("*/*.npz"))
+        return sum(size for _, size, _ in self._parts())
 
     def shrink(self, keep: Path) -> None:
         """Delete parts, the longest unread first, until the limit holds; ``keep`` stays."""
-        parts = sorted(self.folder.glob("*/*.npz"), key=lambda path: path.stat().st_mtime_ns)
-        total = self.size()
-        for path in parts:
+        parts = self._parts()
+        total = sum(size for _, size, _ in parts)
+        for _, size, path in parts:
             if total <= self.limit_bytes:
                 break
             if path != keep:
-                total -= path.stat().st_size
+                total -= size
                 path.unlink(missing_ok=True)
 
     def clear(self) -> None:
@@ -96,8 +118,6 @@ class Entry:
         DataError
             If the file is damaged.
         """
-        if not path.is_file():
-            return None
         try:
             with np.load(path, allow_pickle=False) as found:
                 held = {name: found[name] for name in found.files}
@@ -112,6 +132,8 @@ class Entry:
                 held.get("against"),
                 signed,
             )
+        except FileNotFoundError:
+            return None
         except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             raise DataError(f"{path} is damaged ({error}): delete it, and it is computed again") from error
 

@@ -13,6 +13,7 @@ from workbench.attribution.gradient import PASSES_AT_ONCE
 from workbench.attribution.layers import layer_of, output_shapes
 from workbench.attribution.registry import Method
 from workbench.classifier import Classifier, untouched
+from workbench.errors import AttributionError
 
 _PROBE = 16
 _BACKWARD = 2.0  # a backward pass to the input costs about as much as two forward ones
@@ -43,12 +44,14 @@ def expected_cost(classifier: Classifier, method: Method, count: int, layer: str
     Raises
     ------
     AttributionError
-        If the layer or a setting does not exist.
+        If the layer or a setting does not exist, or the model has no layer for the method.
     """
     options = method.with_settings(settings)
     side = classifier.image_size
     x = classifier.prepare(np.zeros((_PROBE, side, side, 3), np.uint8))
     shapes = output_shapes(classifier.module, x)
+    if method.input is None and not classifier.cam_layers:
+        raise AttributionError(f"{method.name} needs a layer with a grid, and this model has none; take 'Saliency'")
     named = layer or (list(classifier.cam_layers)[-1] if method.input is None else "")
     channels = 0
     if named:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +12,7 @@ from workbench.classifier import Classifier, Layer, untouched
 from workbench.errors import AttributionError
 from workbench.records import FloatArray, ImageArray, ProbabilityArray
 
-BATCH = 250
+BATCH, PROBES = 250, 4
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,8 @@ class PooledHead:
 def pooled_head(classifier: Classifier) -> PooledHead | None:
     """The end of the model if its head is linear and reads the mean over the cells of the last CAM layer; else None.
 
-    Seen on one forward pass over a half-black image.
+    Seen on one forward pass over four images of noise: the layer's mean is what the head reads, and what the head gives
+    are the logits.
     """
     name = classifier.embedding_layer
     head = classifier.module.get_submodule(name) if name else None
@@ -56,23 +55,18 @@ def pooled_head(classifier: Classifier) -> PooledHead | None:
     if last.extra_tokens is not None:
         return None
     side = classifier.image_size
-    image = np.zeros((1, side, side, 3), np.uint8)
-    image[:, : side // 2] = 255
-    with _inputs_of(head) as read:
-        activation, _ = _forward(classifier, last, classifier.prepare(image))
-    pooled = activation.mean((2, 3))
-    same = pooled.shape == read[0].shape and torch.allclose(pooled, read[0].float(), rtol=1e-4, atol=1e-5)
+    images = np.random.default_rng(0).integers(0, 256, (PROBES, side, side, 3)).astype(np.uint8)
+    images[:, : side // 2] //= 3
+    read: list[tuple[Tensor, Tensor]] = []
+    with untouched(classifier.module):
+        head.register_forward_hook(lambda _, inputs, output: read.append((inputs[0].detach(), output.detach())))
+        activation, logits = _forward(classifier, last, classifier.prepare(images))
+    if len(read) != 1:
+        return None
+    pooled, (given, answered) = activation.mean((2, 3)), read[0]
+    same = pooled.shape == given.shape and torch.allclose(pooled, given.float(), rtol=1e-4, atol=1e-5)
+    same = same and answered.shape == logits.shape and torch.allclose(answered.float(), logits, rtol=1e-4, atol=1e-5)
     return PooledHead(last, head) if same else None
-
-
-@contextmanager
-def _inputs_of(module: nn.Module) -> Iterator[list[Tensor]]:
-    found: list[Tensor] = []
-    handle = module.register_forward_hook(lambda _, inputs, __: found.append(inputs[0].detach()))
-    try:
-        yield found
-    finally:
-        handle.remove()
 
 
 def _forward(classifier: Classifier, layer: Layer, x: Tensor) -> tuple[Tensor, Tensor]:

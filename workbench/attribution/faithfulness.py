@@ -19,6 +19,7 @@ STEPS = 16
 REMOVED = (0.1, 0.2, 0.3, 0.5, 0.7)
 BATCH = 128
 DRAWS = 3
+LEAST, BOOTSTRAPPED = 5, 20
 MEASURES = ("deletion", "insertion", "road")
 
 
@@ -96,7 +97,7 @@ class Bench:
 
         The probability is that of the target; for a contrast that of the target among the two classes alone.
         """
-        sigma = imputation.smoothness(attribution, self.images.shape[1])
+        sigma = imputation.smoothness(attribution.values, self.images.shape[1])
         return Faithfulness(
             self._measured(attribution.values), {"random": self._control(0), "blurred random": self._control(sigma)}
         )
@@ -165,10 +166,23 @@ def _of_tensor(classifier: Classifier, x: Tensor, targets: Targets) -> FloatArra
 
 
 def paired_interval(values: NDArray[np.float64], *, seed: int = 0, resamples: int = 2000) -> tuple[float, float, float]:
-    """Mean of paired differences ``(n,)`` with its 95 % percentile bootstrap interval over the images; nan left out."""
+    """Mean of paired differences ``(n,)`` with its 95 % interval over the images; nan left out.
+
+    From 20 images on the percentile bootstrap (Efron 1979, doi 10.1214/aos/1176344552), of fewer, for which that is too
+    narrow, Student's t; of fewer than five the interval is nan: nothing can be said.
+    """
+    from scipy import stats
+
     kept = values[np.isfinite(values)]
+    nothing = float("nan")
     if len(kept) == 0:
-        return float("nan"), float("nan"), float("nan")
+        return nothing, nothing, nothing
+    mean = float(kept.mean())
+    if len(kept) < LEAST:
+        return mean, nothing, nothing
+    if len(kept) < BOOTSTRAPPED:
+        half = float(stats.t.ppf(0.975, len(kept) - 1) * kept.std(ddof=1) / np.sqrt(len(kept)))
+        return mean, mean - half, mean + half
     drawn = np.random.default_rng(seed).integers(0, len(kept), (resamples, len(kept)))
     low, high = np.percentile(kept[drawn].mean(1), [2.5, 97.5])
-    return float(kept.mean()), float(low), float(high)
+    return mean, float(low), float(high)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,11 +16,13 @@ from torch import Tensor, nn
 from workbench.attribution import guards
 from workbench.attribution.targets import score
 from workbench.classifier import Classifier
+from workbench.errors import AttributionError
 from workbench.records import ImageArray
 
 Baseline = Literal["black", "blurred", "mean"]
 BASELINES: tuple[Baseline, ...] = ("black", "blurred", "mean")
 PASSES_AT_ONCE = 128
+_DRAWING = threading.Lock()  # Captum draws from global generators
 
 
 class Scored(nn.Module):
@@ -64,6 +67,10 @@ def starting_points(classifier: Classifier, pixels: ImageArray, kind: Baseline) 
     return classifier.prepare(np.stack([cv2.GaussianBlur(image, (0, 0), sigma) for image in pixels]))
 
 
+def _check_baseline(classifier: Classifier, kind: Baseline) -> None:
+    guards.check_baseline(classifier, lambda pixels: starting_points(classifier, pixels, kind))
+
+
 Parts = tuple[Tensor, Tensor | None]
 Method = Callable[[Classifier, Batch, dict[str, Any]], Parts]
 
@@ -91,7 +98,7 @@ def integrated_gradients(classifier: Classifier, batch: Batch, settings: dict[st
     from captum.attr import IntegratedGradients
 
     start = starting_points(classifier, batch.pixels, settings["baseline"])
-    guards.check_baseline(classifier, batch.x, start, *batch.extra)
+    _check_baseline(classifier, settings["baseline"])
     method = IntegratedGradients(Scored(classifier.module))
     found = method.attribute(
         batch.x,
@@ -146,7 +153,7 @@ def deep_lift(classifier: Classifier, batch: Batch, settings: dict[str, Any]) ->
 
     guards.check_separate_relus(classifier)
     start = starting_points(classifier, batch.pixels, settings["baseline"])
-    guards.check_baseline(classifier, batch.x, start, *batch.extra)
+    _check_baseline(classifier, settings["baseline"])
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Setting forward, backward hooks")
         found = DeepLift(Scored(classifier.module)).attribute(
@@ -159,7 +166,7 @@ def guided_backprop(classifier: Classifier, batch: Batch, _: dict[str, Any]) -> 
     """Gradient with negative parts cut off at every ReLU."""
     from captum.attr import GuidedBackprop
 
-    guards.check_separate_relus(classifier)
+    guards.check_separate_relus(classifier, needed=True)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Setting backward hooks on ReLU")
         method = GuidedBackprop(Scored(classifier.module))
@@ -170,7 +177,9 @@ def occlusion(classifier: Classifier, batch: Batch, settings: dict[str, Any]) ->
     """Drop of the output when a window is replaced by the baseline, averaged over the windows of a pixel."""
     from captum.attr import Occlusion
 
-    size, stride = settings["window"], settings["stride"]
+    size, stride, side = settings["window"], settings["stride"], batch.x.shape[2]
+    if not stride <= size <= side:
+        raise AttributionError(f"Occlusion: expected stride <= window <= {side} pixels, not {stride} and {size}")
     start = starting_points(classifier, batch.pixels, settings["baseline"])
     with torch.no_grad():
         found = Occlusion(Scored(classifier.module)).attribute(
@@ -203,7 +212,9 @@ def relevance(classifier: Classifier, batch: Batch, _: dict[str, Any]) -> Parts:
     from captum.attr import LRP
 
     guards.check_relevance_rules(classifier)
-    return LRP(Scored(classifier.module)).attribute(_leaf(batch.x), additional_forward_args=batch.extra), None
+    with guards.rules_kept(classifier.module):
+        found = LRP(Scored(classifier.module)).attribute(_leaf(batch.x), additional_forward_args=batch.extra)
+    return found, None
 
 
 def _leaf(x: Tensor) -> Tensor:
@@ -217,7 +228,7 @@ def _each(batch: Batch, compute: Callable[[Batch], Tensor]) -> Tensor:
     for k, seed in enumerate(batch.seeds):
         row = slice(k, k + 1)
         one = Batch(batch.x[row], batch.pixels[row], batch.of[row], batch.against[row], (seed,))
-        with torch.random.fork_rng(devices=[]), _numpy_seed(seed):
+        with _DRAWING, torch.random.fork_rng(devices=[]), _numpy_seed(seed):
             torch.manual_seed(seed)
             parts.append(compute(one))
     return torch.cat(parts)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.attribution import imputation
+from workbench.attribution import guards, imputation
 from workbench.attribution.faithfulness import paired_interval
 from workbench.attribution.targets import Targets, score
 from workbench.classifier import Classifier, untouched
@@ -34,7 +34,7 @@ class Effect:
 
     ``drop`` and ``control`` float64 ``(n,)``: fall of the output (logits) when the region, and when a random one of
     equal area and shape, is imputed. ``difference`` is the mean of drop less control with its 95 % interval ``low`` to
-    ``high`` (bootstrap over the images); ``share`` the area masked.
+    ``high`` (`faithfulness.paired_interval`); ``share`` the area masked.
     """
 
     drop: FloatArray
@@ -73,8 +73,9 @@ def masking_effect(
     Raises
     ------
     AttributionError
-        If the region is empty, everything, or of another size than the images.
+        If the region is empty, everything, or of another size than the images, or a target is missing or out of range.
     """
+    guards.check_request(classifier, images, np.arange(len(images)), targets)
     if region.shape != images.shape[1:3]:
         raise AttributionError(f"region: expected {images.shape[1:3]} as the images, not {region.shape}")
     if not 0 < region.mean() < 1:

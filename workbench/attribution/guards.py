@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -10,12 +11,13 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from workbench.attribution.targets import Targets, score
-from workbench.classifier import Classifier, untouched
+from workbench.classifier import Classifier, Layer, untouched
 from workbench.errors import AttributionError
 from workbench.records import ImageArray, IntArray
 
 # not nearer to the start: there the normalisation's own epsilon lets the output move a little
 _FRACTIONS = (0.1, 0.3, 0.6)
+PROBES = 8
 
 
 def check_request(classifier: Classifier, images: ImageArray, rows: IntArray, targets: Targets) -> None:
@@ -31,31 +33,42 @@ def check_request(classifier: Classifier, images: ImageArray, rows: IntArray, ta
             raise AttributionError(f"targets: expected 0 to {classes - 1}, not {values.min()} to {values.max()}")
 
 
-def check_baseline(classifier: Classifier, x: Tensor, baseline: Tensor, of: Tensor, against: Tensor) -> None:
-    """Refuse a baseline from which the straight path to the images carries no gradient.
+def probes(classifier: Classifier) -> ImageArray:
+    """Eight images of noise, the same every time, uint8 ``(8, s, s, 3)``: what is asked of a model, not of a batch."""
+    side = classifier.image_size
+    return np.random.default_rng(0).integers(0, 256, (PROBES, side, side, 3)).astype(np.uint8)
+
+
+def check_baseline(classifier: Classifier, start_of: Callable[[ImageArray], Tensor]) -> None:
+    """Refuse a baseline from which the straight path to an image carries no gradient on this model.
 
     Where a bias-free convolution is followed by a normalisation, F(a·x) = F(x) for every a > 0. From
     the zero tensor the path to x is such a ray: the output jumps at its start and is constant
     after, so integrated gradients are zero in exact arithmetic and noise in floating point.
-    Refused is therefore a baseline x' for which F at 10, 30 and 60 % of the path equals F(x)
-    within 2 % of the change F(x) - F(x'), for every image tried.
+    Refused is therefore a kind of baseline x' for which F at 10, 30 and 60 % of the path equals F(x) within 2 % of
+    the change F(x) - F(x'), for all of eight images of noise, in float32: the answer depends on model and baseline
+    alone. ``start_of(images)`` gives their baselines.
 
     Raises
     ------
     AttributionError
         If the baseline is degenerate in this sense.
     """
-    with torch.no_grad():
+    pixels = probes(classifier)
+    x, baseline = classifier.prepare(pixels), start_of(pixels)
+    with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+        logits = classifier.module(x).float()
+        of = logits.argmax(1)
 
         def output(z: Tensor) -> Tensor:
-            return score(classifier.module(z).float(), of, against)
+            return score(classifier.module(z).float(), of, torch.full_like(of, -1))
 
         end, start = output(x), output(baseline)
         change = (end - start).abs()
         along = torch.stack([(output(baseline + f * (x - baseline)) - end).abs() for f in _FRACTIONS])
     if bool((along.amax(0) <= 0.02 * change).all()):
         raise AttributionError(
-            "degenerate baseline: the model's output is the same all along the path from it to the image (the model "
+            "degenerate baseline: the model's output is the same all along the path from it to an image (the model "
             "ignores the scale of its input), so integrated gradients mean nothing; take 'black' or 'blurred'"
         )
 
@@ -73,7 +86,7 @@ def completeness_residual(
     return np.asarray(residual.detach().cpu().numpy(), np.float64)
 
 
-def check_separate_relus(classifier: Classifier) -> None:
+def check_separate_relus(classifier: Classifier, *, needed: bool = False) -> None:
     """Refuse models for which rules at ReLUs would be wrong: re-used or in-place modules, or ReLUs that are no modules.
 
     One forward pass over a black image counts how often each ReLU module runs; a model in which fewer ReLU modules run
@@ -82,7 +95,8 @@ def check_separate_relus(classifier: Classifier) -> None:
     Raises
     ------
     AttributionError
-        If a ReLU module runs twice or in place, or a ReLU is computed outside of any module.
+        If a ReLU module runs twice or in place, or a ReLU is computed outside of any module; if one is ``needed``, also
+        if there is none.
     """
     runs: dict[str, int] = {}
     modules = {name: m for name, m in classifier.module.named_modules() if isinstance(m, nn.ReLU)}
@@ -97,11 +111,13 @@ def check_separate_relus(classifier: Classifier) -> None:
 
         return count
 
-    side, computed = classifier.image_size, _CountRelus()  # type: ignore[no-untyped-call]
+    side, computed = classifier.image_size, _Count(torch.ops.aten.relu, torch.ops.aten.relu_)
     with untouched(classifier.module), torch.no_grad(), computed:
         for name, m in modules.items():
             m.register_forward_hook(counter(name))
         classifier.module(classifier.prepare(np.zeros((1, side, side, 3), np.uint8)))
+    if needed and not runs and not computed.count:
+        raise AttributionError("this method changes gradients at ReLUs, and the model has none: take Saliency")
     if twice := [name for name, count in runs.items() if count > 1]:
         raise AttributionError(
             f"ReLU module {twice[0]!r} runs {runs[twice[0]]} times in one pass; this method needs a module for each use"
@@ -113,14 +129,16 @@ def check_separate_relus(classifier: Classifier) -> None:
         )
 
 
-class _CountRelus(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the ReLUs that torch computes within it."""
+class _Count(TorchDispatchMode):
+    """Counts the calls of some operators that torch makes within it, with two tensors as arguments if ``pairs``."""
 
-    count = 0
+    def __init__(self, *operators: object, pairs: bool = False) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.operators, self.pairs, self.count = operators, pairs, 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
-        if func.overloadpacket in (torch.ops.aten.relu, torch.ops.aten.relu_):
-            self.count += 1
+        wanted = func.overloadpacket in self.operators
+        self.count += wanted and (not self.pairs or sum(isinstance(a, Tensor) and a.ndim > 1 for a in args) == 2)
         return func(*args, **(kwargs or {}))
 
 
@@ -130,7 +148,7 @@ def check_relevance_rules(classifier: Classifier) -> None:
     Raises
     ------
     AttributionError
-        Naming the first such layer.
+        Naming the first such layer, or if branches are joined outside of modules.
     """
     from captum.attr._core.lrp import SUPPORTED_LAYERS_WITH_RULES, SUPPORTED_NON_LINEAR_LAYERS
 
@@ -140,6 +158,17 @@ def check_relevance_rules(classifier: Classifier) -> None:
             raise AttributionError(
                 f"relevance propagation has no rule for {type(m).__name__} ({name}); take another method for this model"
             )
+    check_separate_relus(classifier)
+    side = classifier.image_size
+    sums = _Count(torch.ops.aten.add, torch.ops.aten.add_, torch.ops.aten.mul, pairs=True)
+    x = classifier.prepare(np.zeros((1, side, side, 3), np.uint8))
+    with untouched(classifier.module), torch.no_grad(), sums:
+        classifier.module(x)
+    if sums.count:
+        raise AttributionError(
+            "relevance propagation has no rule for branches that are added or multiplied outside of modules, as in a "
+            "residual net; take another method for this model"
+        )
 
 
 def check_finite(x: Tensor) -> None:
@@ -148,13 +177,37 @@ def check_finite(x: Tensor) -> None:
         raise AttributionError("the prepared images are not finite: check the data and the model's mean and deviation")
 
 
-def check_influence(gradients: Mapping[str, Tensor]) -> None:
-    """Raise `AttributionError` if a layer has no gradient at all: it does not reach the output.
+def check_influence(classifier: Classifier, layer: Layer) -> None:
+    """Refuse a layer that no output depends on, as eight images of noise show.
 
-    Behind the last block of a transformer with a class token, for one, patches no longer matter.
+    Behind the last block of a transformer with a class token, for one, patches no longer matter. A layer that only the
+    images at hand do not reach, as through dead ReLUs, has maps of zeros.
+
+    Raises
+    ------
+    AttributionError
+        If the layer has no gradient at all.
     """
-    for name, gradient in gradients.items():
-        if not bool(gradient.any()):
-            raise AttributionError(
-                f"layer {name!r} has no gradient: nothing on its grid reaches the output; choose an earlier layer"
-            )
+    from workbench.attribution.activation import gradients_at
+
+    x = classifier.prepare(probes(classifier))
+    with torch.autocast(x.device.type, enabled=False):
+        _, found = gradients_at(classifier.module, x, [layer], lambda logits: logits.square().sum(1))
+    if not bool(found[layer.name][1].any()):
+        raise AttributionError(
+            f"layer {layer.name!r} has no gradient: nothing on its grid reaches the output; choose an earlier layer"
+        )
+
+
+@contextmanager
+def rules_kept(module: nn.Module) -> Iterator[None]:
+    """Within it Captum's relevance propagation may set and delete the modules' rules; afterwards they are as before."""
+    before = {name: part.rule for name, part in module.named_modules() if hasattr(part, "rule")}
+    try:
+        yield
+    finally:
+        for name, part in module.named_modules():
+            if name in before:
+                part.rule = before[name]
+            elif hasattr(part, "rule"):
+                del part.rule

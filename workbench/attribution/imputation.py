@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from workbench.records import Attribution, FloatArray, ImageArray, ProbabilityArray
+from workbench.records import FloatArray, ImageArray, ProbabilityArray
 
 NOISE = 0.01
 Ranks = NDArray[np.int64]
@@ -68,9 +68,25 @@ def random_maps(side: int, seeds: tuple[int, ...], draw: int, *, sigma: float = 
     return noise.astype(np.float32)
 
 
-def smoothness(attribution: Attribution, side: int) -> float:
-    """The ``sigma`` in pixels of a control about as smooth as the maps: half a cell of their grid."""
-    return 0.5 * side / float(attribution.values.shape[1])
+def smoothness(maps: ProbabilityArray, side: int) -> float:
+    """The ``sigma`` in pixels of a control about as smooth as maps ``(n, h, w)`` are at ``side`` pixels.
+
+    White noise under a Gaussian has the correlation exp(-1 / 4 sigma²) between neighbours (the Gaussian's own
+    convolution with itself); that of the maps, mean of both directions and all maps, gives sigma. It is rounded to a
+    power of 2 from 0.5 to an eighth of the side, so that methods of like smoothness share their controls.
+    """
+    large = np.stack(
+        [cv2.resize(np.asarray(m, np.float32), (side, side), interpolation=cv2.INTER_LINEAR) for m in maps]
+    )
+    centred = large.astype(np.float64) - large.mean((1, 2), keepdims=True)
+    spread = np.square(centred).mean((1, 2))
+    alike = [(centred[:, 1:] * centred[:, :-1]).mean((1, 2)), (centred[:, :, 1:] * centred[:, :, :-1]).mean((1, 2))]
+    there = spread > 0
+    if not there.any():
+        return 0.5
+    correlation = float(np.clip(np.mean([a[there] / spread[there] for a in alike]), 1e-3, 1 - 1e-6))
+    sigma = np.sqrt(-1 / (4 * np.log(correlation)))
+    return float(2.0 ** np.round(np.log2(np.clip(sigma, 0.5, side / 8))))
 
 
 @functools.cache

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from workbench.attribution import exact
 from workbench.attribution.attribute import attribute, title_of
-from workbench.attribution.cache import MapCache
+from workbench.attribution.cache import Entry, MapCache
 from workbench.attribution.registry import method_of
 from workbench.attribution.targets import Targets, targets_of
 from workbench.classifier import Classifier, Precision
@@ -63,9 +63,13 @@ def maps_of(
         If a cached file is damaged, or the cache can't be written.
     """
     method = method_of(request.method)
+    request = replace(request, method=method.name)
     options = method.with_settings(dict(request.settings))
     layer = request.layer or (list(classifier.cam_layers)[-1] if method.input is None and classifier.cam_layers else "")
-    entry = None if cache is None else cache.entry(classifier, method.name, layer, options, request.precision)
+
+    def entry_now() -> Entry | None:
+        return None if cache is None else cache.entry(classifier, method.name, layer, options, request.precision)
+
     seen = classifier.seen(images)
     mine = [rows[first : first + PART] for first in range(0, len(rows), PART)][rank::world]
     done, total = 0, sum(len(part) for part in mine)
@@ -73,12 +77,13 @@ def maps_of(
         pixels = seen.stack(part)
         targets = None if request.targets == ALL else targets_of(predictions, part, request.targets)
         found = path = None
+        entry = entry_now()
         if entry is not None:
             path = entry.part(part, pixels, targets or Targets(np.full(len(part), -1)))
             found = entry.load(path, title_of(method, options), layer, method.signed)
         if found is None:
             found = _computed(classifier, pixels, part, targets, request, layer, options)
-            if entry is not None and path is not None:
+            if entry is not None and path is not None and entry == entry_now():  # else the weights changed meanwhile
                 entry.store(path, found)
         done += len(part)
         if progress is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -50,6 +51,8 @@ def evidence_of(bench: Bench, method: str = "Grad-CAM", *, layer: str = "") -> T
         found = attribute(classifier, images, rows, targets, method, layers=layers, precision=bench.precision)
         return next(iter(found.values()))
 
+    method = method_of(method).name
+    importlib.import_module("captum.attr")  # not to be charged to the first method that needs it
     begun = time.perf_counter()
     maps = make(bench.classifier, bench.images)
     seconds = (time.perf_counter() - begun) / len(bench.images)
@@ -67,8 +70,7 @@ def try_methods(
     bench: Bench, methods: Sequence[str] = tuple(METHODS), *, progress: Callable[[str], None] | None = None
 ) -> Iterator[Trial]:
     """Each method's trial in turn; one that the model can't carry gives its reason. ``progress`` hears each name."""
-    for name in methods:
-        method_of(name)
+    for name in [method_of(name).name for name in methods]:
         if progress is not None:
             progress(name)
         try:

@@ -126,7 +126,7 @@ METHODS: Mapping[str, Method] = {
             _LAYER,
             "Muhammad & Yeasin 2020, arXiv 2008.00299",
             _CAM,
-            True,
+            False,
             _passes(1, 0),
         ),
         Method(

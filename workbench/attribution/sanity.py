@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from workbench.attribution.stability import rank_correlation
-from workbench.classifier import Classifier
+from workbench.classifier import Classifier, untouched
 from workbench.records import Attribution, FloatArray, ProbabilityArray
 
 PASSES_BELOW = 0.5
@@ -70,7 +70,8 @@ def _mean(values: FloatArray) -> float:
 
 
 def _cascade(classifier: Classifier, seed: int) -> Iterator[tuple[str, Classifier]]:
-    module = copy.deepcopy(classifier.module)
+    with untouched(classifier.module):  # nobody else has hooks on it now
+        module = copy.deepcopy(classifier.module)
     generator = torch.Generator().manual_seed(seed)
     changed = replace(classifier, module=module)
     for name, parts in reversed(_blocks(module).items()):

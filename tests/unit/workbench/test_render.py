@@ -19,9 +19,13 @@ def test_stronger_is_never_darker() -> None:
 def test_signed_ramp_is_lightest_at_zero_and_darkens_to_both_sides() -> None:
     ramp = lightness(render.colour_ramp(signed=True))
     middle = int(ramp.argmax())
-    assert abs(middle - 127.5) < 12
-    assert (np.diff(ramp[: middle + 1]) > 0).all()
-    assert (np.diff(ramp[middle:]) < 0).all()
+    assert middle in (127, 128)
+    places = np.array([[0.0, np.nan, -1.0, 1.0]], np.float32)
+    drawn = render.colour(places, 1.0, signed=True)[0]
+    assert (drawn[0] == drawn[1]).all()
+    assert len({*drawn[0]}) == 1  # zero is neither red nor blue
+    assert (np.diff(ramp[:128]) > 0).all()
+    assert (np.diff(ramp[128:]) < 0).all()
 
 
 def test_ramp_steps_are_even_to_the_eye() -> None:

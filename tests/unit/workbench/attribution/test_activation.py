@@ -4,6 +4,7 @@ import dataclasses
 import gc
 
 import numpy as np
+import psutil
 import pytest
 import pytorch_grad_cam
 import torch
@@ -13,7 +14,7 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
 from tests.factories import CLASSES, classifier, image_set
 from workbench.attribution.attribute import attribute
-from workbench.attribution.exact import class_maps
+from workbench.attribution.exact import class_maps, pooled_head
 from workbench.attribution.targets import Targets
 from workbench.classifier import Classifier, Layer
 from workbench.errors import AttributionError, DataError
@@ -55,6 +56,11 @@ def test_maps_are_the_librarys_before_it_scales(name: str, layer: str, images: n
     c = classifier()
     ours = attribute(c, images, ROWS, Targets(OF), name, layers=[layer])[layer]
     theirs = raw_of_library(NAMES[name], c, images, layer)
+    if name == "Ablation-CAM":  # the library divides by the output, and so inverts maps of negative ones
+        with torch.no_grad():
+            theirs = theirs * np.sign(c.module(c.prepare(images)).numpy()[ROWS, OF])[:, None, None]
+    if name == "Eigen-CAM":  # where a component points is chance
+        theirs = theirs * np.sign((theirs * ours.values).sum((1, 2)))[:, None, None]
     np.testing.assert_allclose(ours.values, theirs, atol=1e-4 * np.abs(theirs).max() + 1e-7)
 
 
@@ -157,7 +163,96 @@ def test_transformers_are_reshaped_as_the_library_does(name: str, images: np.nda
     cam.get_cam_image = lambda *a, **k: found.append(plain(*a, **k)) or found[-1]
     cam(c.prepare(few), [ClassifierOutputTarget(int(t)) for t in OF[:2]])
     assert ours.values.shape == (2, 4, 4)
+    if name == "Eigen-CAM":
+        found[0] = found[0] * np.sign((found[0] * ours.values).sum((1, 2)))[:, None, None]
     np.testing.assert_allclose(ours.values, found[0], atol=1e-4 * np.abs(found[0]).max() + 1e-7)
+
+
+def test_ablation_of_a_contrast_turns_around_with_it(images: np.ndarray) -> None:
+    c, against = classifier(), (OF + 1) % 3
+    one, other = (
+        attribute(c, images, ROWS, Targets(*pair), "Ablation-CAM")["stage4"].values
+        for pair in ((OF, against), (against, OF))
+    )
+    np.testing.assert_allclose(one, -other, atol=1e-4 * np.abs(one).max())
+
+
+@pytest.mark.parametrize("name", ["Eigen-CAM", "Finer-CAM"])
+def test_methods_without_a_contrast_say_so(name: str, images: np.ndarray) -> None:
+    with pytest.raises(AttributionError, match="takes no contrast"):
+        attribute(classifier(), images, ROWS, Targets(OF, (OF + 1) % 3), name)
+
+
+def test_eigen_cam_is_high_where_activations_are_large(images: np.ndarray) -> None:
+    from workbench.attribution.activation import eigen_cam
+
+    activation = torch.rand(5, 8, 4, 4)
+    maps = eigen_cam(classifier().module, activation, torch.zeros(()))
+    size = activation.norm(dim=1).numpy()
+    for one, other in zip(maps.numpy(), size, strict=True):
+        assert np.corrcoef(one.ravel(), other.ravel())[0, 1] >= 0
+
+
+def test_a_head_whose_output_is_changed_has_no_short_cut(images: np.ndarray) -> None:
+    class Turned(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.head = torch.nn.Conv2d(3, 6, 3, 2), torch.nn.Linear(6, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return -10 * self.head(self.body(x).mean((2, 3)))
+
+    torch.manual_seed(0)
+    c = Classifier.from_module(Turned(), CLASSES, "half", image_size=32)
+    assert pooled_head(c) is None
+    ours = attribute(c, images, ROWS, Targets(OF))["body"].values
+    theirs = LayerGradCam(c.module, c.module.body).attribute(c.prepare(images), target=torch.from_numpy(OF))
+    np.testing.assert_allclose(ours, theirs[:, 0].detach().numpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_pixels_are_left_alone_and_floats_refused(images: np.ndarray) -> None:
+    floats = images.astype(np.float32)
+    with pytest.raises(DataError, match="expected pixels uint8 from 0 to 255, not float32"):
+        attribute(classifier(), floats, ROWS, Targets(OF))
+    assert (floats == images).all()
+
+
+def test_a_dead_image_has_an_empty_map_alone_and_in_company(images: np.ndarray) -> None:
+    class Dead(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.relu, self.head = torch.nn.Conv2d(3, 4, 1), torch.nn.ReLU(), torch.nn.Linear(4, 3)
+            torch.nn.init.constant_(self.body.bias, -1.0)
+            torch.nn.init.ones_(self.body.weight)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(self.relu(self.body(x)).mean((2, 3)) ** 2)
+
+    torch.manual_seed(0)
+    c = Classifier(Dead(), CLASSES, (0.0,) * 3, (1.0,) * 3, 32, {"body": Layer("body", (32, 32))})
+    black = np.zeros((1, 32, 32, 3), np.uint8)
+    alone = attribute(c, black, ROWS[:1], Targets(OF[:1]), layers=["body"])["body"].values
+    both = attribute(c, np.concatenate([black, images[:1]]), ROWS[:2], Targets(OF[:2]), layers=["body"])["body"].values
+    assert not alone.any()
+    np.testing.assert_array_equal(alone[0], both[0])
+
+
+def test_occlusion_windows_that_do_not_fit_are_refused(images: np.ndarray) -> None:
+    for settings in ({"window": 40}, {"window": 4, "stride": 8}):
+        with pytest.raises(AttributionError, match="expected stride <= window <= 32"):
+            attribute(classifier(), images, ROWS, Targets(OF), "Occlusion", **settings)
+
+
+def test_guided_backprop_and_relevance_need_what_they_change(images: np.ndarray) -> None:
+    parts = torch.nn.Conv2d(3, 4, 3), torch.nn.GELU(), torch.nn.Flatten(), torch.nn.Linear(3600, 3)
+    smooth = torch.nn.Sequential(*parts)
+    c = Classifier.from_module(smooth, CLASSES, "half", image_size=32)
+    with pytest.raises(AttributionError, match="the model has none"):
+        attribute(c, images, ROWS, Targets(OF), "Guided Backprop")
+    torch.manual_seed(0)
+    net = torchvision.models.resnet18(weights=None, num_classes=3)
+    with pytest.raises(AttributionError, match="runs 2 times|in place"):
+        attribute(Classifier.from_module(net, CLASSES, "half", image_size=32), images, ROWS, Targets(OF), "LRP")
 
 
 def test_a_layer_without_influence_is_refused(images: np.ndarray) -> None:
@@ -212,7 +307,10 @@ def test_a_thousand_calls_leave_nothing_behind(images: np.ndarray) -> None:
         return sum(len(m._forward_hooks) + len(m._backward_hooks) for m in c.module.modules())
 
     attribute(c, images[:1], ROWS[:1], Targets(OF[:1]), layers=["stage3"])
-    before = alive(), hooks()
+    for _ in range(100):  # what is kept for the next time is kept now
+        attribute(c, images[:1], ROWS[:1], Targets(OF[:1]), layers=["stage3"])
+    before, memory = (alive(), hooks()), psutil.Process().memory_info().rss
     for _ in range(1000):
         attribute(c, images[:1], ROWS[:1], Targets(OF[:1]), layers=["stage3"])
     assert (alive(), hooks()) == before
+    assert psutil.Process().memory_info().rss - memory < 20e6

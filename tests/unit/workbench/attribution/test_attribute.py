@@ -103,6 +103,34 @@ def test_degenerate_baseline_is_refused_with_the_reason(images: np.ndarray) -> N
         attribute(classifier(), images, ROWS, Targets(TARGETS), "Integrated gradients", baseline="mean")
 
 
+def test_a_baseline_is_judged_on_the_model_and_not_on_the_batch(images: np.ndarray) -> None:
+    c = classifier()
+    flat = np.broadcast_to(np.rint(255 * np.array(c.mean)).astype(np.uint8), (1, 32, 32, 3))
+    mixed = np.concatenate([images[:3], flat])
+    for precision in ("float32", "bfloat16"):
+        with pytest.raises(AttributionError, match="degenerate baseline"):
+            attribute(
+                c, mixed, ROWS[:4], Targets(TARGETS[:4]), "Integrated gradients", baseline="mean", precision=precision
+            )
+    for kind, image in (("black", np.zeros((1, 32, 32, 3), np.uint8)), ("blurred", flat.copy())):
+        found = attribute(c, image, ROWS[:1], Targets(TARGETS[:1]), "Integrated gradients", baseline=kind, steps=4)[""]
+        assert np.isfinite(found.values).all()
+
+
+@pytest.mark.parametrize("name", ["Grad-CAM", "LayerCAM", "Saliency", "Integrated gradients", "SmoothGrad"])
+def test_one_image_or_64_give_the_same_map(name: str) -> None:
+    c, many = classifier(), image_set(64).pixels
+    settings = {"steps": 4} if name == "Integrated gradients" else {}
+    rows, targets = np.arange(64), Targets(np.arange(64) % 3)
+    (whole,) = attribute(c, many, rows, targets, name, **settings).values()
+    apart = []
+    for row in (0, 31, 63):
+        part = slice(row, row + 1)
+        (alone,) = attribute(c, many[part], rows[part], targets.part(part), name, **settings).values()
+        apart.append(np.linalg.norm(alone.values[0] - whole.values[row]) / np.linalg.norm(whole.values[row]))
+    assert np.median(apart) < 1e-3
+
+
 APPLY = [name for name in METHODS if name != "LRP"]  # normalisation has no rule
 
 

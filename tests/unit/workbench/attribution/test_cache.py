@@ -142,6 +142,47 @@ def test_the_cache_is_bounded(tmp_path: Path) -> None:
     assert cache.size() == 0
 
 
+def test_files_of_others_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    np.savez(tmp_path / "mine" / "results.npz", x=np.zeros(9000))
+    cache = MapCache(tmp_path, limit_bytes=1000)
+    run(classifier(), Request("Saliency"), cache)
+    cache.clear()
+    assert (tmp_path / "mine" / "results.npz").is_file()
+    assert cache.size() == 0
+
+
+def test_weights_that_change_between_parts_are_not_mixed_up(tmp_path: Path) -> None:
+    c, cache, request = classifier(), MapCache(tmp_path), Request("Saliency")
+    predictions, before = predict(c, IMAGES), c.module.stem_conv.weight.detach().clone()
+    parts = maps_of(c, IMAGES, predictions, predictions.index, request, cache)
+    first = next(parts)
+    with torch.no_grad():
+        c.module.stem_conv.weight.mul_(torch.rand_like(before) + 0.5)
+    list(parts)
+    with torch.no_grad():
+        c.module.stem_conv.weight.copy_(before)
+    fresh = joined(list(maps_of(c, IMAGES, predictions, predictions.index, request)))
+    kept = joined(list(maps_of(c, IMAGES, predictions, predictions.index, request, cache)))
+    np.testing.assert_array_equal(kept.values[: len(first.rows)], first.values)
+    np.testing.assert_allclose(kept.values, fresh.values, rtol=0.2, atol=1e-3)
+
+
+def test_equal_weights_of_another_model_have_maps_of_their_own(tmp_path: Path) -> None:
+    def net(kind: type) -> Classifier:
+        torch.manual_seed(0)
+        body = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, 2), kind(), torch.nn.Flatten(), torch.nn.Linear(900, 3))
+        return Classifier.from_module(body, IMAGES.classes, "half", image_size=32)
+
+    one, other = (run(net(kind), Request("Saliency"), MapCache(tmp_path)) for kind in (torch.nn.ReLU, torch.nn.Tanh))
+    assert not np.allclose(one.values, other.values)
+
+
+def test_names_may_be_written_as_on_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    forbid(monkeypatch)  # the short cut computes no map one by one
+    assert run(classifier(), Request("grad-cam", "all")).method == "Grad-CAM"
+
+
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     c, cache = classifier(), MapCache(tmp_path)
     run(c, Request(), cache)

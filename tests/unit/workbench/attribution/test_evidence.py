@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -202,6 +203,31 @@ def test_evidence_table_has_a_row_a_map() -> None:
     assert table["index"].to_list() == [0, 1, 2]
     assert table["residual"].null_count() == 3
     assert set(table["verdict"]) <= {"supported", "weak", "not supported"}
+
+
+def test_intervals_of_few_images_claim_no_certainty() -> None:
+    assert np.isnan(paired_interval(np.array([1.0, 1.1, 1.2]))[1:]).all()
+    values = np.array([1.0, 2.0, 3.0, 4.0, 5.0])
+    mean, low, high = paired_interval(values)
+    half = 2.776445 * values.std(ddof=1) / np.sqrt(5)  # Student's t, four degrees of freedom
+    assert (mean, low, high) == (3, pytest.approx(3 - half), pytest.approx(3 + half))
+    drawn = np.random.default_rng(0).normal(size=(2000, 8))
+    assert np.mean([paired_interval(one)[1] > 0 for one in drawn]) < 0.035
+
+
+def test_controls_are_about_as_smooth_as_the_maps() -> None:
+    drawn = np.random.default_rng(0).normal(size=(40, 32, 32)).astype(np.float32)
+    assert imputation.smoothness(drawn, 32) == 0.5
+    for sigma in (1.0, 2.0, 4.0):
+        soft = np.stack([cv2.GaussianBlur(one, (0, 0), sigma) for one in drawn])
+        assert imputation.smoothness(soft, 32) in (sigma, sigma / 2)
+    assert imputation.smoothness(drawn[:, :4, :4], 32) in (2.0, 4.0)
+    assert imputation.smoothness(np.zeros((2, 4, 4), np.float32), 32) == 0.5
+
+
+def test_methods_may_be_named_as_on_the_command_line() -> None:
+    bench = Bench(patch_classifier(), marked_images(2), ROWS[:2], Targets(np.ones(2, np.int64)))
+    assert ranking(list(try_methods(bench, ["input-x-gradient"])))["method"].to_list() == ["Input x gradient"]
 
 
 def test_paired_interval() -> None:

@@ -54,5 +54,12 @@ def test_bad_regions(region: tuple[int, int], words: str) -> None:
         masking_effect(patch_classifier(), marked_images(2), Targets(np.ones(2, int)), np.zeros(region, bool))
 
 
+def test_targets_that_do_not_fit_are_refused() -> None:
+    region = patch_map(1)[0] > 0
+    for targets, words in ((np.ones(3, int), "expected 12 targets"), (np.full(12, 7), "expected 0 to 1")):
+        with pytest.raises(AttributionError, match=words):
+            masking_effect(patch_classifier(), marked_images(12), Targets(targets), region)
+
+
 def test_the_patch_is_where_the_model_looks() -> None:
     assert patch_map(1)[0, PATCH[0], PATCH[1]].all()

@@ -81,6 +81,17 @@ def test_finer_cam_is_the_librarys() -> None:
     np.testing.assert_allclose(ours, found[0], atol=1e-4 * np.abs(found[0]).max())
 
 
+def test_relevance_leaves_a_rule_of_the_users_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    from captum.attr._utils.lrp_rules import GammaRule
+
+    torch.manual_seed(0)
+    c = Classifier(Plain().eval(), ("a", "b", "c"), (0.5,) * 3, (0.25,) * 3, 32, {})
+    c.module.body.rule = GammaRule()
+    first, second = (attribute(c, IMAGES, ROWS, Targets(OF), "LRP")[""].values for _ in range(2))
+    assert isinstance(c.module.body.rule, GammaRule)
+    np.testing.assert_array_equal(first, second)
+
+
 def test_eight_images_with_three_targets_are_refused_where_the_library_draws_blanks() -> None:
     with pytest.raises(AttributionError, match="expected 4 targets, one for each image"):
         attribute(classifier(), IMAGES, ROWS, Targets(OF[:3]))
