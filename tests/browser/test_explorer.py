@@ -254,6 +254,8 @@ def test_by_keyboard_alone(page: Page, lab, digits: str, request) -> None:
     page.keyboard.press("Control+z")
     expect(page.locator(f".wb-tile[data-row='{second}'] .wb-mark")).to_have_count(0)
     page.keyboard.press("Backspace")
+    expect(page.locator(".wb-words")).to_contain_text("taken for 1")
+    page.keyboard.press("Backspace")
     expect(page.locator(".wb-words")).to_contain_text("All ")
 
 

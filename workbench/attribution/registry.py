@@ -78,7 +78,7 @@ def _cells(settings: Mapping[str, Any], channels: int, side: int) -> tuple[float
 _CAM = ("a layer with a grid",)
 _LAYER = "pytorch-grad-cam"
 
-METHODS: Mapping[str, Method] = {
+METHODS: dict[str, Method] = {
     method.name: method
     for method in (
         Method(
@@ -262,6 +262,21 @@ METHODS: Mapping[str, Method] = {
         ),
     )
 }
+
+
+def register(method: Method) -> None:
+    """Add a method on the input of your own; commands, explorer and evidence find it by its name.
+
+    Raises
+    ------
+    AttributionError
+        If there is a method of that name, or it is one at a layer, which needs a kernel too.
+    """
+    if any(_plain(known) == _plain(method.name) for known in METHODS):
+        raise AttributionError(f"method: {method.name!r} is there already; give it another name")
+    if method.input is None:
+        raise AttributionError(f"{method.name}: expected a function on the input; a map at a layer needs a kernel")
+    METHODS[method.name] = method
 
 
 def method_of(name: str) -> Method:
