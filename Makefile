@@ -7,7 +7,7 @@ override LAB_OPTIONS += $(if $(filter 0,$(shell id -u)),--allow-root)
 export CIFAR10_ROOT ?= $(CURDIR)/data
 export NO_ALBUMENTATIONS_UPDATE := 1
 
-.PHONY: lab app test setup check clean
+.PHONY: lab app test docs setup check clean
 
 lab: setup
 	cd notebooks && ../$(BIN)/jupyter lab $(LAB_OPTIONS) --ServerApp.ip=127.0.0.1 --ServerApp.port=$(PORT) explore_errors.ipynb
@@ -20,6 +20,9 @@ test: setup
 	$(BIN)/python -m tests.browser.install
 	$(MAKE) check
 	$(BIN)/python -m pytest
+
+docs: setup
+	$(BIN)/python docs/build.py build/reference
 
 setup: $(VENV)/ready
 

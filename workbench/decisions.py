@@ -254,7 +254,7 @@ class Decisions:
             raise DataError("nothing to mend: tag rows as wrong label, ambiguous or ignore, or correct their label")
         return {"format": FORMAT, "data": of.data, "split": "train", "rows": rows}
 
-    def write_fixes(self, path: Path, *, force: bool = False) -> int:
+    def write_fixes(self, path: Path | str, *, force: bool = False) -> int:
         """Write `fixes` as JSON; the number of rows.
 
         Raises
@@ -262,6 +262,7 @@ class Decisions:
         DataError, OutputError
             As `fixes`; or if ``path`` exists and ``force`` is off, or can't be written.
         """
+        path = Path(path)
         refuse_to_overwrite([path], force)
         values = self.fixes()
         write_json(path, values)

@@ -33,9 +33,11 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         if error.errno == errno.ENOSPC or os.strerror(errno.ENOSPC) in str(error):
             raise OutputError(f"disk full while writing {path}: free some space and run again") from error
         raise OutputError(f"cannot write {path} ({error.strerror or error}): choose another --out") from error
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(NotADirectoryError):  # then there is none
             temporary.unlink(missing_ok=True)
+        if os.strerror(errno.ENOSPC) in str(error):  # libraries tell of it in errors of their own
+            raise OutputError(f"disk full while writing {path}: free some space and run again") from error
         raise
 
 

@@ -109,7 +109,8 @@ class _Model:
     def __call__(self, pixels: ImageArray) -> tuple[ProbabilityArray, ProbabilityArray | None]:
         """float32 ``(n, K)`` and ``(n, D)``, None without a layer to read it at."""
         if len(pixels) > self._most:
-            parts = [self(pixels[first : first + self._most]) for first in range(0, len(pixels), self._most)]
+            most = self._most  # the parts may shrink further meanwhile
+            parts = [self(pixels[first : first + most]) for first in range(0, len(pixels), most)]
             embedding = [part[1] for part in parts if part[1] is not None]
             return np.concatenate([part[0] for part in parts]), np.concatenate(embedding) if embedding else None
         self._read.clear()

@@ -120,7 +120,8 @@ def open_predictions(
         classifier = source.load_classifier(checkpoint)
     found = store.read(predictions, classes=classes, columns=columns)
     images = _images_of_table(found, predictions, data)
-    name = predictions.parent.name if predictions.name == PREDICTIONS else predictions.name
+    whole = predictions.resolve()  # a relative path may have no parent to be named after
+    name = whole.parent.name if whole.name == PREDICTIONS else whole.name
     run = _assemble(name, found, images, classifier)
     beside = predictions / WORK if predictions.is_dir() else predictions.with_name(f"{predictions.stem}_{WORK}")
     notes = (*run.notes, *(_skipped_note(store.skipped(predictions)) if predictions.is_dir() else ()))

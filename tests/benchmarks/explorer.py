@@ -2,8 +2,9 @@
 
 JupyterLab and Chromium run on this machine, on the shipped run with the images of ``CIFAR10_ROOT``, else ``./data``.
 Times are taken inside the page: from the event to the end of the frame in which the view says that it is drawn.
-With ``shipped`` or ``million`` only that half runs. The last line is one JSON object: medians over 20 clicks in milliseconds, the 95th percentile of each as ``..._p95_ms``,
-and the messages and bytes that a click brought from the kernel. ``..._1m_...`` are of 1,000,000 made-up rows.
+With ``shipped`` or ``million`` only that half runs. The last line is one JSON object: medians over 20 clicks in
+milliseconds, the 95th percentile of each as ``..._p95_ms``, and the messages and bytes that a click brought from the
+kernel. ``..._1m_...`` are of 1,000,000 made-up rows.
 """
 
 from __future__ import annotations

@@ -288,6 +288,7 @@ def test_no_command_asks_the_network(tmp_path: Path) -> None:
 
     data, checkpoint = image_folder(tmp_path / "data", rows=60), tmp_path / "run"
     options = ["--epochs", "1", "--width", "8", "--batch-size", "16", "--workers", "0", "--image-sizes", "32"]
+    options += ["--learning-rate", "0.0001"]  # too little to learn: evidence needs errors
     assert training.main(["--recipe", "fast", "--data", str(data), "--out", str(checkpoint), *options]) == 0
     place = ["--predictions", str(checkpoint / "predictions"), "--data", str(data)]
     for command in (

@@ -114,7 +114,7 @@ def test_a_view_of_the_explorer_is_made_again(kind: str, tmp_path: Path, capsys:
 def test_predictions_are_predicted_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from training import run as training
 
-    data, checkpoint = image_folder(tmp_path / "data"), tmp_path / "run"
+    data, checkpoint = image_folder(tmp_path / "data", rows=60), tmp_path / "run"
     options = ["--epochs", "1", "--width", "8", "--batch-size", "16", "--workers", "0", "--image-sizes", "32"]
     assert training.main(["--recipe", "fast", "--data", str(data), "--out", str(checkpoint), *options]) == 0
     out = checkpoint / "predictions"
