@@ -141,6 +141,12 @@ def weights_digest(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
+def out_of_memory(error: Exception) -> bool:
+    """Whether an error says that there is not enough memory, on a processor or an accelerator."""
+    words = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in words or "can't allocate memory" in words
+
+
 _GUARD = threading.Lock()
 _LOCKS: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
 

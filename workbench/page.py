@@ -124,7 +124,9 @@ def page(
     if maps:
         targets = _maps(parts, state, ids, room(), left_out, progress)
     if state.run.images is not None:
-        _pictures(parts, state.run.images, ids, columns["correct"].values, room(), left_out)
+        model = state.run.classifier
+        images = state.run.images if model is None else model.seen(state.run.images)  # what the maps lie over
+        _pictures(parts, images, ids, columns["correct"].values, room(), left_out)
     else:
         left_out.append("pictures: the images are not on this machine")
     return _document(state, header, parts, summary, targets), left_out

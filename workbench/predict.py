@@ -113,23 +113,20 @@ class _Model:
             parts = [self(pixels[first : first + most]) for first in range(0, len(pixels), most)]
             embedding = [part[1] for part in parts if part[1] is not None]
             return np.concatenate([part[0] for part in parts]), np.concatenate(embedding) if embedding else None
+        from workbench.classifier import out_of_memory
+
         self._read.clear()
         try:
             logits = self._classifier.module(self._classifier.prepare(pixels))
             return logits.float().softmax(1).cpu().numpy(), self._read[-1] if self._read else None
         except (MemoryError, RuntimeError) as error:
-            if len(pixels) == 1 or not _out_of_memory(error):
+            if len(pixels) == 1 or not out_of_memory(error):
                 raise
         self._most = len(pixels) // 2
         warnings.warn(
             f"out of memory at {len(pixels)} images: {self._most} at a time from here on", ResourceWarning, stacklevel=3
         )
         return self(pixels)
-
-
-def _out_of_memory(error: Exception) -> bool:
-    words = str(error).lower()
-    return isinstance(error, MemoryError) or "out of memory" in words or "can't allocate memory" in words
 
 
 def _provenance(classifier: Classifier, images: ImageSet, precision: Precision) -> Provenance:

@@ -83,7 +83,7 @@ def test_every_command_is_understood(page: Path) -> None:
     from training.run import parser as training_parser
     from workbench.__main__ import parser as workbench_parser
 
-    command = re.compile(r"python -m (training\.run|workbench) ([^\n`]*)")
+    command = re.compile(r" -m (training\.run|workbench) ([^\n`]*)")
     for kind, arguments in command.findall(page.read_text(encoding="utf-8")):
         if "..." in arguments or "--" not in arguments:  # named in passing
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ from workbench.attribution.gradient import Batch
 from workbench.attribution.layers import layer_of
 from workbench.attribution.registry import Method, method_of
 from workbench.attribution.targets import Targets, score, seeds_of
-from workbench.classifier import Classifier, Layer, Precision, untouched
+from workbench.classifier import Classifier, Layer, Precision, out_of_memory, untouched
 from workbench.errors import AttributionError
 from workbench.records import Attribution, ImageArray, IntArray
 
@@ -66,6 +67,8 @@ def attribute(
         Of the model's products; maps are float32 in either case. bfloat16 is faster where the processor has it.
     settings : options of the method
 
+    Out of memory, the batch is halved, with a warning that says so.
+
     Raises
     ------
     AttributionError
@@ -83,23 +86,45 @@ def attribute(
     pooled = exact.pooled_head(classifier) if chosen.name == "Grad-CAM" else None
     half = torch.autocast(classifier.device.type, torch.bfloat16, enabled=precision == "bfloat16")
     with untouched(classifier.module), half:
-        for first in range(0, len(images), BATCH):
-            part = slice(first, first + BATCH)
-            batch = _batch(classifier, images[part], rows[part], targets.part(part))
-            if chosen.input is None:
-                for layer, maps in _at_layers(classifier, batch, chosen.name, named, pooled).items():
-                    parts[layer].append(maps.cpu().numpy())
-            else:
-                values, start = chosen.input(classifier, batch, options)
-                parts[""].append(_reduced(values.detach().float(), chosen))
-                if start is not None:
-                    residuals.append(_residual(classifier, batch, values, start))
+        first, size = 0, BATCH
+        while first < len(images):
+            part = slice(first, first + size)
+            try:
+                batch = _batch(classifier, images[part], rows[part], targets.part(part))
+                found, residual = _of_batch(classifier, batch, chosen, options, named, pooled)
+            except (MemoryError, RuntimeError) as error:
+                if len(images[part]) == 1 or not out_of_memory(error):
+                    raise
+                size = len(images[part]) // 2
+                warnings.warn(f"out of memory: {size} images at a time from here on", ResourceWarning, stacklevel=2)
+                continue
+            for name, maps in found.items():
+                parts[name].append(maps)
+            residuals += [] if residual is None else [residual]
+            first += size
     kind = title_of(chosen, options)
-    residual = np.concatenate(residuals) if residuals else None
+    gaps = np.concatenate(residuals) if residuals else None
     return {
-        name: Attribution(np.concatenate(maps), rows, targets.of, kind, name, residual, targets.against, chosen.signed)
+        name: Attribution(np.concatenate(maps), rows, targets.of, kind, name, gaps, targets.against, chosen.signed)
         for name, maps in parts.items()
     }
+
+
+def _of_batch(
+    classifier: Classifier,
+    batch: Batch,
+    method: Method,
+    options: dict[str, Any],
+    layers: list[Layer],
+    pooled: exact.PooledHead | None,
+) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.float64] | None]:
+    """The maps of a batch by layer, and the completeness residuals of a method that has them."""
+    if method.input is None:
+        found = _at_layers(classifier, batch, method.name, layers, pooled)
+        return {layer: maps.cpu().numpy() for layer, maps in found.items()}, None
+    values, start = method.input(classifier, batch, options)
+    maps = _reduced(values.detach().float(), method)
+    return {"": maps}, None if start is None else _residual(classifier, batch, values, start)
 
 
 def title_of(method: Method, options: Mapping[str, Any]) -> str:

@@ -194,6 +194,26 @@ def test_model_is_left_as_it_was_after_an_error(images: np.ndarray) -> None:
     handle.remove()
 
 
+@pytest.mark.parametrize("name", ["Grad-CAM", "Saliency", "Integrated gradients"])
+def test_out_of_memory_halves_the_batch_and_says_so(name: str, images: np.ndarray, monkeypatch) -> None:
+    c = classifier()
+    settings = {"steps": 4} if name == "Integrated gradients" else {}
+    (expected,) = attribute(c, images, ROWS, Targets(TARGETS), name, **settings).values()
+    plain = driver._of_batch
+
+    def scarce(classifier, batch, *rest):  # type: ignore[no-untyped-def]
+        if len(batch.x) > 2:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 GB")
+        return plain(classifier, batch, *rest)
+
+    monkeypatch.setattr(driver, "_of_batch", scarce)
+    with pytest.warns(ResourceWarning, match="out of memory: 3 images at a time"):
+        (found,) = attribute(c, images, ROWS, Targets(TARGETS), name, **settings).values()
+    apart = np.linalg.norm(found.values - expected.values, axis=(1, 2)) / np.linalg.norm(expected.values, axis=(1, 2))
+    assert np.median(apart) < 1e-3
+    assert len(found.values) == 6
+
+
 def test_bad_requests(images: np.ndarray) -> None:
     c = classifier()
     with pytest.raises(AttributionError, match="6 targets, one for each image"):

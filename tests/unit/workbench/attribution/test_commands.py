@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,8 @@ import pytest
 from tests.factories import image_folder
 from workbench.__main__ import main
 from workbench.attribution.cache import MapCache
+
+ROOT = Path(__file__).resolve().parents[4]
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +95,22 @@ def test_bad_options(
     assert main(request(trained, *options)) == 2
     assert words in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_torchrun_shares_the_rows(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    """The real command in two processes of its own; 60 rows are one part, so that one of them finds nothing to do."""
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "workbench"]
+    options = ["--rows", "all", "--methods", "grad-cam,layercam", "--cache", str(tmp_path / "both")]
+    subprocess.run([*launch, *request(trained, "attribute", *options)], cwd=ROOT, check=True, timeout=240)
+    options[-1] = str(tmp_path / "alone")
+    assert main(request(trained, "attribute", *options)) == 0
+    both, alone = (
+        {path.name: np.load(path)["values"] for path in folder.glob("*/*.npz")}
+        for folder in (tmp_path / "both", tmp_path / "alone")
+    )
+    assert both.keys() == alone.keys()
+    for name, values in both.items():
+        np.testing.assert_allclose(values, alone[name], rtol=1e-3, atol=1e-5)
 
 
 def test_two_processes_fill_one_cache(
