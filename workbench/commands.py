@@ -25,7 +25,7 @@ def predict(options: argparse.Namespace) -> int:
     import polars as pl
     from tqdm import tqdm
 
-    from workbench import predict, remote, source
+    from workbench import predict, remote, source, store
 
     rank, world = predict.rank_and_world()
     classifier = _classifier(options)
@@ -34,7 +34,8 @@ def predict(options: argparse.Namespace) -> int:
     images = source.load_images(options.data, options.split)
     rows = predict.share(len(images), rank, world)
     bar = tqdm(total=len(rows), unit="image", disable=None if rank == 0 else True)
-    with bar, remote.staged(options.out) as out:
+    mine = None if options.force else store.shard_name(rank, world)
+    with bar, remote.staged(options.out, mine) as out:
         shard = predict.predict_into(
             classifier,
             images,
@@ -66,9 +67,10 @@ def _classifier(options: argparse.Namespace) -> Classifier | None:
     name, _, function = options.model.partition(":")
     sys.path.insert(0, str(Path.cwd()))
     try:
-        made = getattr(importlib.import_module(name), function)()
+        build = getattr(importlib.import_module(name), function)
     except (ImportError, AttributeError) as error:
         raise _bad("--model", "MODULE:FUNCTION, importable from here", f"{options.model} ({error})") from error
+    made = build()
     if not isinstance(made, Classifier):
         raise _bad("--model", "a function that returns a workbench.Classifier", type(made).__name__)
     return made

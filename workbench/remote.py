@@ -22,23 +22,27 @@ def is_url(place: str | Path) -> bool:
 
 
 @contextmanager
-def staged(place: str | Path) -> Iterator[Path]:
+def staged(place: str | Path, mine: str | None = None) -> Iterator[Path]:
     """Within it a folder to write predictions into: the place itself, or of a URL a folder here, uploaded at the end.
 
     The folder of a URL is the same the next time, so that a killed run goes on. Each file is uploaded whole under its
-    own name: on an object store it is there complete or not at all.
+    own name: on an object store it is there complete or not at all. A file called ``mine`` that is there already is not
+    replaced.
 
     Raises
     ------
     OutputError
-        If the store can't be reached or written; what was predicted stays in the folder here.
+        If ``mine`` is there already, or the store can't be reached or written; what was predicted stays in the folder
+        here.
     """
     if not is_url(place):
         yield Path(place)
         return
     folder = _folder_of(str(place))
-    yield folder
     files, base = _store(str(place))
+    if mine is not None and files.exists(f"{base}/{mine}"):
+        raise OutputError(f"{place}/{mine} exists already: choose another --out, or replace it with --force")
+    yield folder
     try:
         files.makedirs(base, exist_ok=True)
         for path in sorted(p for pattern in PATTERNS for p in folder.glob(pattern)):

@@ -328,6 +328,8 @@ def test_predictions_on_an_object_store(tmp_path: Path, monkeypatch: pytest.Monk
             predict.predict_into(c, images, folder, rank=rank, world=2)
     names = sorted(Path(name).name for name in fsspec.filesystem("memory").ls("/bucket/run", detail=False))
     assert names == ["predictions-00000-of-00002.parquet", "predictions-00001-of-00002.parquet", "provenance.json"]
+    with pytest.raises(OutputError, match="exists already"), remote.staged(url, "predictions-00001-of-00002.parquet"):
+        pytest.fail("was about to predict again")
     run = open_predictions(url, classifier=c)
     np.testing.assert_allclose(run.predictions.probability, whole.probability, atol=1e-6)
     assert run.folder is None
