@@ -37,6 +37,11 @@ OTHER_PIXELS = (
     "The numbers are of the original pixels; `python -m workbench predict` makes new ones."
 )
 
+OTHER_IMAGES = (
+    "The images in CIFAR10_ROOT or ./data are not those of these predictions, so only numbers are shown. "
+    "Name the right ones with --data or data=."
+)
+
 NO_CHECKPOINT = (
     "There is no CIFAR-10 checkpoint in artifacts/resnet18_ln_cifar10, so this is the handwritten digits' model. "
     "Train the other with `python -m training.run --recipe fast --data data --out artifacts/resnet18_ln_cifar10`."
@@ -85,7 +90,7 @@ def open_run(folder: Path | str = SHIPPED, data: str | None = None) -> Run:
         predictions = predict.predict(classifier, images)
     else:
         raise DataError(f"{folder} has no predictions, and there are no images to predict. {NO_IMAGES}")
-    run = _assemble(folder.name, predictions, images, classifier)
+    run = _assemble(folder.name, predictions, images, classifier, named=data is not None)
     call = f"workbench.open_run({str(folder)!r}{_option(data=data)})"
     return replace(run, folder=folder / WORK, checkpoint=folder, opened=call)
 
@@ -122,7 +127,7 @@ def open_predictions(
     images = _images_of_table(found, predictions, data)
     whole = predictions.resolve()  # a relative path may have no parent to be named after
     name = whole.parent.name if whole.name == PREDICTIONS else whole.name
-    run = _assemble(name, found, images, classifier)
+    run = _assemble(name, found, images, classifier, named=data is not None)
     beside = predictions / WORK if predictions.is_dir() else predictions.with_name(f"{predictions.stem}_{WORK}")
     notes = (*run.notes, *(_skipped_note(store.skipped(predictions)) if predictions.is_dir() else ()))
     folder = None if remote.is_url(address) else beside
@@ -281,8 +286,15 @@ def _same_labels(images: ImageSet, predictions: Predictions) -> bool:
         return False
 
 
-def _assemble(name: str, predictions: Predictions, images: ImageSet | None, classifier: Classifier | None) -> Run:
-    """The run of parts that fit each other."""
+def _assemble(
+    name: str,
+    predictions: Predictions,
+    images: ImageSet | None,
+    classifier: Classifier | None,
+    *,
+    named: bool = True,
+) -> Run:
+    """The run of parts that fit each other; images that nobody ``named`` and that are others are left aside."""
     if classifier is not None and predictions.provenance.checkpoint != classifier.provenance.checkpoint:
         raise CheckpointError(f"the predictions of {name} were made with other weights: predict again with --force")
     run = Run(name, predictions, images, classifier)
@@ -291,5 +303,7 @@ def _assemble(name: str, predictions: Predictions, images: ImageSet | None, clas
     if PATH in predictions.table.collect_schema() or images.fingerprint == predictions.provenance.data:
         return run
     if not _same_labels(images, predictions):
+        if not named:
+            return replace(run, images=None, notes=(OTHER_IMAGES,))
         raise DataError(f"the images are not those of the predictions of {name}: point --data at the right folder")
     return replace(run, notes=(OTHER_PIXELS,))

@@ -15,7 +15,7 @@ import torchvision
 from PIL import Image
 
 import workbench
-from tests.factories import CLASSES, classifier
+from tests.factories import CLASSES, classifier, image_set
 from workbench import decode as decoding
 from workbench import predict, store
 from workbench.__main__ import main
@@ -283,6 +283,19 @@ def test_bare_predictions_with_paths_have_images(tmp_path: Path) -> None:
     frame.with_columns(path=pl.lit("../x.jpg")).write_csv(tmp_path / "theirs.csv")
     with pytest.raises(DataError, match="leads out of"):
         open_predictions(tmp_path / "theirs.csv")
+
+
+def test_images_that_nobody_named_are_left_aside_if_they_are_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CIFAR10_ROOT", str(photos(tmp_path / "others", rows=6)))
+    images = image_set()
+    store.write(predict.predict(classifier(), images), tmp_path / "predictions")
+    run = open_predictions(tmp_path / "predictions")
+    assert run.images is None
+    assert "are not those of these predictions" in run.notes[0]
+    with pytest.raises(DataError, match="the images are not those of the predictions"):
+        open_predictions(tmp_path / "predictions", data=str(tmp_path / "others"))
 
 
 def test_the_limit_is_the_one_that_is_documented() -> None:

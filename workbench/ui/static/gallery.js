@@ -52,7 +52,7 @@ export function galleryView({ store, source }) {
   let flat = [];
   const controls = h("div", { className: "wb-bar" });
   const space = h("div", { className: "wb-space", role: "listbox", "aria-multiselectable": "true", "aria-label": "Selected images" });
-  const scroller = h("div", { className: "wb-tiles" }, space);
+  const scroller = h("div", { className: "wb-tiles", tabIndex: -1 }, space);
   const problem = h("div", { className: "wb-problem wb-quiet", role: "alert" });
   const node = h("div", { className: "wb-gallery" }, controls, problem, scroller);
   const tiles = new Map(); // row id -> tile on the page
@@ -92,7 +92,8 @@ export function galleryView({ store, source }) {
     tiles.clear();
     if (!store.rows.length) space.append(h("p", { className: "wb-note wb-empty", textContent: "No image is selected. Take a step back in the bar above." }));
     draw();
-    if (keeps) tiles.get(Number(focused))?.focus({ preventScroll: true }); // drawn anew, and still where the keys go
+    // drawn anew, and still where the keys go; an image that is gone gives the focus to the first one
+    if (keeps) (tiles.get(Number(focused)) ?? space.querySelector(".wb-tile") ?? scroller).focus({ preventScroll: true });
   }
 
   /** The place of the first line that ends below a height. */

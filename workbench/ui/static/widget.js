@@ -44,7 +44,7 @@ function kernel(model) {
   };
   const stop = (job) => {
     giveUp(Object.assign(new Error("stopped"), { stopped: true }), job);
-    return ask("stop", { job });
+    return ask("stop", { job }).catch(() => {}); // a kernel that is gone has stopped
   };
   return { ask, stop, giveUp, log, close: () => model.off("msg:custom", receive) };
 }
