@@ -141,7 +141,7 @@ PLACES = ("predictions", "checkpoint", "data", "compare", "votes", "train")
 def _told(options: argparse.Namespace) -> list[str]:
     """The report's options as a command, paths relative to its folder, so that a bundle names no machine's folders."""
     words = ["report"]
-    for name in (*PLACES, "model", "classes", "limit_mb"):
+    for name in (*PLACES, "classes", "limit_mb"):
         value = getattr(options, name)
         if value is not None:
             words += [f"--{name.replace('_', '-')}", _relative(value, options.out) if name in PLACES else str(value)]
@@ -175,7 +175,7 @@ def verify(options: argparse.Namespace) -> int:
         checkpoint = beside.parent if shard and of.checkpoint is None and of.model is None else of.checkpoint
         classes = None if told is None or told.classes is None else [n.strip() for n in told.classes.split(",")]
         columns = {} if told is None else dict(_pair("--column", text) for text in told.column)
-        model = _classifier(of) if of.model else None
+        model = _classifier(options) if options.model else None
         return open_predictions(predictions, checkpoint, of.data, classifier=model, classes=classes, columns=columns)
 
     def again(command: Sequence[str], folder: Path, only: str) -> None:
@@ -193,9 +193,12 @@ def verify(options: argparse.Namespace) -> int:
 
 
 def _parsed(command: Sequence[str]) -> argparse.Namespace:
+    """The options of a command that a manifest tells."""
     from workbench.__main__ import parser
 
-    return parser().parse_args(list(command))
+    found = parser().parse_args(list(command))
+    found.model = None  # code is run where the user names it, never because a manifest does
+    return found
 
 
 def _resolved(command: Sequence[str], folder: Path) -> list[str]:

@@ -105,6 +105,8 @@ def command_of(path: Path) -> list[str]:
         raise DataError(f"{manifest} does not tell what made {path.name}: verify it in its folder") from error
     if not command:
         raise DataError(f"{path.name} was made by a call of `export.report`, not by a command: call it again")
+    if not isinstance(command, list) or command[0] != "report":
+        raise DataError(f"{manifest} is damaged: expected the command of a report, not {command!r:.80}")
     return [str(word) for word in command]
 
 

@@ -133,6 +133,20 @@ def test_predictions_are_predicted_again(tmp_path: Path, capsys: pytest.CaptureF
     assert "a probability differs by" in words
 
 
+def test_a_manifest_runs_no_code(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(bundle.parent, tmp_path / "copy")
+    (tmp_path / "evil.py").write_text("import pathlib\npathlib.Path('owned').touch()\ndef build(): pass\n")
+    manifest = tmp_path / "copy" / "report" / "manifest.json"
+    values = json.loads(manifest.read_text())
+    values["command"] += ["--model", "evil:build"]
+    manifest.write_text(json.dumps(values))
+    monkeypatch.chdir(tmp_path)
+    assert said(capsys, str(manifest.with_name("metrics.json")))[0] == 0
+    assert not (tmp_path / "owned").exists()
+
+
 def test_what_says_nothing_can_not_be_verified(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store.write(predictions(20), tmp_path / "p")
     Image.new("RGB", (4, 4)).save(tmp_path / "bare.png")
