@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -41,24 +42,34 @@ class PooledHead:
     linear: nn.Linear
 
 
+_KNOWN: WeakKeyDictionary[nn.Module, dict[tuple[object, ...], PooledHead | None]] = WeakKeyDictionary()
+
+
 def pooled_head(classifier: Classifier) -> PooledHead | None:
     """The end of the model if its head is linear and reads the mean over the cells of the last CAM layer; else None.
 
     Seen on one forward pass over four images of noise: the layer's mean is what the head reads, and what the head gives
     are the logits.
     """
+    last = list(classifier.cam_layers.values())[-1] if classifier.cam_layers else None
+    key = (classifier.embedding_layer, last, classifier.image_size)
+    known = _KNOWN.setdefault(classifier.module, {})
+    if key not in known:  # how a model ends is a matter of its structure: looked at once
+        known[key] = None if last is None else _seen(classifier, last)
+    return known[key]
+
+
+def _seen(classifier: Classifier, last: Layer) -> PooledHead | None:
+    """`pooled_head`, by running the model."""
     name = classifier.embedding_layer
     head = classifier.module.get_submodule(name) if name else None
-    if not isinstance(head, nn.Linear) or len(head.weight) != len(classifier.classes) or not classifier.cam_layers:
-        return None
-    last = list(classifier.cam_layers.values())[-1]
-    if last.extra_tokens is not None:
+    if not isinstance(head, nn.Linear) or len(head.weight) != len(classifier.classes) or last.extra_tokens is not None:
         return None
     side = classifier.image_size
     images = np.random.default_rng(0).integers(0, 256, (PROBES, side, side, 3)).astype(np.uint8)
     images[:, : side // 2] //= 3
     read: list[tuple[Tensor, Tensor]] = []
-    with untouched(classifier.module):
+    with untouched(classifier.module), torch.autocast(classifier.device.type, enabled=False):
         head.register_forward_hook(lambda _, inputs, output: read.append((inputs[0].detach(), output.detach())))
         activation, logits = _forward(classifier, last, classifier.prepare(images))
     if len(read) != 1:
