@@ -196,6 +196,10 @@ def _parsed(command: Sequence[str]) -> argparse.Namespace:
     """The options of a command that a manifest tells."""
     from workbench.__main__ import parser
 
+    if named := [word for word in command if "://" in word]:
+        raise DataError(
+            f"the manifest names {named[0]}, and no network is asked because a file says so: name it yourself"
+        )
     found = parser().parse_args(list(command))
     found.model = None  # code is run where the user names it, never because a manifest does
     return found

@@ -18,7 +18,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 MOST_PIXELS = 178_956_970  # twice Pillow's MAX_IMAGE_PIXELS, from which on it refuses by itself
 # what Pillow's readers are seen to raise on damaged files
-_DAMAGED = (
+UNREADABLE = (
     UnidentifiedImageError,
     OSError,
     SyntaxError,
@@ -52,12 +52,12 @@ def decode(source: Path | bytes, name: str = "") -> ImageArray:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd metadata, and of sizes that are large yet allowed
             with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
-                return _rgb(ImageOps.exif_transpose(image), name)
+                return rgb_of(ImageOps.exif_transpose(image), name)
     except Image.DecompressionBombError as error:
         raise DataError(f"{name} has more than {MOST_PIXELS:,} pixels: make it smaller, or leave it out") from error
     except FileNotFoundError as error:
         raise DataError(f"{name} is missing: put the image there, or leave it out") from error
-    except _DAMAGED as error:
+    except UNREADABLE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"{name} is not a readable image ({reason}): mend it, or leave it out") from error
 
@@ -74,7 +74,7 @@ def size_of(source: Path | bytes, name: str = "") -> tuple[int, int]:
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
             return image.size[1], image.size[0]
-    except _DAMAGED as error:
+    except UNREADABLE as error:
         raise DataError(f"{name} is not a readable image ({error}): mend it, or leave it out") from error
 
 
@@ -111,7 +111,8 @@ def as_rgb(values: np.ndarray[tuple[int, ...], np.dtype[np.generic]], name: str)
     raise DataError(f"{name}: expected uint8, uint16, bool or float pixels, not {array.dtype}")
 
 
-def _rgb(image: Image.Image, name: str) -> ImageArray:
+def rgb_of(image: Image.Image, name: str) -> ImageArray:
+    """A Pillow image as uint8 ``(H, W, 3)``; `DataError` for grey values of more than 16 bits."""
     if image.mode.startswith("I;16"):
         return as_rgb(np.asarray(image).astype(np.uint16), name)
     if image.mode == "I":  # 32 bits hold 16-bit grey

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import inspect
 import itertools
 import pickle
@@ -29,7 +30,7 @@ NORMALISATIONS: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
 Transform = Callable[[Any], Any]
 # what torch and models raise on an input that they were not made for
 _UNFIT = (RuntimeError, ValueError, TypeError, AssertionError, IndexError, KeyError, AttributeError)
-PROBES = 8
+PROBES, DRAWS = 8, 24
 
 
 def classifier_of(
@@ -86,7 +87,7 @@ def classifier_of(
         cam_layers=layers,
         embedding_layer=_head(adapted, x, len(names)),
         provenance=Provenance(
-            checkpoint=weights_digest(adapted),
+            checkpoint=_identity(bare),
             device=bare.device.type,
             precision="float32",
             versions={"torch": str(torch.__version__)},
@@ -139,6 +140,16 @@ def load_weights(module: nn.Module, path: Path | str) -> None:
             f"({len(odd)} of {len(wanted)} tensors differ)"
         )
     module.load_state_dict(state)
+
+
+def _identity(classifier: Classifier) -> str:
+    """SHA-256 of all that decides a prediction: weights, structure, normalisation, and what becomes of an image."""
+    noise = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
+    seen = noise if classifier.fit is None else classifier.fit(noise)
+    parts = (classifier.mean, classifier.std, classifier.image_size, repr(classifier.module))
+    found = hashlib.sha256(f"{weights_digest(classifier.module)}{parts}".encode())
+    found.update(np.ascontiguousarray(seen).tobytes())
+    return found.hexdigest()
 
 
 def _check_inputs(module: nn.Module) -> None:
@@ -215,7 +226,8 @@ def _measured(
             "one does more to plain images: give the name of a normalisation instead"
         )
     noise = np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8)
-    if not torch.equal(_applied(transform, noise), _applied(transform, noise)):
+    first = _applied(transform, noise)
+    if not all(torch.equal(first, _applied(transform, noise)) for _ in range(DRAWS)):
         raise DataError("transform: this one draws random numbers, as for training: give that of evaluation")
     std, mean = 1 / scale, -shift / scale
 
@@ -314,6 +326,11 @@ def _adapted(bare: Classifier, outputs: Outputs) -> nn.Module:
             'outputs="logits" or outputs="probabilities"'
         )
     sums = shares and not single and bool((values.float().sum(1) - 1).abs().max() < 1e-3)
+    if outputs == "found" and shares and not single and not sums:
+        raise DataError(
+            "the model gives values from 0 to 1 that do not sum to 1, as for several labels an image: one class an "
+            'image is expected; if they are logits all the same, say outputs="logits"'
+        )
     probabilities = outputs == "probabilities" or (outputs == "found" and sums)
     if probabilities and not (shares if single else sums):
         raise DataError("outputs: expected probabilities, and these do not lie in 0 to 1 and sum to 1: say logits")

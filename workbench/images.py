@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike
 
-from workbench.decode import SUFFIXES, as_rgb, decode
+from workbench.decode import SUFFIXES, UNREADABLE, as_rgb, decode, rgb_of
 from workbench.errors import DataError
 from workbench.records import ImageArray, ImageSet, IntArray
 
@@ -77,6 +77,8 @@ def from_folder(root: Path | str, split: str = "test", *, classes: Sequence[str]
     names = tuple(classes or _class_file(root) or folders)
     if len(names) < 2:
         raise DataError(f"{within} holds {len(folders)} folders: expected {_LAYOUTS}")
+    if outside := [name for name in names if Path(name).name != name or name in ("", ".", "..")]:
+        raise DataError(f"{root / CLASS_FILE}: expected names of folders within {within}, not {outside[0]!r}")
     if strange := sorted(set(folders) - set(names)):
         raise DataError(f"{within / strange[0]} is of no class: expected one of {', '.join(names[:20])}")
     found = [
@@ -87,6 +89,9 @@ def from_folder(root: Path | str, split: str = "test", *, classes: Sequence[str]
     ]
     if not found:
         raise DataError(f"{within} holds class folders but no image ({', '.join(SUFFIXES)})")
+    base = within.resolve()
+    if leaving := [path for path, _ in found if path.is_symlink() and not path.resolve().is_relative_to(base)]:
+        raise DataError(f"{leaving[0]} leads out of {within}: copy the image there")
     return _of_files(within, [path for path, _ in found], [label for _, label in found], names, split)
 
 
@@ -111,7 +116,11 @@ def from_table(
     """
     path = Path(path)
     try:
-        table = pl.read_csv(path, infer_schema_length=None) if path.suffix == ".csv" else pl.read_parquet(path)
+        table = (
+            pl.read_csv(path, infer_schema_length=None, glob=False)
+            if path.suffix == ".csv"
+            else pl.read_parquet(path, glob=False)
+        )
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DataError(f"{path} is damaged or of another format ({str(error).splitlines()[0]})") from error
     called = {name: (columns or {}).get(name, name) for name in NAMES}
@@ -141,7 +150,7 @@ def of_paths(
     base = root.resolve()
     found = []
     for row, text in enumerate(paths):
-        place = (base / text).resolve() if text else base
+        place = (base / text).resolve() if text and "\0" not in text else base
         if place == base or not place.is_relative_to(base):
             raise DataError(f"row {row}: the path {text!r} leads out of {root}: expected one within it")
         found.append(place)
@@ -194,7 +203,8 @@ def from_dataset(dataset: Any, classes: Sequence[str] | None = None, *, split: s
     DataError
         If an item is of another kind.
     """
-    known = getattr(dataset, "targets", None)
+    changed = getattr(dataset, "target_transform", None) is not None
+    known = None if changed else getattr(dataset, "targets", None)
     if known is None:
         known = [_item(dataset, row)[1] for row in range(len(dataset))]
     names = classes or getattr(dataset, "classes", None)
@@ -275,25 +285,30 @@ class _ParquetPixels:
 
 @dataclass(frozen=True)
 class _DatasetPixels:
-    """The images of a PyTorch data set."""
+    """The images of a PyTorch data set, one at a time: it may share a file among its items."""
 
     dataset: Any
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def __getitem__(self, place: int, /) -> ImageArray:
-        image = _item(self.dataset, place)[0]
+        with self.lock:
+            image = _item(self.dataset, place)[0]
         if hasattr(image, "detach"):  # a tensor (C, H, W)
             image = image.detach().cpu().numpy()
             image = image.transpose(1, 2, 0) if image.ndim == 3 else image
         elif hasattr(image, "convert"):
-            image = image.convert("RGB")
+            return rgb_of(image, f"item {place}")
         return as_rgb(np.asarray(image), f"item {place}")
 
 
 def _item(dataset: Any, place: int) -> tuple[Any, Any]:
-    item = dataset[place]
+    try:
+        item = dataset[place]
+    except UNREADABLE as error:
+        raise DataError(f"item {place} can't be read ({error}): mend it, or leave it out") from error
     if not isinstance(item, tuple | list) or len(item) < 2:
         raise DataError(f"item {place}: expected an image and a label, not {type(item).__name__}")
     return item[0], item[1]
@@ -320,15 +335,27 @@ def _digest_files(paths: Sequence[Path], labels: IntArray, classes: Sequence[str
     """
     digest = hashlib.sha256(repr(tuple(classes)).encode())
     digest.update(np.ascontiguousarray(labels).data)
-    sizes = [path.stat().st_size if path.is_file() else -1 for path in paths]
+    sizes = [_size(path) for path in paths]
     for path, size in zip(paths, sizes, strict=True):
         digest.update(f"{path.relative_to(root).as_posix()} {size}\n".encode())
-    read = range(len(paths)) if sum(sizes) <= WHOLE_BYTES else np.linspace(0, len(paths) - 1, SAMPLE).astype(int)
+    read = (
+        range(len(paths))
+        if sum(sizes) <= WHOLE_BYTES
+        else np.unique(np.linspace(0, len(paths) - 1, SAMPLE).astype(int))
+    )
     for place in read:
         if sizes[place] >= 0:
             with paths[place].open("rb") as stream:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file; -1 if there is none."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
 
 
 def _digest_some(pixels: _DatasetPixels, labels: IntArray, classes: Sequence[str]) -> str:
@@ -366,7 +393,11 @@ def _class_file(root: Path) -> list[str] | None:
     path = root / CLASS_FILE
     if not path.is_file():
         return None
-    return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except ValueError as error:
+        raise DataError(f"{path}: expected text in UTF-8 ({error})") from error
+    return [line.strip() for line in lines if line.strip()]
 
 
 def _image_column(table: pl.LazyFrame) -> str | None:
@@ -395,7 +426,7 @@ def _from_npz(path: Path, split: str, classes: Sequence[str] | None) -> ImageSet
     try:
         with np.load(path, allow_pickle=False) as found:
             arrays = {name: found[name] for name in ("images", "labels", "classes") if name in found.files}
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
+    except (*UNREADABLE, BadZipFile, MemoryError, RuntimeError) as error:
         raise DataError(f"{path} is damaged or of another format ({error})") from error
     if missing := {"images", "labels"} - set(arrays):
         raise DataError(f"{path} has no array {sorted(missing)[0]!r}: expected images and labels")

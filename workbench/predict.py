@@ -190,6 +190,7 @@ def predict_into(
         store.write_provenance(folder, origin)
         for path in others:
             path.unlink()
+            store.write_skipped(path, {})
     return shard
 
 
@@ -216,22 +217,32 @@ def _write_shard(
         for first in range(0, len(rows), PART):
             part, beside = folder / f"{first:012d}.parquet", folder / f"{first:012d}.json"
             wanted = rows[first : first + PART]
-            if not part.is_file():
+            if not beside.is_file():
                 report = None if progress is None else _shifted(progress, first, len(rows))
                 skipped: dict[int, str] | None = {} if skip else None
-                found = predict(classifier, images, rows=wanted, precision=precision, skipped=skipped, progress=report)
+                try:
+                    found = predict(
+                        classifier, images, rows=wanted, precision=precision, skipped=skipped, progress=report
+                    )
+                except DataError:
+                    if skipped is None or len(skipped) < len(wanted):
+                        raise
+                    found = None  # not one image of this part can be read
                 if not begun.is_file():  # only now: bad input leaves nothing behind
                     held.enter_context(alone(folder / "lock"))
                     write_atomically(begun, lambda path: path.write_text(identity, encoding="utf-8"))
+                if found is not None:
+                    table = store.as_lists(found.table)
+                    write_atomically(part, lambda path, table=table: table.sink_parquet(path))  # type: ignore[misc]
                 write_json(beside, {str(row): reason for row, reason in (skipped or {}).items()})
-                table = store.as_lists(found.table)
-                write_atomically(part, lambda path, table=table: table.sink_parquet(path))  # type: ignore[misc]
             elif progress is not None:
                 progress(first + len(wanted), len(rows))
-            parts.append(part)
+            parts += [part] if part.is_file() else []
             reasons |= json.loads(beside.read_text(encoding="utf-8"))
+        if not parts:
+            raise DataError(f"none of {len(rows):,} images can be read: {next(iter(reasons.values()))}")
+        store.write_skipped(shard, reasons)  # first: a table that is there is whole
         store.write_table(shard, pl.scan_parquet(parts), len(classifier.classes), origin)
-        store.write_skipped(shard, reasons)
         shutil.rmtree(folder)
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import DataError, OutputError
+from workbench.store import shard_count
 
 _COPIES: list[tempfile.TemporaryDirectory[str]] = []  # deleted when the process ends
-PATTERNS = ("predictions*.parquet", "provenance.json", "skipped*.json")
+PATTERNS = ("predictions*.parquet", "skipped*.json", "provenance.json")
 
 
 def is_url(place: str | Path) -> bool:
@@ -40,13 +41,24 @@ def staged(place: str | Path, mine: str | None = None) -> Iterator[Path]:
         return
     folder = _folder_of(str(place))
     files, base = _store(str(place))
-    if mine is not None and files.exists(f"{base}/{mine}"):
-        raise OutputError(f"{place}/{mine} exists already: choose another --out, or replace it with --force")
+    try:
+        there = [str(name).rsplit("/", 1)[-1] for name in files.glob(f"{base}/{PATTERNS[0]}")]
+    except OSError as error:
+        raise OutputError(f"cannot read {place} ({error}): check the address and the rights") from error
+    others = [name for name in there if mine is not None and shard_count(Path(name)) != shard_count(Path(mine))]
+    if mine is not None and (others or (mine in there and not (folder / mine).is_file())):
+        raise OutputError(f"{place}/{(others or [mine])[0]} exists already: choose another --out, or use --force")
     yield folder
+    written = sorted(p for pattern in PATTERNS for p in folder.glob(pattern))
     try:
         files.makedirs(base, exist_ok=True)
-        for path in sorted(p for pattern in PATTERNS for p in folder.glob(pattern)):
+        if mine is None:  # of another number of shards, which would be read with these
+            for name in there:
+                if written and shard_count(Path(name)) != shard_count(written[0]):
+                    files.rm(f"{base}/{name}")
+        for path in written:
             files.put_file(str(path), f"{base}/{path.name}")
+        for path in written:  # only now: what could not be uploaded goes on here
             path.unlink()
     except OSError as error:
         raise OutputError(f"cannot write to {place} ({error}): run again, and {folder} is uploaded") from error
@@ -81,7 +93,7 @@ def _store(url: str) -> tuple[Any, str]:
 
     try:
         files, base = fsspec.core.url_to_fs(url)
-    except (ValueError, ImportError) as error:
+    except (ValueError, ImportError, OSError) as error:
         raise DataError(f"{url}: {error}: install the package for this kind of store, such as s3fs") from error
     return files, str(base).rstrip("/")
 

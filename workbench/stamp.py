@@ -65,7 +65,10 @@ def read_stamp(path: Path) -> Stamp | None:
     found = _inside(path)
     try:
         if found is not None:
-            return dict(json.loads(found))
+            stamp = dict(json.loads(found))
+            if missing := {"made_by", "part", "parameters", "predictions"} - set(stamp):
+                raise ValueError(f"{sorted(missing)[0]} is missing")
+            return stamp
         for manifest in sorted(path.parent.glob("*.json")):
             values = json.loads(manifest.read_text(encoding="utf-8")) if manifest.stat().st_size < 10**8 else None
             if isinstance(values, dict) and path.name in values.get("files", {}) and "stamp" in values:
@@ -84,7 +87,7 @@ def _inside(path: Path) -> str | None:
             with Image.open(path) as image:
                 image.load()
                 found = image.info.get(NAME)
-        except (OSError, SyntaxError, ValueError) as error:
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise DataError(f"{path} is no readable PNG file ({error})") from error
         return None if found is None else str(found)
     if kind == ".parquet":

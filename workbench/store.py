@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ SHARDS, SKIPPED = "predictions*.parquet", "skipped"
 ORIGIN = "workbench"
 MATRICES = ("probability", "logit")
 ARRAYS = ("index", "label", "probability", "logit", "embedding", "classes")
+UNREADABLE = (BadZipFile, EOFError, zlib.error, MemoryError, NotImplementedError, RuntimeError)  # of damaged archives
 _SHARD = re.compile(r"predictions-(\d{5})-of-(\d{5})\.parquet")
 
 
@@ -37,6 +39,12 @@ def shard_count(path: Path) -> int:
     """How many shards the name of one says there are."""
     match = _SHARD.fullmatch(path.name)
     return int(match[2]) if match else 1
+
+
+def shard_place(path: Path) -> tuple[int, int]:
+    """Which shard a file name is, counted from 0, and of how many."""
+    match = _SHARD.fullmatch(path.name)
+    return (int(match[1]), int(match[2])) if match else (0, 1)
 
 
 def as_lists(table: pl.LazyFrame) -> pl.LazyFrame:
@@ -114,9 +122,8 @@ def write(predictions: Predictions, folder: Path, *, force: bool = False) -> Non
     text = origin(predictions.classes, predictions.provenance)
     write_table(folder / TABLE, as_lists(predictions.table), len(predictions.classes), text)
     write_provenance(folder, text)
-    for path in older:
-        if path.name != TABLE:
-            path.unlink()
+    for path in [*(p for p in older if p.name != TABLE), *folder.glob(f"{SKIPPED}*.json")]:
+        path.unlink()
 
 
 def read(path: Path, *, classes: Sequence[str] | None = None, columns: Mapping[str, str] | None = None) -> Predictions:
@@ -143,7 +150,16 @@ def read(path: Path, *, classes: Sequence[str] | None = None, columns: Mapping[s
         if not path.is_file():
             raise DataError(f"{path} is missing: expected a folder or file of predictions")
         return _read_foreign(path, classes, columns or {})
-    except (pl.exceptions.PolarsError, OSError, EOFError, BadZipFile, ValueError, KeyError, TypeError) as error:
+    except (
+        pl.exceptions.PolarsError,
+        OSError,
+        EOFError,
+        BadZipFile,
+        ValueError,
+        KeyError,
+        TypeError,
+        *UNREADABLE,
+    ) as error:
         raise DataError(f"{path} is damaged or of another format ({str(error).splitlines()[0]})") from error
 
 
@@ -202,7 +218,10 @@ def _read_foreign(path: Path, classes: Sequence[str] | None, names: Mapping[str,
         return _from_table(table, path, classes, {})
     if path.suffix not in (".csv", ".parquet"):
         raise DataError(f"{path}: expected .parquet, .csv or .npz, not {path.suffix or 'no extension'}")
-    scanned = pl.read_csv(path, infer_schema_length=None).lazy() if path.suffix == ".csv" else pl.scan_parquet(path)
+    if path.suffix == ".csv":
+        scanned = pl.read_csv(path, infer_schema_length=None, glob=False).lazy()
+    else:
+        scanned = pl.scan_parquet(path, glob=False)
     return _from_table(scanned, path, classes, names)
 
 

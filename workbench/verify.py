@@ -17,6 +17,7 @@ from PIL import Image
 from workbench import store
 from workbench.errors import DataError
 from workbench.predictions import Predictions
+from workbench.records import IntArray
 from workbench.run import Run
 from workbench.stamp import NAME, Stamp, code_version, read_stamp
 
@@ -132,6 +133,9 @@ def _predictions(path: Path, origin: dict[str, Any], run: Run) -> list[str]:
     held = pl.read_parquet(path, columns=["index", "label", "predicted", "probability"])
     rows = held["index"].to_numpy()
     precision: predict.Precision = "bfloat16" if origin["precision"] == "bfloat16" else "float32"
+    wanted = _rows_of(path, run)
+    if not np.array_equal(rows, wanted):
+        return [f"it holds {len(rows):,} rows, where {len(wanted):,} belong into it"]
     now = predict.predict(run.classifier, run.images, rows=rows, precision=precision)
     found = [
         f"{name} differs in {int((held[name].to_numpy() != getattr(now, name)).sum()):,} rows"
@@ -140,6 +144,18 @@ def _predictions(path: Path, origin: dict[str, Any], run: Run) -> list[str]:
     ]
     largest = float(np.abs(np.stack(held["probability"].to_list()) - now.probability).max())
     return found + ([f"a probability differs by {largest:.2g}"] if largest > PROBABILITY else [])
+
+
+def _rows_of(shard: Path, run: Run) -> IntArray:
+    """The row ids that belong into a shard: its share of the images, without those that could not be read."""
+    from workbench import predict
+
+    images = run.images
+    if images is None:
+        raise DataError("predictions are verified with their images: give --data")
+    share = predict.share(len(images), *store.shard_place(shard))
+    rows = images.rows[share.start : share.stop]
+    return rows[~np.isin(rows, list(store.skipped(shard.parent)))]
 
 
 def compare(path: Path, made: Path) -> list[str]:
@@ -157,7 +173,7 @@ def compare(path: Path, made: Path) -> list[str]:
         raise DataError(f"{path}: expected a file of {', '.join(kinds)}")
     try:
         return kinds[path.suffix](path, made)
-    except (pl.exceptions.PolarsError, OSError, ValueError, SyntaxError) as error:
+    except (pl.exceptions.PolarsError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(f"{path} is damaged ({str(error).splitlines()[0]})") from error
 
 
@@ -171,15 +187,18 @@ def _pictures(path: Path, made: Path) -> list[str]:
 
 
 def _texts(path: Path, made: Path) -> list[str]:
-    meta = b'<meta name="' + NAME.encode() + b'".*?>'
-    patterns = (rb"<dc:description>.*?</dc:description>", rb"/Subject \(.*?\)\n?", meta)
+    stamps = {
+        ".svg": rb"<dc:description>.*?</dc:description>",
+        ".pdf": rb"/Subject \(.*?\)\n?",
+        ".html": b'<meta name="' + NAME.encode() + b'".*?>',
+    }
     contents = []
     for file in (path, made):
-        content = file.read_bytes()
-        for pattern in patterns:
-            content = re.sub(pattern, b"", content, flags=re.DOTALL)
-        if file.suffix == ".pdf":  # offsets move with the length of the stamp
-            content = content.split(b"\nxref")[0]
+        content = re.sub(stamps[path.suffix], b"", file.read_bytes(), count=1, flags=re.DOTALL)
+        if path.suffix == ".pdf":  # offsets move with the length of the stamp, and nothing may follow them
+            content, _, rest = content.partition(b"\nxref")
+            if rest.count(b"%%EOF") != 1 or not rest.rstrip().endswith(b"%%EOF"):
+                return ["something was added behind the end of the file"]
         contents.append(content)
     if contents[0] == contents[1]:
         return []

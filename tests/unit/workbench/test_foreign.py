@@ -254,6 +254,16 @@ def broken() -> nn.Module:
         (lambda: Head(4, lambda z: (z, z)), {}, "gives a tuple"),
         (lambda: Head(1, lambda z: z), {}, r"gives \(n, 1\) where 4 classes are named"),
         (lambda: Head(1, lambda z: z.sigmoid()), {"classes": ("a", "b")}, "may be a logit or a probability"),
+        (lambda: Head(4, lambda z: z.sigmoid()), {}, "as for several labels an image"),
+        (
+            Plain,
+            {
+                "transform": compose(
+                    transforms.Resize((64, 64)), transforms.RandomHorizontalFlip(), transforms.ToTensor(), NORMALISE
+                )
+            },
+            "draws random numbers",
+        ),
         (lambda: Head(4, lambda z: z), {"outputs": "probabilities"}, "do not lie in 0 to 1"),
         (broken, {}, "not finite: its weights are damaged"),
         (Plain, {"classes": ("a",)}, "at least two different names"),
@@ -339,6 +349,19 @@ def test_bad_weights_are_told(make: Callable[[Path], object], words: str, tmp_pa
     make(tmp_path / "w.pt")
     with pytest.raises(CheckpointError, match=words):
         workbench.load_weights(Plain(), tmp_path / "w.pt")
+
+
+def test_another_way_from_pixels_is_another_model(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = torchvision.models.resnet18(num_classes=4)
+    kinds = (("imagenet", 64), ("none", 64), ("imagenet", 96))
+    ways = [Classifier.from_module(net, CLASSES, name, image_size=size) for name, size in kinds]
+    assert len({way.provenance.checkpoint for way in ways}) == 3
+    first = workbench.analyse(ways[0], pictures(), tmp_path)
+    with pytest.raises(CheckpointError, match="other weights"):
+        workbench.analyse(ways[1], pictures(), tmp_path)
+    again = Classifier.from_module(net, CLASSES, "imagenet", image_size=64)
+    assert workbench.analyse(again, pictures(), tmp_path).predictions.digest == first.predictions.digest
 
 
 def test_the_same_weights_and_images_are_not_predicted_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

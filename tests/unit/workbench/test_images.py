@@ -285,6 +285,57 @@ def test_bare_predictions_with_paths_have_images(tmp_path: Path) -> None:
         open_predictions(tmp_path / "theirs.csv")
 
 
+def test_class_files_and_links_stay_inside(tmp_path: Path) -> None:
+    root = photos(tmp_path / "photos")
+    Image.fromarray(RGB).save(tmp_path / "secret.png")
+    (root / "ant" / "link.png").symlink_to(tmp_path / "secret.png")
+    with pytest.raises(DataError, match=r"link.png leads out of"):
+        from_folder(root)
+    (root / "ant" / "link.png").unlink()
+    for name in ("../secret", str(tmp_path), ".."):
+        (root / "classes.txt").write_text(f"ant\nbee\ncow\n{name}\n")
+        with pytest.raises(DataError, match="expected names of folders within"):
+            from_folder(root)
+    (root / "classes.txt").write_bytes(b"caf\xe9\n")
+    with pytest.raises(DataError, match="expected text in UTF-8"):
+        from_folder(root)
+
+
+def test_names_with_brackets_are_no_patterns(tmp_path: Path) -> None:
+    for name, rows in (("theirs[1].csv", 2), ("theirs1.csv", 1)):
+        frame = pl.DataFrame({"label": [1] * rows, "probability_0": [0.4] * rows, "probability_1": [0.6] * rows})
+        frame.write_csv(tmp_path / name)
+    assert len(store.read(tmp_path / "theirs[1].csv")) == 2
+
+
+def test_labels_are_those_of_the_items(tmp_path: Path) -> None:
+    root = photos(tmp_path)
+    turned = torchvision.datasets.ImageFolder(root, target_transform=lambda label: 2 - label)
+    assert from_dataset(turned).labels.tolist() == [2] * 4 + [1] * 4 + [0] * 4
+    (root / "bee" / "04.jpg").write_bytes(b"nothing")
+    broken = from_dataset(torchvision.datasets.ImageFolder(root))
+    with pytest.raises(DataError, match="item 5 can't be read|item 4 can't be read"):
+        [broken.image(row) for row in range(12)]
+    deep = [(Image.fromarray((np.arange(64).reshape(8, 8) * 1000).astype(np.uint16)), 0), (Image.fromarray(RGB), 1)]
+    assert from_dataset(deep, ("a", "b")).image(0)[..., 0].ravel()[5] == round(5000 / 257)
+
+
+def test_a_part_without_a_readable_image_is_skipped_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predict, "PART", 4)
+    images = same_size(tmp_path / "photos")  # nine images; the last part is row 8 alone, which is gone
+    predict.predict_into(classifier(), images, tmp_path / "p", skip=True)
+    assert store.read(tmp_path / "p").index.tolist() == [0, 1, 2, 3, 5, 6, 7]
+    assert sorted(store.skipped(tmp_path / "p")) == [4, 8]
+
+
+@pytest.mark.parametrize("content", [b"PK\x03\x04" + bytes(40), b"\x93NUMPY"])
+def test_damaged_archives_are_told(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "x.npz").write_bytes(content)
+    for read in (load_images, store.read):
+        with pytest.raises(DataError, match="damaged or of another format"):
+            read(tmp_path / "x.npz")
+
+
 def test_images_that_nobody_named_are_left_aside_if_they_are_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

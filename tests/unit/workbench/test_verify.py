@@ -131,6 +131,36 @@ def test_predictions_are_predicted_again(tmp_path: Path, capsys: pytest.CaptureF
     code, words = said(capsys, str(shard), "--data", str(data))
     assert code == 1
     assert "a probability differs by" in words
+    store.write_table(shard, held.head(5).lazy(), 3, text or "")
+    code, words = said(capsys, str(shard), "--data", str(data))
+    assert code == 1
+    assert "it holds 5 rows, where 60 belong into it" in words
+
+
+def test_what_is_added_is_seen(tmp_path: Path) -> None:
+    from workbench.verify import compare
+
+    state = ExplorerState(Run("bare", predictions(60)))
+    plain, more = tmp_path / "a.pdf", tmp_path / "b.pdf"
+    plain.write_bytes(views.figure_bytes(state, "matrix", "pdf"))
+    more.write_bytes(plain.read_bytes() + b"\n4 0 obj\n<<>>\nendobj\nxref\n0 1\ntrailer\n<<>>\nstartxref\n9\n%%EOF\n")
+    assert compare(more, plain) == ["something was added behind the end of the file"]
+    for suffix, added in ((".html", "<dc:description>x</dc:description>"), (".svg", "<!-- /Subject (x) -->")):
+        one, two = tmp_path / f"a{suffix}", tmp_path / f"b{suffix}"
+        one.write_text("<p>same</p>")
+        two.write_text("<p>same</p>" + added)
+        assert compare(two, one)
+
+
+def test_a_manifest_asks_no_network(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(bundle.parent, tmp_path / "copy")
+    manifest = tmp_path / "copy" / "report" / "manifest.json"
+    values = json.loads(manifest.read_text())
+    values["command"][2] = "ftp://127.0.0.1:9/x"
+    manifest.write_text(json.dumps(values))
+    code, words = said(capsys, str(manifest.with_name("metrics.json")))
+    assert code == 2
+    assert "no network is asked because a file says so" in words
 
 
 def test_a_manifest_runs_no_code(
