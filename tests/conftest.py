@@ -11,7 +11,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 @pytest.fixture(scope="session")
 def digits_run() -> Path:
     """The digits model as a user gets it, in its default place, trained if it is not there yet."""
-    from workbench.run import DIGITS, train_digits
+    from workbench.runs.opening import DIGITS, train_digits
 
     assert train_digits().predictions.accuracy >= 0.97
     return DIGITS

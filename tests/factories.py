@@ -9,9 +9,10 @@ from PIL import Image
 
 from training.data import DataSet
 from training.recipe import Recipe
-from workbench.classifier import Classifier, Layer
-from workbench.predictions import Predictions
-from workbench.records import ImageSet
+from workbench.core.predictions import Predictions
+from workbench.core.records import ImageSet
+from workbench.models.classifier import Classifier
+from workbench.models.layers import Layer
 
 CLASSES = ("ant", "bee", "cow")
 TINY = Recipe(

@@ -1,30 +1,70 @@
-"""Explainability and error analysis for image classifiers."""
+"""Explainability and error analysis for image classifiers.
+
+Public names load when they are first used, so that the package itself loads at once.
+"""
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
 
+from workbench.moved import install
+
+if TYPE_CHECKING:
+    from workbench.explorer.dashboard import Dashboard
+    from workbench.explorer.widget import Explorer
+    from workbench.images import load_images
+    from workbench.models.classifier import Classifier, classifier_of
+    from workbench.models.weights import load_weights
+    from workbench.runs.opening import (
+        analyse,
+        open_example,
+        open_predictions,
+        open_run,
+        train_digits,
+        with_train,
+    )
+    from workbench.runs.run import Run, with_votes
+
+__all__ = [
+    "Classifier",
+    "Dashboard",
+    "Explorer",
+    "Run",
+    "analyse",
+    "classifier_of",
+    "load_images",
+    "load_weights",
+    "open_example",
+    "open_predictions",
+    "open_run",
+    "train_digits",
+    "with_train",
+    "with_votes",
+]
 _HOMES = {
-    "Classifier": "workbench.classifier",
-    "Dashboard": "workbench.ui.dashboard",
-    "Explorer": "workbench.ui.explorer",
-    "Run": "workbench.run",
-    "analyse": "workbench.run",
+    "Classifier": "workbench.models.classifier",
+    "Dashboard": "workbench.explorer.dashboard",
+    "Explorer": "workbench.explorer.widget",
+    "Run": "workbench.runs.run",
+    "analyse": "workbench.runs.opening",
+    "classifier_of": "workbench.models.classifier",
     "load_images": "workbench.images",
-    "load_weights": "workbench.foreign",
-    "open_example": "workbench.run",
-    "open_predictions": "workbench.run",
-    "open_run": "workbench.run",
-    "train_digits": "workbench.run",
-    "with_train": "workbench.run",
-    "with_votes": "workbench.run",
+    "load_weights": "workbench.models.weights",
+    "open_example": "workbench.runs.opening",
+    "open_predictions": "workbench.runs.opening",
+    "open_run": "workbench.runs.opening",
+    "train_digits": "workbench.runs.opening",
+    "with_train": "workbench.runs.opening",
+    "with_votes": "workbench.runs.run",
 }
-__all__ = sorted(_HOMES)
+install()
 
 
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used, so that the package itself loads at once."""
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'workbench' has no attribute {name!r}")
+if not TYPE_CHECKING:  # a checker of types knows the names above, and that there are no others
+
+    def __getattr__(name: str) -> object:
+        """Import a public name when it is first used."""
+        if name in _HOMES:
+            return getattr(import_module(_HOMES[name]), name)
+        raise AttributeError(f"module 'workbench' has no attribute {name!r}")

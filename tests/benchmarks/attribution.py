@@ -24,10 +24,10 @@ from training.loop import has_fast_bfloat16
 from workbench.attribution.attribute import attribute
 from workbench.attribution.exact import class_maps
 from workbench.attribution.gradient import starting_points
-from workbench.attribution.stability import rank_correlation
 from workbench.attribution.targets import Targets
-from workbench.classifier import Precision
-from workbench.run import SHIPPED, open_run
+from workbench.evidence.stability import rank_correlation
+from workbench.models.classifier import Precision
+from workbench.runs.opening import SHIPPED, open_run
 
 ROWS, FEW, REPEATS, BATCH, STEPS = 192, 32, 3, 64, 32
 

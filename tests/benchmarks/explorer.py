@@ -22,15 +22,15 @@ from playwright.sync_api import Page, sync_playwright
 
 from tests.browser.conftest import jupyter, open_and_run
 from tests.browser.install import chromium
-from workbench.run import SHIPPED
+from workbench.runs.opening import SHIPPED
 
 CLICKS, STARTS = 20, 5
 SHIPPED_RUN = "import workbench\nrun = workbench.open_run({folder!r})"
 MADE_UP = """
 import numpy as np
 import workbench
-from workbench.predictions import Predictions
-from workbench.records import ImageSet
+from workbench.core.predictions import Predictions
+from workbench.core.records import ImageSet
 
 rows, classes = 1_000_000, 10
 rng = np.random.default_rng(0)

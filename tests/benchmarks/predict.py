@@ -1,4 +1,4 @@
-"""``workbench.predict`` against a plain eager float32 forward pass over the same images; run it by itself.
+"""``workbench.models.predict`` against a plain eager float32 forward pass over the same images; run it by itself.
 
 The last line is one JSON object of ratios of images/s, preparation and softmax included in both: ``speedup_float32`` at
 the default precision, ``speedup_bfloat16`` with ``precision="bfloat16"``, each with the largest difference of a
@@ -16,9 +16,9 @@ import numpy as np
 import torch
 
 from training.model import ResNet18LN
-from workbench import predict
-from workbench.classifier import Classifier
-from workbench.records import ImageSet
+from workbench.core.records import ImageSet
+from workbench.models import predict
+from workbench.models.classifier import Classifier
 
 ROWS, REPEATS = 250, 5
 

@@ -31,8 +31,8 @@ from workbench.analysis.compare import compare
 from workbench.analysis.confusion import confusion_matrix
 from workbench.analysis.index import select
 from workbench.analysis.labels import label_suspects
-from workbench.predictions import Predictions
-from workbench.records import Provenance, Query
+from workbench.core.predictions import Predictions
+from workbench.core.records import Provenance, Query
 
 REPEATS = 3
 P, LABEL, PREDICTED = pl.col("probability"), pl.col("label"), pl.col("predicted")

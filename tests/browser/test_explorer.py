@@ -164,7 +164,7 @@ def test_circled_images_are_selected_here_and_in_the_kernel(page: Page, lab, dig
 def test_two_models_compared(page: Page, lab, digits: str, request, shots) -> None:
     second = """
 import copy, dataclasses, torch
-from workbench.predict import predict
+from workbench.models.predict import predict
 torch.manual_seed(0)
 other = dataclasses.replace(run.classifier, module=copy.deepcopy(run.classifier.module))
 with torch.no_grad():
@@ -301,8 +301,8 @@ def test_a_notebook_reopened_without_its_kernel_shows_what_it_kept(
 
 HOSTILE = """
 import numpy as np, workbench
-from workbench.predictions import Predictions
-from workbench.records import ImageSet
+from workbench.core.predictions import Predictions
+from workbench.core.records import ImageSet
 from workbench.errors import DataError
 names = ("<script>alert(1)</script>", "x" * 200, "\\u05d0\\u05d1\\u05d2 \\u0645\\u0631\\u062d\\u0628\\u0627", "a'b\\"c")
 rng = np.random.default_rng(0)
@@ -341,7 +341,7 @@ def test_a_full_disk_while_tagging_is_said_and_nothing_lost(page: Page, lab, dig
     full = """
 import errno
 from pathlib import Path
-from workbench.decisions import Decisions
+from workbench.explorer.decisions import Decisions
 explorer = workbench.Explorer(run)
 write = Path.write_text
 def refuse(self, *args, **kwargs):
@@ -417,9 +417,9 @@ def test_narrow_and_wide(page: Page, lab, digits: str, request, shots) -> None:
 def test_the_page_opens_from_disk_with_the_network_cut(
     browser, digits_run: Path, tmp_path: Path, shots: Path | None, theme: str
 ) -> None:
-    from workbench import page as pages
-    from workbench.run import train_digits
-    from workbench.state import ExplorerState
+    from workbench.explorer import page as pages
+    from workbench.explorer.state import ExplorerState
+    from workbench.runs.opening import train_digits
 
     text, left_out = pages.page(ExplorerState(train_digits(digits_run)))
     assert left_out == []
@@ -449,7 +449,7 @@ def test_the_page_opens_from_disk_with_the_network_cut(
 
 def test_cat_taken_for_dog_in_the_notebook(browser, notebooks: Path, shots: Path | None) -> None:
     """The newcomer's way: the committed notebook, all cells, on CIFAR-10 with the shipped checkpoint."""
-    from workbench.run import SHIPPED
+    from workbench.runs.opening import SHIPPED
 
     if not SHIPPED.is_dir():
         pytest.skip("no CIFAR-10 checkpoint is shipped")

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { counted, percent, wilson } from "../../workbench/ui/static/numbers.js";
+import { counted, percent, wilson } from "../../workbench/explorer/static/numbers.js";
 
 test("a share is never rounded to a whole that it is not", () => {
   assert.equal(percent(0.905), "90.5 %");

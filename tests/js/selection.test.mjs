@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { Store } from "../../workbench/ui/static/store.js";
-import { START, describe, insidePolygon, withCells, withStep } from "../../workbench/ui/static/selection.js";
-import { Table } from "../../workbench/ui/static/table.js";
+import { Store } from "../../workbench/explorer/static/store.js";
+import { START, describe, insidePolygon, withCells, withStep } from "../../workbench/explorer/static/selection.js";
+import { Table } from "../../workbench/explorer/static/table.js";
 
 const column = (kind, values, categories = []) => ({ title: "t", kind, dtype: "f8", categories, values });
 function small() {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { Table, halves, sorted, valuesOf } from "../../workbench/ui/static/table.js";
+import { Table, halves, sorted, valuesOf } from "../../workbench/explorer/static/table.js";
 
 test("the radix sort agrees with the engine's own, ties as they came, nan last", () => {
   const keys = [3, -1, 0, -0, 7.5, -1, Infinity, -Infinity, 1e-300, NaN, 2];

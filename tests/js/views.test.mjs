@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { csvOf } from "../../workbench/ui/static/explorer.js";
-import { layout } from "../../workbench/ui/static/gallery.js";
-import { countsOf, describeCell, mostConfused, strength } from "../../workbench/ui/static/matrix.js";
-import { families } from "../../workbench/ui/static/maps.js";
-import { rampPlace, scaleOf, upsample } from "../../workbench/ui/static/picture.js";
-import { colours } from "../../workbench/ui/static/scatter.js";
-import { Table } from "../../workbench/ui/static/table.js";
-import { Thumbnails } from "../../workbench/ui/static/thumbnails.js";
+import { csvOf } from "../../workbench/explorer/static/explorer.js";
+import { layout } from "../../workbench/explorer/static/gallery.js";
+import { countsOf, describeCell, mostConfused, strength } from "../../workbench/explorer/static/matrix.js";
+import { families } from "../../workbench/explorer/static/maps.js";
+import { rampPlace, scaleOf, upsample } from "../../workbench/explorer/static/picture.js";
+import { colours } from "../../workbench/explorer/static/scatter.js";
+import { Table } from "../../workbench/explorer/static/table.js";
+import { Thumbnails } from "../../workbench/explorer/static/thumbnails.js";
 
 test("a cell says its count, share and interval", () => {
   const counts = countsOf({ classes: ["cat", "dog"], cells: [0, 0, 8, 0, 1, 2, 1, 1, 5] });

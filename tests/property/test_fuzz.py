@@ -22,15 +22,15 @@ from training import checkpoint
 from training.model import ResNet18LN
 from workbench import store
 from workbench.analysis.index import select
-from workbench.decode import decode
+from workbench.core.records import Query
 from workbench.errors import CheckpointError, DataError, WorkbenchError
-from workbench.foreign import load_weights
+from workbench.explorer.selection import checked
+from workbench.explorer.state import ExplorerState
 from workbench.images import from_table
-from workbench.records import Query
-from workbench.run import Run
-from workbench.selection import checked
-from workbench.source import load_classifier
-from workbench.state import ExplorerState
+from workbench.images.decode import decode
+from workbench.models.weights import load_weights
+from workbench.runs.run import Run
+from workbench.runs.training import load_classifier
 
 IMAGES, CHECKPOINTS = 2000, 500
 

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import stats
 
-from workbench.attribution.imputation import ranks
-from workbench.attribution.stability import rank_correlation
+from workbench.evidence.imputation import ranks
+from workbench.evidence.stability import rank_correlation
 
 settings.register_profile("repository", deadline=None, max_examples=60)
 settings.load_profile("repository")

@@ -6,15 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from workbench import render, store
+from workbench import store
 from workbench.analysis.calibration import proper_scores, reliability, risk_coverage
 from workbench.analysis.classes import class_report
 from workbench.analysis.confusion import confusion_matrix, normalised
 from workbench.analysis.index import select
 from workbench.analysis.labels import confident_joint, label_suspects
 from workbench.analysis.statistics import wilson_interval
-from workbench.predictions import Predictions
-from workbench.records import ORDERS, Query
+from workbench.core.predictions import Predictions
+from workbench.core.records import ORDERS, Query
+from workbench.images import render
 
 settings.register_profile("repository", deadline=None, max_examples=60)
 settings.load_profile("repository")

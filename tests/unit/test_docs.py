@@ -31,8 +31,10 @@ def build():
 @pytest.fixture
 def place(tmp_path: Path, digits_run: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What the pages speak of: photos, a checkpoint, predictions of another framework, a module of one's own."""
-    from workbench import predict, source, store
+    from workbench import store
     from workbench.attribution import registry
+    from workbench.models import predict
+    from workbench.runs import training
 
     drawn = np.random.default_rng(0)
     paths = []
@@ -47,9 +49,9 @@ def place(tmp_path: Path, digits_run: Path, monkeypatch: pytest.MonkeyPatch) -> 
     frame.with_columns(pl.Series(f"probability_{k}", shares[:, k]) for k in range(3)).write_csv(tmp_path / "theirs.csv")
     (tmp_path / "mine.py").write_text(MINE)
     shutil.copytree(digits_run, tmp_path / "DIR")
-    classifier = source.load_classifier(digits_run)
+    classifier = training.load_classifier(digits_run)
     for split in ("train", "test"):
-        images = source.load_images("digits", split)
+        images = training.load_images("digits", split)
         store.write(predict.predict(classifier, images), tmp_path / {"train": "train", "test": "predictions"}[split])
     shutil.copytree(tmp_path / "DIR", tmp_path / "mended")
     monkeypatch.chdir(tmp_path)
@@ -81,7 +83,7 @@ def test_every_snippet_runs(page: Path, place: Path) -> None:
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.stem)
 def test_every_command_is_understood(page: Path) -> None:
     from training.run import parser as training_parser
-    from workbench.__main__ import parser as workbench_parser
+    from workbench.cli.parser import parser as workbench_parser
 
     command = re.compile(r" -m (training\.run|workbench) ([^\n`]*)")
     for kind, arguments in command.findall(page.read_text(encoding="utf-8")):

@@ -95,7 +95,7 @@ def test_readme_names_each_dependency_with_its_reason() -> None:
 
 def test_commands_in_the_readme_are_understood() -> None:
     from training.run import parser as training_parser
-    from workbench.__main__ import parser as workbench_parser
+    from workbench.cli.parser import parser as workbench_parser
 
     commands = re.findall(
         r"^python -m (training\.run|workbench) ?(.*)$", (ROOT / "README.md").read_text(), re.MULTILINE

@@ -10,9 +10,9 @@ import polars as pl
 from scipy import optimize
 
 from workbench.analysis.statistics import RESAMPLES, percentile_interval, wilson_interval
+from workbench.core.predictions import DERIVED, Predictions
+from workbench.core.records import FloatArray, IntArray, ProbabilityArray
 from workbench.errors import DataError
-from workbench.predictions import DERIVED, Predictions
-from workbench.records import FloatArray, IntArray, ProbabilityArray
 
 Binning = Literal["equal width", "equal mass"]
 SAMPLE = 100_000

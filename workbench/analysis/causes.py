@@ -14,7 +14,7 @@ from workbench.analysis.labels import label_suspects
 from workbench.analysis.neighbours import ALIKE
 from workbench.analysis.statistics import proportion
 from workbench.analysis.votes import AMBIGUOUS_BITS
-from workbench.predictions import Predictions
+from workbench.core.predictions import Predictions
 
 RARE = 0.05
 SURE = 0.9

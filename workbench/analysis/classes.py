@@ -6,8 +6,8 @@ import numpy as np
 
 from workbench.analysis.confusion import confusion_matrix
 from workbench.analysis.statistics import proportion
-from workbench.predictions import Predictions
-from workbench.records import ClassReport, ConfusionMatrix, IntArray, Rate
+from workbench.core.predictions import Predictions
+from workbench.core.records import ClassReport, ConfusionMatrix, IntArray, Rate
 
 
 def class_report(predictions: Predictions | ConfusionMatrix) -> ClassReport:

@@ -10,8 +10,8 @@ import polars as pl
 from scipy import stats
 
 from workbench.analysis.statistics import McNemar, benjamini_hochberg, mcnemar, sign_test, wilson_interval
+from workbench.core.predictions import Predictions
 from workbench.errors import DataError
-from workbench.predictions import Predictions
 
 OUTCOMES = ("both right", "fixed", "broken", "both wrong")
 

@@ -12,9 +12,9 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
 from workbench.analysis.statistics import benjamini_hochberg, proportion, wilson_interval
+from workbench.core.predictions import Predictions
+from workbench.core.records import ConfusionMatrix, FloatArray, IntArray, Rate
 from workbench.errors import DataError
-from workbench.predictions import Predictions
-from workbench.records import ConfusionMatrix, FloatArray, IntArray, Rate
 
 Normalisation = Literal["true", "predicted", "all"]
 

@@ -9,9 +9,9 @@ import numpy as np
 import polars as pl
 
 from workbench.analysis.neighbours import nearest
+from workbench.core.predictions import Predictions
+from workbench.core.records import FloatArray, ImageArray, ImageSet, ProbabilityArray
 from workbench.errors import DataError
-from workbench.predictions import Predictions
-from workbench.records import FloatArray, ImageArray, ImageSet, ProbabilityArray
 
 SAME = 0.9  # correlation of two pictures from which they count as one
 SIDE = 16

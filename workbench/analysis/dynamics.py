@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from workbench.core.records import FloatArray
 from workbench.errors import DataError
-from workbench.records import FloatArray
 
 
 def forgetting_events(correct: NDArray[np.bool_]) -> NDArray[np.int64]:

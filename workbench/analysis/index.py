@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import numpy as np
 import polars as pl
 
+from workbench.core.predictions import DERIVED, Predictions
+from workbench.core.records import IntArray, Query
 from workbench.errors import DataError
-from workbench.predictions import DERIVED, Predictions
-from workbench.records import IntArray, Query
 
 MATRICES = ("probability", "embedding", "votes")
 NAMES = ("true_class", "predicted_class")
 TAGS = "tags"
+SAMPLE = 20
 
 
 def select(predictions: Predictions, query: Query, *, first: int = 0, count: int | None = None) -> pl.DataFrame:
@@ -35,11 +37,6 @@ def select(predictions: Predictions, query: Query, *, first: int = 0, count: int
     return page.to_frame().join(
         _collected(rows.select(pl.exclude(MATRICES)), query), on="index", how="left", maintain_order="left"
     )
-
-
-def row_count(predictions: Predictions, query: Query) -> int:
-    """How many rows the query finds; `DataError` as `select`."""
-    return int(_collected(_found(predictions, query).select(pl.len()), query).item())
 
 
 def table_of(predictions: Predictions, query: Query, *, first: int = 0, count: int | None = None) -> pl.LazyFrame:
@@ -101,6 +98,20 @@ def _where(table: pl.LazyFrame, expression: str) -> pl.LazyFrame:
 def error_index(predictions: Predictions) -> pl.DataFrame:
     """Every misclassified row, highest loss first."""
     return select(predictions, Query(wrong_only=True))
+
+
+def sample_errors(predictions: Predictions, count: int = SAMPLE, seed: int = 0) -> IntArray:
+    """Row ids of ``count`` misclassified rows drawn without replacement, sorted: a fair sample, not the worst.
+
+    Raises
+    ------
+    DataError
+        If no row is misclassified.
+    """
+    wrong = predictions.index[~predictions.correct]
+    if len(wrong) == 0:
+        raise DataError("no row is misclassified: there is no error to show")
+    return np.sort(np.random.default_rng(seed).choice(wrong, min(count, len(wrong)), replace=False))
 
 
 def tagged(predictions: Predictions, tags: Mapping[str, Iterable[int]]) -> Predictions:

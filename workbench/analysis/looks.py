@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import polars as pl
 
-from workbench.records import ImageArray, ProbabilityArray
+from workbench.core.records import ImageArray, ProbabilityArray
 
 COLOURS = ("red", "orange", "yellow", "green", "cyan", "blue", "violet", "pink")
 _HUE_ENDS = np.array([20, 45, 70, 160, 200, 260, 300, 340, 360])  # degrees; red is on both sides of 0

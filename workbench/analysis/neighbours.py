@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from workbench.core.predictions import Predictions
+from workbench.core.records import FloatArray, IntArray, ProbabilityArray
 from workbench.errors import DataError
-from workbench.predictions import Predictions
-from workbench.records import FloatArray, IntArray, ProbabilityArray
 
 EXACT_UP_TO = 1_000_000
 ALIKE = 0.995  # cosine similarity from which two images count as near-duplicates to look at

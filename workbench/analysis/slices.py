@@ -13,9 +13,9 @@ from scipy import stats
 
 from workbench.analysis.looks import clusters, levels, looks
 from workbench.analysis.statistics import benjamini_hochberg, wilson_interval
+from workbench.core.predictions import Predictions
+from workbench.core.records import ImageSet
 from workbench.errors import DataError
-from workbench.predictions import Predictions
-from workbench.records import ImageSet
 
 PLAIN = ("brightness", "contrast", "sharpness", "cluster")  # values that need no name before them
 MOST_ROWS = 200_000

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
+from workbench.core.records import FloatArray, IntArray, Rate
 from workbench.errors import DataError
-from workbench.records import FloatArray, IntArray, Rate
 
 Z_95 = 1.959963984540054
 RESAMPLES = 2000

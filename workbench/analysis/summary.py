@@ -15,8 +15,8 @@ from workbench.analysis.confusion import confusion_matrix, most_confused, top_k_
 from workbench.analysis.labels import confident_joint
 from workbench.analysis.statistics import wilson_interval
 from workbench.analysis.votes import shared_errors, soft_cross_entropy
-from workbench.predictions import Predictions
-from workbench.records import ConfusionMatrix, Rate
+from workbench.core.predictions import Predictions
+from workbench.core.records import ConfusionMatrix, Rate
 
 Values = dict[str, Any]
 

@@ -9,9 +9,9 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.analysis.statistics import proportion
+from workbench.core.predictions import Predictions
+from workbench.core.records import ConfusionMatrix, Rate
 from workbench.errors import DataError
-from workbench.predictions import Predictions
-from workbench.records import ConfusionMatrix, Rate
 
 AMBIGUOUS_BITS = 1.0
 VOTES = "votes"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -11,12 +12,19 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from workbench.attribution.layers import kept
+from workbench.attribution import guards
+from workbench.attribution.batch import Batch
+from workbench.attribution.method import LayerKernel
 from workbench.attribution.targets import score
-from workbench.classifier import Layer
+from workbench.errors import AttributionError
+from workbench.models.classifier import Classifier
+from workbench.models.hooks import kept
+from workbench.models.layers import Layer
 
-Maps = Tensor
-Kernel = Callable[[nn.Module, Tensor, Tensor], Tensor]
+Weigh = Callable[[nn.Module, Tensor, Tensor], Tensor]
+Output = Callable[[Batch, Tensor], Tensor]
+OneByOne = Callable[[nn.Module, Tensor, Layer, Tensor, Tensor], Tensor]
+SIMILAR = 3
 CHUNK, SMALL = 128, 1e-6
 
 
@@ -38,17 +46,78 @@ def gradients_at(
     return logits.detach().float(), found
 
 
-def by_library(kind: type) -> Kernel:
+def from_gradients(weigh: Weigh, output: Output = Batch.scored, *, needs_gradient: bool = True) -> LayerKernel:
+    """A class activation map from what a layer gives and the gradient of the output there.
+
+    ``weigh(module, activation, gradient)`` makes maps ``(n, h, w)`` of two tensors ``(n, C, h, w)``;
+    ``output(batch, logits)`` is what is differentiated. With ``needs_gradient`` a layer that nothing reaches the output
+    from is refused.
+    """
+
+    def kernel(classifier: Classifier, batch: Batch, layers: Sequence[Layer]) -> dict[str, Tensor]:
+        _, found = gradients_at(classifier.module, batch.x, layers, functools.partial(output, batch))
+        if needs_gradient:
+            for layer in layers:
+                if not bool(found[layer.name][1].any()):
+                    check_influence(classifier, layer)
+        return {name: weigh(classifier.module, *pair) for name, pair in found.items()}
+
+    return kernel
+
+
+def at_each(compute: OneByOne) -> LayerKernel:
+    """A class activation map that runs the model many times, layer by layer."""
+
+    def kernel(classifier: Classifier, batch: Batch, layers: Sequence[Layer]) -> dict[str, Tensor]:
+        return {layer.name: compute(classifier.module, batch.x, layer, *batch.extra) for layer in layers}
+
+    return kernel
+
+
+def check_influence(classifier: Classifier, layer: Layer) -> None:
+    """Refuse a layer that no output depends on, as four images of noise show.
+
+    Behind the last block of a transformer with a class token, for one, patches no longer matter. A layer that only the
+    images at hand do not reach, as through dead ReLUs, has maps of zeros.
+
+    Raises
+    ------
+    AttributionError
+        If the layer has no gradient at all.
+    """
+    x = classifier.prepare(guards.probes(classifier))
+    with torch.autocast(x.device.type, enabled=False):
+        _, found = gradients_at(classifier.module, x, [layer], lambda logits: logits.square().sum(1))
+    if not bool(found[layer.name][1].any()):
+        raise AttributionError(
+            f"layer {layer.name!r} has no gradient: nothing on its grid reaches the output; choose an earlier layer"
+        )
+
+
+def finer(batch: Batch, logits: Tensor) -> Tensor:
+    """Finer-CAM's output: the target's lead over the classes of most similar logit, weighed by their probabilities."""
+    from pytorch_grad_cam.utils.model_targets import FinerWeightedTarget
+
+    own = logits.gather(1, batch.of[:, None])
+    distance = (logits - own).abs().scatter(1, batch.of[:, None], torch.inf)
+    near = distance.argsort(dim=1, stable=True)[:, : min(SIMILAR, logits.shape[1] - 1)]
+    leads = [
+        FinerWeightedTarget(int(t), row.tolist(), 1.0)(z) for t, row, z in zip(batch.of, near, logits, strict=True)
+    ]
+    return torch.stack(leads)
+
+
+def by_library(kind: type) -> Weigh:
     """The map of a pytorch-grad-cam class from activations and gradients; no hooks, no scaling, one map an image."""
 
-    def kernel(module: nn.Module, activation: Tensor, gradient: Tensor) -> Tensor:
+    def weigh(module: nn.Module, activation: Tensor, gradient: Tensor) -> Tensor:
         cam = kind(model=module, target_layers=[])
         values: NDArray[np.float32] = cam.get_cam_image(
             None, None, None, activation.cpu().numpy(), gradient.cpu().numpy(), eigen_smooth=False
         )
         return torch.from_numpy(np.asarray(values, np.float32))
 
-    return kernel
+    return weigh
 
 
 def _weighed(activation: Tensor, weights: Tensor) -> Tensor:

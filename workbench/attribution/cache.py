@@ -17,11 +17,13 @@ from zipfile import BadZipFile
 import numpy as np
 from torch import nn
 
+from workbench.attribution.method import Method
 from workbench.attribution.targets import Targets
-from workbench.classifier import Classifier, weights_digest
+from workbench.core.files import write_atomically
+from workbench.core.records import Attribution, ImageArray, IntArray
 from workbench.errors import DataError
-from workbench.files import write_atomically
-from workbench.records import Attribution, ImageArray, IntArray
+from workbench.models.classifier import Classifier
+from workbench.models.weights import weights_digest
 
 _KEY, _FORMAT = "key.json", 2
 
@@ -57,7 +59,7 @@ class MapCache:
             "mean": list(classifier.mean),
             "std": list(classifier.std),
             "method": method,
-            "layer": asdict(classifier.cam_layers[layer]) if layer else None,
+            "layer": asdict(classifier.layer(layer)) if layer else None,
             "settings": dict(settings),
             "precision": precision,
         }
@@ -110,8 +112,8 @@ class Entry:
             digest.update(np.ascontiguousarray(values).tobytes() + b"|")
         return self.folder / f"{digest.hexdigest()[:32]}.npz"
 
-    def load(self, path: Path, title: str, layer: str, signed: bool) -> Attribution | None:
-        """The maps of a part; None if there are none.
+    def load(self, path: Path, method: Method, title: str, layer: str) -> Attribution | None:
+        """The maps of a part, made by a method with that title at a layer; None if there are none.
 
         Raises
         ------
@@ -126,11 +128,12 @@ class Entry:
                 held["values"],
                 held["rows"],
                 held["targets"],
-                title,
+                method.name,
                 layer,
                 held.get("residual"),
                 held.get("against"),
-                signed,
+                method.signed,
+                title,
             )
         except FileNotFoundError:
             return None

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from workbench.attribution.gradient import PASSES_AT_ONCE
-from workbench.attribution.layers import layer_of, output_shapes
-from workbench.attribution.registry import Method
-from workbench.classifier import Classifier, untouched
-from workbench.errors import AttributionError
+from workbench.attribution.method import Method
+from workbench.models.classifier import Classifier
+from workbench.models.hooks import untouched
+from workbench.models.layers import output_shapes
 
 _PROBE = 16
 _BACKWARD = 2.0  # a backward pass to the input costs about as much as two forward ones
@@ -50,13 +50,9 @@ def expected_cost(classifier: Classifier, method: Method, count: int, layer: str
     side = classifier.image_size
     x = classifier.prepare(np.zeros((_PROBE, side, side, 3), np.uint8))
     shapes = output_shapes(classifier.module, x)
-    if method.input is None and not classifier.cam_layers:
-        raise AttributionError(f"{method.name} needs a layer with a grid, and this model has none; take 'Saliency'")
-    named = layer or (list(classifier.cam_layers)[-1] if method.input is None else "")
-    channels = 0
-    if named:
-        at = layer_of(classifier, named)
-        channels = shapes[named][at.channel_axis]
+    (named,) = method.layer_names(classifier, [layer] if layer else [])
+    at = classifier.layer(named) if named else None
+    channels = 0 if at is None else shapes[at.name][at.channel_axis]
     forward, backward = method.cost(options, channels, side)
     with untouched(classifier.module), torch.no_grad():
         classifier.module(x)  # the first pass also builds what later ones reuse

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
@@ -9,9 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from workbench.classifier import Classifier, Layer, untouched
+from workbench.attribution import activation
+from workbench.attribution.batch import Batch
+from workbench.core.records import FloatArray, ImageArray, ProbabilityArray
 from workbench.errors import AttributionError
-from workbench.records import FloatArray, ImageArray, ProbabilityArray
+from workbench.models.classifier import Classifier
+from workbench.models.hooks import untouched
+from workbench.models.layers import Layer
 
 BATCH, PROBES = 250, 4
 
@@ -51,7 +56,7 @@ def pooled_head(classifier: Classifier) -> PooledHead | None:
     Seen on one forward pass over four images of noise: the layer's mean is what the head reads, and what the head gives
     are the logits.
     """
-    last = list(classifier.cam_layers.values())[-1] if classifier.cam_layers else None
+    last = classifier.last_layer
     key = (classifier.embedding_layer, last, classifier.image_size)
     known = _KNOWN.setdefault(classifier.module, {})
     if key not in known:  # how a model ends is a matter of its structure: looked at once
@@ -71,10 +76,10 @@ def _seen(classifier: Classifier, last: Layer) -> PooledHead | None:
     read: list[tuple[Tensor, Tensor]] = []
     with untouched(classifier.module), torch.autocast(classifier.device.type, enabled=False):
         head.register_forward_hook(lambda _, inputs, output: read.append((inputs[0].detach(), output.detach())))
-        activation, logits = _forward(classifier, last, classifier.prepare(images))
+        found, logits = _forward(classifier, last, classifier.prepare(images))
     if len(read) != 1:
         return None
-    pooled, (given, answered) = activation.mean((2, 3)), read[0]
+    pooled, (given, answered) = found.mean((2, 3)), read[0]
     same = pooled.shape == given.shape and torch.allclose(pooled, given.float(), rtol=1e-4, atol=1e-5)
     same = same and answered.shape == logits.shape and torch.allclose(answered.float(), logits, rtol=1e-4, atol=1e-5)
     return PooledHead(last, head) if same else None
@@ -91,12 +96,28 @@ def _forward(classifier: Classifier, layer: Layer, x: Tensor) -> tuple[Tensor, T
 
 def all_targets(classifier: Classifier, head: PooledHead, x: Tensor) -> tuple[Tensor, Tensor]:
     """Maps float32 ``(n, K, h, w)`` of all classes of prepared images, and the logits ``(n, K)``; see `class_maps`."""
-    activation, logits = _forward(classifier, head.layer, x)
-    n, channels, rows, columns = activation.shape
-    cells = activation.permute(0, 2, 3, 1).reshape(-1, channels)
+    found, logits = _forward(classifier, head.layer, x)
+    n, channels, rows, columns = found.shape
+    cells = found.permute(0, 2, 3, 1).reshape(-1, channels)
     with torch.autocast(x.device.type, enabled=False):
         maps = cells @ (head.linear.weight.detach().float() / (rows * columns)).T
     return maps.reshape(n, rows, columns, -1).permute(0, 3, 1, 2), logits
+
+
+def gives_all_classes(classifier: Classifier, method: str, layer: str = "") -> bool:
+    """Whether one pass gives a method's maps of all classes: of Grad-CAM at the last layer before a `pooled_head`."""
+    head = pooled_head(classifier) if method == "Grad-CAM" else None
+    return head is not None and layer in ("", head.layer.name)
+
+
+def grad_cam(classifier: Classifier, batch: Batch, layers: Sequence[Layer]) -> dict[str, Tensor]:
+    """Grad-CAM; at the last layer before a `pooled_head` without a backward pass, which gives the same."""
+    head = pooled_head(classifier)
+    if head is None or list(layers) != [head.layer]:
+        return activation.from_gradients(activation.grad_cam)(classifier, batch, layers)
+    maps, _ = all_targets(classifier, head, batch.x)
+    own, other = (maps[torch.arange(len(maps)), kind.clamp_min(0)] for kind in batch.extra)
+    return {head.layer.name: own - torch.where((batch.against >= 0)[:, None, None], other, torch.zeros_like(other))}
 
 
 def class_maps(classifier: Classifier, images: ImageArray, *, precision: str = "float32") -> ClassMaps:

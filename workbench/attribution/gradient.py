@@ -5,52 +5,22 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import cv2
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from workbench.attribution import guards
-from workbench.attribution.targets import score
-from workbench.classifier import Classifier
+from workbench.attribution.batch import Batch, Scored
+from workbench.core.records import ImageArray
 from workbench.errors import AttributionError
-from workbench.records import ImageArray
+from workbench.models.classifier import Classifier
 
 Baseline = Literal["black", "blurred", "mean"]
-BASELINES: tuple[Baseline, ...] = ("black", "blurred", "mean")
 PASSES_AT_ONCE = 128
 _DRAWING = threading.Lock()  # Captum draws from global generators
-
-
-class Scored(nn.Module):
-    """The explained output ``(n,)`` of a classifier's module, which Captum's methods differentiate."""
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.module = module
-
-    def forward(self, x: Tensor, of: Tensor, against: Tensor) -> Tensor:
-        """`targets.score` of the logits."""
-        return score(self.module(x).float(), of, against)
-
-
-@dataclass(frozen=True)
-class Batch:
-    """What a method works on: normalised images, their pixels, what is explained of them, and a seed for each."""
-
-    x: Tensor
-    pixels: ImageArray
-    of: Tensor
-    against: Tensor
-    seeds: tuple[int, ...]
-
-    @property
-    def extra(self) -> tuple[Tensor, Tensor]:
-        """What `Scored` takes besides the images."""
-        return self.of, self.against
 
 
 def starting_points(classifier: Classifier, pixels: ImageArray, kind: Baseline) -> Tensor:
@@ -72,7 +42,6 @@ def _check_baseline(classifier: Classifier, kind: Baseline) -> None:
 
 
 Parts = tuple[Tensor, Tensor | None]
-Method = Callable[[Classifier, Batch, dict[str, Any]], Parts]
 
 
 def saliency(classifier: Classifier, batch: Batch, _: dict[str, Any]) -> Parts:

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from workbench.attribution.targets import Targets, score
-from workbench.classifier import Classifier, Layer, untouched
+from workbench.core.records import ImageArray, IntArray
 from workbench.errors import AttributionError
-from workbench.records import ImageArray, IntArray
+from workbench.models.classifier import Classifier
+from workbench.models.hooks import untouched
 
 # not nearer to the start: there the normalisation's own epsilon lets the output move a little
 _FRACTIONS = (0.1, 0.3, 0.6)
@@ -172,28 +173,6 @@ def check_finite(x: Tensor) -> None:
     """Raise `AttributionError` if a prepared image is not finite."""
     if not bool(torch.isfinite(x).all()):
         raise AttributionError("the prepared images are not finite: check the data and the model's mean and deviation")
-
-
-def check_influence(classifier: Classifier, layer: Layer) -> None:
-    """Refuse a layer that no output depends on, as four images of noise show.
-
-    Behind the last block of a transformer with a class token, for one, patches no longer matter. A layer that only the
-    images at hand do not reach, as through dead ReLUs, has maps of zeros.
-
-    Raises
-    ------
-    AttributionError
-        If the layer has no gradient at all.
-    """
-    from workbench.attribution.activation import gradients_at
-
-    x = classifier.prepare(probes(classifier))
-    with torch.autocast(x.device.type, enabled=False):
-        _, found = gradients_at(classifier.module, x, [layer], lambda logits: logits.square().sum(1))
-    if not bool(found[layer.name][1].any()):
-        raise AttributionError(
-            f"layer {layer.name!r} has no gradient: nothing on its grid reaches the output; choose an earlier layer"
-        )
 
 
 @contextmanager

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from workbench.attribution import exact
-from workbench.attribution.attribute import attribute, title_of
+from workbench.attribution.attribute import attribute
 from workbench.attribution.cache import Entry, MapCache
 from workbench.attribution.registry import method_of
 from workbench.attribution.targets import Targets, targets_of
-from workbench.classifier import Classifier, Precision
+from workbench.core.predictions import Predictions
+from workbench.core.records import Attribution, ImageSet, IntArray, Precision
 from workbench.errors import AttributionError
-from workbench.predictions import Predictions
-from workbench.records import Attribution, ImageSet, IntArray
+from workbench.models.classifier import Classifier
 
 PART = 500
 ALL = "all"
@@ -65,7 +65,7 @@ def maps_of(
     method = method_of(request.method)
     request = replace(request, method=method.name)
     options = method.with_settings(dict(request.settings))
-    layer = request.layer or (list(classifier.cam_layers)[-1] if method.input is None and classifier.cam_layers else "")
+    (layer,) = method.layer_names(classifier, [request.layer] if request.layer else [])
 
     def entry_now() -> Entry | None:
         return None if cache is None else cache.entry(classifier, method.name, layer, options, request.precision)
@@ -80,7 +80,7 @@ def maps_of(
         entry = entry_now()
         if entry is not None:
             path = entry.part(part, pixels, targets or Targets(np.full(len(part), -1)))
-            found = entry.load(path, title_of(method, options), layer, method.signed)
+            found = entry.load(path, method, method.title(options), layer)
         if found is None:
             found = _computed(classifier, pixels, part, targets, request, layer, options)
             if entry is not None and path is not None and entry == entry_now():  # else the weights changed meanwhile
@@ -118,8 +118,7 @@ def _computed(
     if targets is not None:
         return of(targets)
     count = len(classifier.classes)
-    pooled = exact.pooled_head(classifier) if request.method == "Grad-CAM" else None
-    if pooled is not None and pooled.layer.name == layer:
+    if exact.gives_all_classes(classifier, request.method, layer):
         values = exact.class_maps(classifier, pixels, precision=request.precision).values
         return _of_all(values, rows, Attribution(values[:, 0], rows, rows, request.method, layer))
     each = [of(Targets(np.full(len(rows), k))) for k in range(count)]
@@ -141,6 +140,7 @@ def _of_all(values: Any, rows: IntArray, like: Attribution, each: list[Attributi
         residual,
         None,
         like.signed,
+        like.title,
     )
 
 
@@ -166,4 +166,5 @@ def joined(parts: list[Attribution]) -> Attribution:
         np.concatenate(residuals) if residuals else None,
         np.concatenate(against) if against else None,
         first.signed,
+        first.title,
     )

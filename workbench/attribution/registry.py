@@ -1,65 +1,26 @@
-"""Every attribution method by name: what it is, what it needs, what it costs, who made it."""
+"""Every attribution method by name; a further method is one entry here, or comes with a package of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+import functools
+import warnings
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any
 
-from workbench.attribution import gradient
+import pytorch_grad_cam
+
+from workbench.attribution import activation, exact, gradient
+from workbench.attribution.activation import at_each, by_library, eigen_cam, finer, from_gradients
+from workbench.attribution.method import Cost, Method
 from workbench.errors import AttributionError
 
 if TYPE_CHECKING:
-    from workbench.classifier import Classifier
+    from workbench.models.classifier import Classifier
 
-Family = Literal["class activation", "gradient", "reference", "perturbation", "relevance"]
+__all__ = ["GROUP", "METHODS", "Method", "is_slow", "method_of", "methods", "register"]
 SLOW_PASSES = 40
-Cost = Callable[[Mapping[str, Any], int, int], tuple[float, float]]
-
-
-@dataclass(frozen=True)
-class Method:
-    """A method of attribution.
-
-    ``needs`` names what it wants of a model; ``signed`` says whether values below 0 mean evidence against the target;
-    ``settings`` are its options with their defaults; ``cost(settings, channels, side)`` gives forward and backward
-    passes for one image of ``side`` pixels at a layer of ``channels`` channels; ``complete`` promises that the
-    values sum to the change of the output from a baseline; ``input`` is None for maps at a layer.
-    """
-
-    name: str
-    family: Family
-    library: str
-    citation: str
-    needs: tuple[str, ...]
-    signed: bool
-    cost: Cost
-    input: gradient.Method | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    complete: bool = False
-    reduction: Literal["sum", "largest"] = "sum"
-
-    def with_settings(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """The defaults with the given ones in their place.
-
-        Raises
-        ------
-        AttributionError
-            If a setting is unknown, of another kind, or not positive.
-        """
-        for name, value in given.items():
-            if name not in self.settings:
-                known = ", ".join(self.settings) or "none"
-                raise AttributionError(f"{self.name}: no setting {name!r}; it has {known}")
-            default = self.settings[name]
-            if name == "baseline":
-                if value not in gradient.BASELINES:
-                    raise AttributionError(f"baseline: expected {', '.join(gradient.BASELINES)}, not {value!r}")
-            elif not isinstance(value, type(default)) or value <= 0:
-                raise AttributionError(
-                    f"{self.name}: {name}: expected a positive {type(default).__name__}, not {value!r}"
-                )
-        return {**self.settings, **given}
+GROUP = "workbench.methods"
 
 
 def _passes(forward: float, backward: float) -> Cost:
@@ -76,7 +37,7 @@ def _cells(settings: Mapping[str, Any], channels: int, side: int) -> tuple[float
 
 
 _CAM = ("a layer with a grid",)
-_LAYER = "pytorch-grad-cam"
+_LIBRARY = "pytorch-grad-cam"
 
 METHODS: dict[str, Method] = {
     method.name: method
@@ -84,71 +45,94 @@ METHODS: dict[str, Method] = {
         Method(
             "Grad-CAM",
             "class activation",
-            _LAYER,
+            _LIBRARY,
             "Selvaraju et al. 2017, arXiv 1610.02391",
             _CAM,
             True,
             _passes(1, 0.1),
+            layer=exact.grad_cam,
         ),
         Method(
             "Grad-CAM++",
             "class activation",
-            _LAYER,
+            _LIBRARY,
             "Chattopadhay et al. 2018, arXiv 1710.11063",
             _CAM,
             False,
             _passes(1, 0.1),
+            layer=from_gradients(by_library(pytorch_grad_cam.GradCAMPlusPlus)),
         ),
         Method(
             "HiResCAM",
             "class activation",
-            _LAYER,
+            _LIBRARY,
             "Draelos & Carin 2020, arXiv 2011.08891",
             _CAM,
             True,
             _passes(1, 0.1),
+            layer=from_gradients(by_library(pytorch_grad_cam.HiResCAM)),
         ),
         Method(
             "LayerCAM",
             "class activation",
-            _LAYER,
+            _LIBRARY,
             "Jiang et al. 2021, doi 10.1109/TIP.2021.3089943",
             _CAM,
             False,
             _passes(1, 0.1),
+            layer=from_gradients(by_library(pytorch_grad_cam.LayerCAM)),
         ),
         Method(
-            "XGrad-CAM", "class activation", _LAYER, "Fu et al. 2020, arXiv 2008.02312", _CAM, True, _passes(1, 0.1)
+            "XGrad-CAM",
+            "class activation",
+            _LIBRARY,
+            "Fu et al. 2020, arXiv 2008.02312",
+            _CAM,
+            True,
+            _passes(1, 0.1),
+            layer=from_gradients(by_library(pytorch_grad_cam.XGradCAM)),
         ),
         Method(
             "Eigen-CAM",
             "class activation",
-            _LAYER,
+            _LIBRARY,
             "Muhammad & Yeasin 2020, arXiv 2008.00299",
             _CAM,
             False,
             _passes(1, 0),
+            layer=from_gradients(eigen_cam, needs_gradient=False),
+            no_contrast="explains no class, but what is common to the activations",
         ),
         Method(
-            "Finer-CAM", "class activation", _LAYER, "Zhang et al. 2025, arXiv 2501.11309", _CAM, True, _passes(1, 0.1)
+            "Finer-CAM",
+            "class activation",
+            _LIBRARY,
+            "Zhang et al. 2025, arXiv 2501.11309",
+            _CAM,
+            True,
+            _passes(1, 0.1),
+            layer=from_gradients(activation.grad_cam, finer),
+            no_contrast="compares its class with those most like it already",
         ),
         Method(
             "Score-CAM",
             "class activation",
-            _LAYER,
+            _LIBRARY,
             "Wang et al. 2020, arXiv 1910.01279",
             _CAM,
             False,
             lambda settings, channels, side: (1.0 + channels, 0.0),
+            layer=at_each(activation.score_cam),
         ),
         Method(
             "Ablation-CAM",
             "class activation",
-            _LAYER,
+            _LIBRARY,
             "Desai & Ramaswamy 2020, doi 10.1109/WACV45572.2020.9093360",
             _CAM,
             True,
             lambda settings, channels, side: (1.0 + channels, 0.0),
+            layer=at_each(activation.ablation_cam),
         ),
         Method(
             "Saliency",
@@ -265,18 +249,38 @@ METHODS: dict[str, Method] = {
 
 
 def register(method: Method) -> None:
-    """Add a method on the input of your own; commands, explorer and evidence find it by its name.
+    """Add a method of your own; commands, explorer and evidence find it by its name.
 
     Raises
     ------
     AttributionError
-        If there is a method of that name, or it is one at a layer, which needs a kernel too.
+        If there is a method of that name.
     """
     if any(_plain(known) == _plain(method.name) for known in METHODS):
         raise AttributionError(f"method: {method.name!r} is there already; give it another name")
-    if method.input is None:
-        raise AttributionError(f"{method.name}: expected a function on the input; a map at a layer needs a kernel")
     METHODS[method.name] = method
+
+
+def methods() -> Mapping[str, Method]:
+    """Every method by name: those here, those of installed packages, and those registered since.
+
+    A package brings methods by the entry-point group ``workbench.methods``: each entry names a `Method`. One that can't
+    be loaded is omitted, with a warning that names it.
+    """
+    _load_packages()
+    return METHODS
+
+
+@functools.cache
+def _load_packages() -> None:
+    for entry in entry_points(group=GROUP):
+        try:
+            found = entry.load()
+            if not isinstance(found, Method):
+                raise AttributionError(f"expected a workbench.attribution.method.Method, not {type(found).__name__}")
+            register(found)
+        except (ImportError, AttributeError, AttributionError) as error:
+            warnings.warn(f"the method {entry.value!r} of an installed package is omitted: {error}", stacklevel=3)
 
 
 def method_of(name: str) -> Method:
@@ -287,7 +291,7 @@ def method_of(name: str) -> Method:
     AttributionError
         With the names there are.
     """
-    for known, method in METHODS.items():
+    for known, method in methods().items():
         if _plain(known) == _plain(name):
             return method
     raise AttributionError(f"method: expected one of {', '.join(METHODS)}, not {name!r}")
@@ -308,5 +312,5 @@ def is_slow(name: str, classifier: Classifier | None) -> bool:
     method = method_of(name)
     if classifier is None:
         return False
-    channels = 512 if method.input is None else 0
+    channels = 512 if method.at_layer else 0
     return sum(method.cost(method.settings, channels, classifier.image_size)) > SLOW_PASSES

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from workbench.core.predictions import Predictions
+from workbench.core.records import IntArray
 from workbench.errors import AttributionError
-from workbench.predictions import Predictions
-from workbench.records import IntArray
 
 KINDS = ("predicted", "true", "contrast")
 
@@ -61,23 +62,67 @@ def score(logits: Tensor, of: Tensor, against: Tensor) -> Tensor:
     return own - torch.where(against >= 0, other, torch.zeros_like(other))
 
 
+@dataclass(frozen=True)
+class NamedTarget:
+    """What a name stands for at a row: a class, and for a contrast the one that it is compared with, else -1."""
+
+    name: str
+    title: str
+    of: int
+    against: int
+
+
 def targets_of(predictions: Predictions, rows: IntArray, what: str) -> Targets:
     """The targets of some rows: ``"predicted"``, ``"true"``, ``"contrast"`` (predicted over true) or a class's name.
 
     Raises
     ------
     AttributionError
-        If there is no such class, or a contrast is asked for a row that is right.
+        If there is no such class, or a contrast is asked for a row that is correct.
     """
+    return Targets(*_resolved(predictions, rows, what))
+
+
+def have_target(predictions: Predictions, rows: IntArray, what: str) -> bool:
+    """Whether each row has such a target: a row that is correct has no contrast. `AttributionError` as `targets_of`."""
+    of, against = _resolved(predictions, rows, what)
+    return against is None or bool((of != against).all())
+
+
+def named_targets(predictions: Predictions, row: int, names: Sequence[str]) -> list[NamedTarget]:
+    """What the names of targets stand for at row id ``row``.
+
+    Of targets that are one class the first is kept, and a contrast is omitted where the row is correct.
+
+    Raises
+    ------
+    AttributionError
+        If a name is unknown.
+    """
+    classes, place = predictions.classes, predictions.position(row)
+    roles = {int(predictions.predicted[place]): "predicted", int(predictions.label[place]): "true"}
+    if len(roles) == 1:
+        roles = dict.fromkeys(roles, "predicted and true")
+    found: list[NamedTarget] = []
+    for name in names:
+        (one,), second = _resolved(predictions, np.array([row]), name)
+        of, against = int(one), -1 if second is None else int(second[0])
+        if second is not None:
+            if of != against:
+                found.append(NamedTarget(name, f"{classes[of]} rather than {classes[against]}", of, against))
+        elif of not in {target.of for target in found if target.against < 0}:
+            role = f" ({roles[of]})" if of in roles else ""
+            found.append(NamedTarget(name, f"{classes[of]}{role}", of, -1))
+    return found
+
+
+def _resolved(predictions: Predictions, rows: IntArray, what: str) -> tuple[IntArray, IntArray | None]:
+    """The classes that a target's name stands for at some rows, and for a contrast those they are compared with."""
+    if what not in KINDS:
+        if what not in predictions.classes:
+            known = ", ".join((*KINDS, *predictions.classes[:20]))
+            raise AttributionError(f"target: expected one of {known}, not {what!r}")
+        return np.full(len(rows), predictions.classes.index(what)), None
     places = np.array([predictions.position(int(row)) for row in rows])
     predicted, true = predictions.predicted[places], predictions.label[places]
-    if what == "predicted":
-        return Targets(predicted)
-    if what == "true":
-        return Targets(true)
-    if what == "contrast":
-        return Targets(predicted, true)
-    if what not in predictions.classes:
-        known = ", ".join((*KINDS, *predictions.classes[:20]))
-        raise AttributionError(f"target: expected one of {known}, not {what!r}")
-    return Targets(np.full(len(rows), predictions.classes.index(what)))
+    return (true, None) if what == "true" else (predicted, true if what == "contrast" else None)

@@ -14,10 +14,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from workbench.core.files import write_atomically
+from workbench.core.records import Rate
+from workbench.core.stamp import NAME, Stamp, text_of
 from workbench.errors import DataError
-from workbench.files import write_atomically
-from workbench.records import Rate
-from workbench.stamp import NAME, Stamp, text_of
 
 INK, GRID, ACCENT = "#222222", "#DDDDDD", "#B5403A"
 SHOWN_ROWS = 40  # of a figure with a line for each of very many things

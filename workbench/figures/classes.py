@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from workbench.analysis.confusion import Normalisation, most_confused, normalised
+from workbench.core.records import ClassReport, ConfusionMatrix, IntArray, Rate
 from workbench.figures.base import ACCENT, INK, SECOND, SHOWN_ROWS, STYLE, interval_dots, own_axes, plain_grid
-from workbench.records import ClassReport, ConfusionMatrix, IntArray, Rate
 
 SHOWN_CLASSES = 25
 

@@ -12,8 +12,8 @@ from matplotlib.ticker import PercentFormatter
 
 from workbench.analysis.compare import Comparison
 from workbench.analysis.slices import Slice
+from workbench.core.records import Rate
 from workbench.figures.base import ACCENT, INK, MUTED, SECOND, SHOWN_ROWS, STYLE, interval_dots, own_axes, plain_grid
-from workbench.records import Rate
 
 
 def _nothing(ax: Axes, words: str) -> Axes:

@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
-from workbench import render
+from workbench.core.predictions import Predictions
+from workbench.core.records import Attribution, ImageArray, ImageSet, IntArray, ProbabilityArray
 from workbench.figures.base import INK, STYLE, figure_of, own_axes
-from workbench.predictions import Predictions
-from workbench.records import Attribution, ImageArray, ImageSet, IntArray, ProbabilityArray
+from workbench.images import render
 
 
 def _picture(ax: Axes, image: ImageArray) -> None:
@@ -46,7 +46,7 @@ def image_grid(images: ImageSet, predictions: Predictions, rows: IntArray, *, co
 
 
 def _kind(attribution: Attribution) -> tuple[str, str]:
-    return attribution.method, attribution.layer
+    return attribution.title, attribution.layer
 
 
 def attribution_grid(

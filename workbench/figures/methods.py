@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from workbench.core.records import Rate
 from workbench.figures.base import ACCENT, GRID, INK, SECOND, STYLE, interval_dots, plain_grid
-from workbench.records import Rate
 
 _GAINS = {
     "gain_road": "ROAD\nleast less most\nrelevant removed",

@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
+from workbench.core.records import ClassReport, IntArray, ProbabilityArray
 from workbench.figures.base import ACCENT, GRID, INK, MUTED, SECOND, SHOWN_ROWS, STYLE, own_axes, plain_grid
-from workbench.records import ClassReport, IntArray, ProbabilityArray
-from workbench.render import PALETTE
+from workbench.images.render import PALETTE
 
 SHOWN_POINTS = 20_000
 

@@ -100,8 +100,8 @@ def test_the_circle_closes(tmp_path: Path, capsys) -> None:
     from tests.factories import image_folder
     from workbench import __main__ as workbench
     from workbench.analysis.compare import compare
-    from workbench.run import open_predictions
-    from workbench.state import ExplorerState
+    from workbench.explorer.state import ExplorerState
+    from workbench.runs.opening import open_predictions
 
     data = image_folder(tmp_path / "data", rows=48)
     common = ["--data", str(data), "--recipe", "digits", "--epochs", "2", "--width", "16", "--workers", "0"]

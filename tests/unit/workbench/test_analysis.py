@@ -8,9 +8,9 @@ from workbench.analysis.classes import class_report
 from workbench.analysis.confusion import confusion_matrix, most_confused, normalised
 from workbench.analysis.index import error_index, select
 from workbench.analysis.statistics import wilson_interval
+from workbench.core.predictions import Predictions
+from workbench.core.records import ConfusionMatrix, Query
 from workbench.errors import DataError
-from workbench.predictions import Predictions
-from workbench.records import ConfusionMatrix, Query
 
 
 def test_confusion_matrix_equals_scikit_learn() -> None:

@@ -13,8 +13,8 @@ from sklearn import metrics
 from tests.factories import predictions
 from workbench import store
 from workbench.__main__ import main
-from workbench.predictions import Predictions
-from workbench.records import Provenance
+from workbench.core.predictions import Predictions
+from workbench.core.records import Provenance
 
 
 @pytest.fixture(scope="module")

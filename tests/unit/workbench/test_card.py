@@ -6,7 +6,7 @@ from tests.factories import image_folder
 from workbench import store
 from workbench.__main__ import main
 from workbench.analysis.calibration import reliability
-from workbench.run import open_run
+from workbench.runs.opening import open_run
 
 
 def test_card_has_the_measured_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from tests.factories import predictions
-from workbench.decisions import AMBIGUOUS, IGNORE, WRONG, Decisions
+from workbench.core.predictions import Predictions
+from workbench.core.records import Provenance
 from workbench.errors import DataError, OutputError
-from workbench.predictions import Predictions
-from workbench.records import Provenance
+from workbench.explorer.decisions import AMBIGUOUS, IGNORE, WRONG, Decisions
 
 
 def of(split: str = "train", data: str = "f" * 64) -> Predictions:

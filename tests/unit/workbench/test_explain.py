@@ -7,10 +7,10 @@ from tests.factories import CLASSES, classifier, image_set
 from workbench.attribution.attribute import attribute
 from workbench.attribution.targets import Targets
 from workbench.errors import AttributionError, DataError
-from workbench.explain import Judge, explain
-from workbench.predict import predict
-from workbench.run import Run
-from workbench.whatif import Change, changed, probabilities
+from workbench.explorer.explain import Judge, explain
+from workbench.models.predict import predict
+from workbench.robustness.changes import Change, changed, probabilities
+from workbench.runs.run import Run
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def test_what_is_missing_is_named(run: Run) -> None:
         explain(dataclasses.replace(run, images=None), 0, ["Grad-CAM"], [], ["true"])
     with pytest.raises(DataError, match="model is not on this machine"):
         explain(dataclasses.replace(run, classifier=None), 0, ["Grad-CAM"], [], ["true"])
-    with pytest.raises(AttributionError, match="expected predicted, true, contrast or a class"):
+    with pytest.raises(AttributionError, match="expected one of predicted, true, contrast, "):
         explain(run, 0, ["Grad-CAM"], [], ["unicorn"])
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from tests.factories import classifier, image_set, predictions
-from workbench.predict import predict
-from workbench.run import Run
-from workbench.ui.explorer import Explorer
-from workbench.ui.work import Job, Worker
+from workbench.explorer.widget import Explorer
+from workbench.explorer.work import Job, Worker
+from workbench.models.predict import predict
+from workbench.runs.run import Run
 
 
 @pytest.fixture

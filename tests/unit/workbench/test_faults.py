@@ -15,14 +15,16 @@ import pytest
 import torch
 
 from tests.factories import classifier, image_folder, image_set, predictions
-from workbench import predict, store
+from workbench import store
 from workbench.attribution.cache import MapCache
 from workbench.attribution.precompute import Request, joined, maps_of
-from workbench.decisions import Decisions
+from workbench.core.files import alone, write_atomically
 from workbench.errors import DataError, OutputError, WorkbenchError
-from workbench.export import report
-from workbench.files import alone, write_atomically
-from workbench.run import Run
+from workbench.explorer.decisions import Decisions
+from workbench.models import predict, sharding
+from workbench.reports.material import Material
+from workbench.reports.report import write_report
+from workbench.runs.run import Run
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -52,7 +54,7 @@ def test_a_real_full_disk_leaves_nothing_half_written(small_disk: Path) -> None:
     assert not list((small_disk / "second").glob("predictions*.parquet"))
     assert store.read(small_disk / "first").digest == kept.digest
     with pytest.raises(OutputError, match="disk full"):
-        report(Run("r", predictions(200)), small_disk / "report")
+        write_report(Material(Run("r", predictions(200))), small_disk / "report")
     assert not (small_disk / "report" / "manifest.json").exists()
     fill.unlink()
     assert len(store.read(_written(small_disk / "third", 100))) == 100
@@ -94,8 +96,8 @@ def test_a_read_only_folder_is_named(tmp_path: Path) -> None:
         subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
         for work in (
             lambda: store.write(predictions(10), folder / "p"),
-            lambda: predict.predict_into(classifier(), image_set(), folder / "p"),
-            lambda: report(Run("r", predictions(50)), folder / "r"),
+            lambda: sharding.predict_into(classifier(), image_set(), folder / "p"),
+            lambda: write_report(Material(Run("r", predictions(50))), folder / "r"),
         ):
             with pytest.raises(OutputError, match="cannot write .*Read-only"):
                 work()
@@ -120,7 +122,7 @@ TAGGER = """
 import sys
 from pathlib import Path
 from tests.factories import predictions
-from workbench.decisions import Decisions
+from workbench.explorer.decisions import Decisions
 decisions = Decisions(predictions(400), Path(sys.argv[1]))
 for row in range(int(sys.argv[2]), 400, 4):
     decisions.change([row], add=[f"by {sys.argv[2]}"])
@@ -146,17 +148,17 @@ def test_half_a_character_is_refused_and_nothing_is_lost(tmp_path: Path) -> None
 
 
 def test_one_run_is_predicted_by_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(predict, "PART", 4)
+    monkeypatch.setattr(sharding, "PART", 4)
     c, images = classifier(), image_set()
     tried: list[str] = []
 
     def meanwhile(count: int, _: int) -> None:
         if count == 8:
             with pytest.raises(OutputError, match="another process is at work"):
-                predict.predict_into(c, images, tmp_path)
+                sharding.predict_into(c, images, tmp_path)
             tried.append("second")
 
-    predict.predict_into(c, images, tmp_path, progress=meanwhile)
+    sharding.predict_into(c, images, tmp_path, progress=meanwhile)
     assert tried == ["second"]
     assert len(store.read(tmp_path)) == 12
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
@@ -166,9 +168,9 @@ KILLED = """
 import sys
 from pathlib import Path
 from tests.factories import classifier, image_set
-from workbench import predict
-predict.PART = 3
-predict.predict_into(classifier(), image_set(60), Path(sys.argv[1]))
+from workbench.models import predict, sharding
+sharding.PART = 3
+sharding.predict_into(classifier(), image_set(60), Path(sys.argv[1]))
 """
 
 
@@ -249,7 +251,7 @@ def test_out_of_memory_halves_the_batch_and_says_so(monkeypatch: pytest.MonkeyPa
 def test_a_lock_of_a_killed_process_holds_nobody_up(tmp_path: Path) -> None:
     code = f"""
 from pathlib import Path
-from workbench.files import alone
+from workbench.core.files import alone
 import os
 with alone(Path({str(tmp_path)!r}) / "lock"):
     os.kill(os.getpid(), 9)
@@ -316,8 +318,8 @@ def test_predictions_on_an_object_store(tmp_path: Path, monkeypatch: pytest.Monk
     """fsspec's store in memory stands for S3 and its like."""
     import fsspec
 
-    from workbench import remote
-    from workbench.run import open_predictions
+    from workbench.runs.opening import open_predictions
+    from workbench.store import remote
 
     monkeypatch.setattr(remote.tempfile, "gettempdir", lambda: str(tmp_path))
     url, c, images = "memory://bucket/run", classifier(), image_set()
@@ -325,7 +327,7 @@ def test_predictions_on_an_object_store(tmp_path: Path, monkeypatch: pytest.Monk
     for rank in range(2):
         monkeypatch.setenv("RANK", str(rank))
         with remote.staged(url) as folder:
-            predict.predict_into(c, images, folder, rank=rank, world=2)
+            sharding.predict_into(c, images, folder, rank=rank, world=2)
     names = sorted(Path(name).name for name in fsspec.filesystem("memory").ls("/bucket/run", detail=False))
     assert names == ["predictions-00000-of-00002.parquet", "predictions-00001-of-00002.parquet", "provenance.json"]
     with pytest.raises(OutputError, match="exists already"), remote.staged(url, "predictions-00001-of-00002.parquet"):

@@ -21,11 +21,11 @@ from tests.unit.workbench.test_explorer import Heard
 from workbench.analysis.confusion import confusion_matrix
 from workbench.attribution.attribute import attribute
 from workbench.attribution.targets import targets_of
-from workbench.classifier import Classifier
+from workbench.core.records import ImageSet
 from workbench.errors import CheckpointError, DataError
-from workbench.foreign import cropped
 from workbench.images import from_arrays
-from workbench.records import ImageSet
+from workbench.models.classifier import Classifier
+from workbench.models.transforms import cropped
 
 CLASSES = ("ant", "bee", "cow", "dog")
 
@@ -365,11 +365,11 @@ def test_another_way_from_pixels_is_another_model(tmp_path: Path) -> None:
 
 
 def test_the_same_weights_and_images_are_not_predicted_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from workbench import predict
+    from workbench.models import sharding
 
     c, images = wrapped("plain CNN"), pictures()
     first = workbench.analyse(c, images, tmp_path)
-    monkeypatch.setattr(predict, "predict_into", lambda *_, **__: pytest.fail("predicted again"))
+    monkeypatch.setattr(sharding, "predict_into", lambda *_, **__: pytest.fail("predicted again"))
     assert workbench.analyse(c, images, tmp_path).predictions.digest == first.predictions.digest
     with pytest.raises(CheckpointError, match="other weights"):
         workbench.analyse(Classifier.from_module(Plain(), CLASSES, "half", image_size=64), images, tmp_path)

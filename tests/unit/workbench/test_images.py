@@ -16,14 +16,15 @@ from PIL import Image
 
 import workbench
 from tests.factories import CLASSES, classifier, image_set
-from workbench import decode as decoding
-from workbench import predict, store
+from workbench import store
 from workbench.__main__ import main
-from workbench.decode import as_rgb, decode
+from workbench.core.records import ImageSet
 from workbench.errors import DataError
+from workbench.images import decode as decoding
 from workbench.images import from_arrays, from_dataset, from_folder, from_parquet, from_table, load_images
-from workbench.records import ImageSet
-from workbench.run import open_predictions
+from workbench.images.decode import as_rgb, decode
+from workbench.models import predict, sharding
+from workbench.runs.opening import open_predictions
 
 RGB = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
 
@@ -321,9 +322,9 @@ def test_labels_are_those_of_the_items(tmp_path: Path) -> None:
 
 
 def test_a_part_without_a_readable_image_is_skipped_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(predict, "PART", 4)
+    monkeypatch.setattr(sharding, "PART", 4)
     images = same_size(tmp_path / "photos")  # nine images; the last part is row 8 alone, which is gone
-    predict.predict_into(classifier(), images, tmp_path / "p", skip=True)
+    sharding.predict_into(classifier(), images, tmp_path / "p", skip=True)
     assert store.read(tmp_path / "p").index.tolist() == [0, 1, 2, 3, 5, 6, 7]
     assert sorted(store.skipped(tmp_path / "p")) == [4, 8]
 

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 
 from tests.factories import classifier, image_set, predictions
-from workbench import modules, page
 from workbench.attribution.exact import class_maps
+from workbench.core.predictions import Predictions
 from workbench.errors import DataError
-from workbench.predict import predict
-from workbench.predictions import Predictions
-from workbench.run import Run
-from workbench.state import ExplorerState
+from workbench.explorer import modules, page
+from workbench.explorer.state import ExplorerState
+from workbench.models.predict import predict
+from workbench.runs.run import Run
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-STATIC = REPOSITORY / "workbench" / "ui" / "static"
+STATIC = REPOSITORY / "workbench" / "explorer" / "static"
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +128,7 @@ def test_the_modules_pass_their_own_tests() -> None:
 def test_the_browser_draws_a_map_as_figures_do(run: Run, tmp_path: Path) -> None:
     if shutil.which("node") is None:
         pytest.skip("no Node on this machine")
-    from workbench import render
+    from workbench.images import render
 
     image = run.images.image(0)  # type: ignore[union-attr]
     values = np.random.default_rng(0).normal(size=(4, 4)).astype(np.float32)

@@ -11,12 +11,15 @@ import pytest
 import torch
 
 from tests.factories import classifier, image_folder, image_set, predictions
-from workbench import files, predict, store
+from workbench import store
 from workbench.__main__ import main
+from workbench.core import files
+from workbench.core.files import sha256
+from workbench.core.predictions import Predictions
 from workbench.errors import CheckpointError, DataError, OutputError
-from workbench.files import sha256
-from workbench.predictions import Predictions
-from workbench.run import Run, open_run
+from workbench.models import predict, sharding
+from workbench.runs.opening import open_run
+from workbench.runs.run import Run
 
 FIGURES = ("confusion_matrix", "confusion_matrix_by_true_class", "class_error_rates", "misclassified", "gradcam_stages")
 
@@ -40,10 +43,10 @@ def test_bfloat16_is_near_and_says_so(tmp_path: Path) -> None:
     exact, near = predict.predict(c, images), predict.predict(c, images, precision="bfloat16")
     assert (exact.provenance.precision, near.provenance.precision) == ("float32", "bfloat16")
     assert 0 < np.abs(exact.probability - near.probability).max() < 0.02
-    predict.predict_into(c, images, tmp_path, precision="bfloat16")
+    sharding.predict_into(c, images, tmp_path, precision="bfloat16")
     np.testing.assert_array_equal(store.read(tmp_path).probability, near.probability)
     with pytest.raises(OutputError, match="--force"):
-        predict.predict_into(c, images, tmp_path)
+        sharding.predict_into(c, images, tmp_path)
 
 
 def test_round_trip_and_columns(tmp_path: Path) -> None:
@@ -153,7 +156,7 @@ def test_report_needs_neither_model_nor_images(
     store.write(predictions(), tmp_path / "p")
     assert main(["report", "--predictions", str(tmp_path / "p"), "--out", str(tmp_path / "r")]) == 0
     said = capsys.readouterr().out
-    assert "left out gradcam_stages: there are no images" in said
+    assert "omitted gradcam_stages: there are no images" in said
     assert (tmp_path / "r" / "confusion_matrix.png").exists()
 
 
@@ -179,7 +182,7 @@ def test_predictions_of_other_weights_are_refused(trained: tuple[Path, Path], tm
     run = open_run(trained[0], str(trained[1]))
     other = dataclasses.replace(run.predictions.provenance, checkpoint="0" * 64)
     store.write(Predictions(run.predictions.table, run.predictions.classes, other), tmp_path / "p")
-    from workbench.run import open_predictions
+    from workbench.runs.opening import open_predictions
 
     with pytest.raises(CheckpointError, match="other weights"):
         open_predictions(tmp_path / "p", trained[0], str(trained[1]))

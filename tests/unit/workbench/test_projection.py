@@ -5,7 +5,7 @@ import pytest
 from sklearn.decomposition import PCA
 from sklearn.manifold import trustworthiness
 
-from workbench import projection
+from workbench.analysis import projection
 from workbench.errors import DataError
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from workbench import render
+from workbench.images import render
 
 
 def lightness(colours: np.ndarray) -> np.ndarray:

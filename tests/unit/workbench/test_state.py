@@ -8,14 +8,14 @@ import polars as pl
 import pytest
 
 from tests.factories import classifier, image_set, predictions
-from workbench import bundle, views
 from workbench.errors import DataError
-from workbench.predict import predict
-from workbench.run import Run
-from workbench.selection import inside
-from workbench.state import ExplorerState
+from workbench.explorer import columns, exports
+from workbench.explorer.selection import inside
+from workbench.explorer.state import ExplorerState
+from workbench.models.predict import predict
+from workbench.runs.run import Run
 
-STATIC = Path(__file__).resolve().parents[3] / "workbench" / "ui" / "static"
+STATIC = Path(__file__).resolve().parents[3] / "workbench" / "explorer" / "static"
 
 
 @pytest.fixture
@@ -135,13 +135,13 @@ def test_causes_become_a_column_to_select_by() -> None:
 
 def test_of_very_many_rows_all_errors_are_shown() -> None:
     of = predictions(300)
-    shown = bundle.shown_rows(of, 150)
+    shown = columns.shown_rows(of, 150)
     assert shown is not None
     assert len(shown) == 150
     assert set(of.index[~of.correct]) <= set(shown["index"])
-    columns = bundle.columns_of(of, shown)
-    assert (columns["correct"].values == 0).sum() == of.error_count
-    assert bundle.shown_rows(of, 300) is None
+    found = columns.columns_of(of, shown)
+    assert (found["correct"].values == 0).sum() == of.error_count
+    assert columns.shown_rows(of, 300) is None
 
 
 def test_the_browser_selects_what_the_kernel_selects(tmp_path: Path) -> None:
@@ -217,14 +217,14 @@ def test_columns_for_the_browser_keep_their_meaning() -> None:
             "words": [["a"]] * 50,
         }
     )
-    columns = bundle.columns_of(of.join(extra))
-    assert columns["site"].categories == ("none", "north") or columns["site"].categories == ("north", "none")
-    assert columns["blurred"].categories == ("no", "yes")
-    assert np.isnan(columns["age"].values[1])
-    assert "words" not in columns
-    assert columns["free text"].kind == "category"
-    assert (columns["label"].values == of.label).all()
-    assert columns["confidence"].values.dtype == np.float32
+    found = columns.columns_of(of.join(extra))
+    assert found["site"].categories == ("none", "north") or found["site"].categories == ("north", "none")
+    assert found["blurred"].categories == ("no", "yes")
+    assert np.isnan(found["age"].values[1])
+    assert "words" not in found
+    assert found["free text"].kind == "category"
+    assert (found["label"].values == of.label).all()
+    assert found["confidence"].values.dtype == np.float32
 
 
 @pytest.mark.parametrize("view", ["matrix", "classes", "calibration", "causes", "gallery", "map", "detail"])
@@ -233,13 +233,13 @@ def test_every_view_is_a_figure(run: Run, view: str, kind: str) -> None:
     state = ExplorerState(run)
     state.change(picked=state.rows[:2].tolist(), methods=["Grad-CAM", "Saliency"], targets=["predicted", "contrast"])
     start = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}[kind]
-    assert views.figure_bytes(state, view, kind).startswith(start)
+    assert exports.figure_bytes(state, view, kind).startswith(start)
 
 
 def test_the_comparison_figure_has_a_column_for_each_method_layer_and_target(run: Run) -> None:
     state = ExplorerState(run)
     state.change(picked=state.rows[:3].tolist(), methods=["Grad-CAM", "Saliency"], layers=["stage3", "stage4"])
-    titles = [ax.get_title() for ax in views.comparison_grid(state).axes if ax.get_title()]
+    titles = [ax.get_title() for ax in exports.comparison_grid(state).axes if ax.get_title()]
     assert titles == [
         "image",
         *(f"Grad-CAM\n{layer}\n{t}" for t in ("predicted", "true") for layer in ("stage3", "stage4")),
@@ -251,15 +251,15 @@ def test_the_comparison_figure_has_a_column_for_each_method_layer_and_target(run
 def test_figures_say_what_is_missing(run: Run) -> None:
     state = ExplorerState(run)
     with pytest.raises(DataError, match="choose an image"):
-        views.figure(state, "detail")
+        exports.figure(state, "detail")
     with pytest.raises(DataError, match="no second run"):
-        views.figure(state, "compare")
+        exports.figure(state, "compare")
     with pytest.raises(DataError, match="expected one of matrix"):
-        views.figure(state, "poem")
+        exports.figure(state, "poem")
     with pytest.raises(DataError, match="expected one of png, svg, pdf"):
-        views.figure_bytes(state, "matrix", "gif")
+        exports.figure_bytes(state, "matrix", "gif")
     with pytest.raises(DataError, match="images are not here"):
-        views.figure(bare(), "gallery")
+        exports.figure(bare(), "gallery")
 
 
 def test_the_code_cell_finds_the_same_rows(run: Run) -> None:

@@ -13,10 +13,11 @@ import psutil
 import pytest
 
 from tests.factories import CLASSES, classifier, image_set, predictions
-from workbench import predict, store
+from workbench import store
 from workbench.analysis.confusion import confusion_matrix
+from workbench.core.predictions import Predictions
 from workbench.errors import DataError, OutputError
-from workbench.predictions import Predictions
+from workbench.models import predict, sharding
 
 
 def test_a_named_array_must_be_there(tmp_path: Path) -> None:
@@ -39,11 +40,11 @@ def same(a: Predictions, b: Predictions) -> None:
 
 @pytest.mark.parametrize("world", [1, 2, 3])
 def test_shards_are_the_table_of_one_process(tmp_path: Path, world: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(predict, "PART", 2)
+    monkeypatch.setattr(sharding, "PART", 2)
     c, images = classifier(), image_set(11)
     whole = predict.predict(c, images)
     for rank in range(world):
-        predict.predict_into(c, images, tmp_path, rank=rank, world=world)
+        sharding.predict_into(c, images, tmp_path, rank=rank, world=world)
     again = store.read(tmp_path)
     for name in ("index", "label", "predicted"):
         np.testing.assert_array_equal(getattr(again, name), getattr(whole, name))
@@ -54,7 +55,7 @@ def test_shards_are_the_table_of_one_process(tmp_path: Path, world: int, monkeyp
 
 
 def test_a_killed_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(predict, "PART", 4)
+    monkeypatch.setattr(sharding, "PART", 4)
     c, images, done = classifier(), image_set(12), []
 
     def stop(count: int, _: int) -> None:
@@ -63,15 +64,15 @@ def test_a_killed_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        predict.predict_into(c, images, tmp_path, progress=stop)
+        sharding.predict_into(c, images, tmp_path, progress=stop)
     with pytest.raises(DataError, match="is missing"):
         store.read(tmp_path)
     with pytest.raises(DataError, match="unfinished run of other weights"):
-        predict.predict_into(classifier(), image_set(10), tmp_path)
+        sharding.predict_into(classifier(), image_set(10), tmp_path)
     calls = []
     plain = predict.predict
-    monkeypatch.setattr(predict, "predict", lambda *a, **k: calls.append(k["rows"]) or plain(*a, **k))
-    predict.predict_into(c, images, tmp_path)
+    monkeypatch.setattr(sharding, "predict", lambda *a, **k: calls.append(k["rows"]) or plain(*a, **k))
+    sharding.predict_into(c, images, tmp_path)
     assert [int(rows[0]) for rows in calls] == [4, 8]  # the first part was there
     same(store.read(tmp_path), plain(c, images))
 
@@ -79,16 +80,16 @@ def test_a_killed_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_a_finished_rank_waits_for_the_others(tmp_path: Path) -> None:
     """One of two processes was done when the run was killed: the same command again completes it."""
     c, images = classifier(), image_set(9)
-    predict.predict_into(c, images, tmp_path, rank=1, world=2)
+    sharding.predict_into(c, images, tmp_path, rank=1, world=2)
     stray = tmp_path / f".{store.shard_name(0, 2)}.parts" / ".77.half-written.parquet"
     stray.parent.mkdir()
     stray.write_bytes(b"PAR1")
     for rank in (0, 1):
-        predict.predict_into(c, images, tmp_path, rank=rank, world=2)
+        sharding.predict_into(c, images, tmp_path, rank=rank, world=2)
     assert len(store.read(tmp_path)) == 9
     assert len(list(tmp_path.iterdir())) == 3
     (tmp_path / store.PROVENANCE).unlink()  # killed just before it was written
-    predict.predict_into(c, images, tmp_path, rank=0, world=2)
+    sharding.predict_into(c, images, tmp_path, rank=0, world=2)
     assert len(store.read(tmp_path)) == 9
 
 
@@ -96,28 +97,28 @@ def test_shards_of_two_models_are_never_one_table(tmp_path: Path) -> None:
     images, one = image_set(9), classifier()
     other = dataclasses.replace(one, provenance=dataclasses.replace(one.provenance, checkpoint="other"))
     for rank in (0, 1):
-        predict.predict_into(one, images, tmp_path, rank=rank, world=2)
-    predict.predict_into(other, images, tmp_path, rank=1, world=2, force=True)
+        sharding.predict_into(one, images, tmp_path, rank=rank, world=2)
+    sharding.predict_into(other, images, tmp_path, rank=1, world=2, force=True)
     with pytest.raises(DataError, match="another run"):
         store.read(tmp_path)
-    predict.predict_into(other, images, tmp_path, rank=0, world=2, force=True)
+    sharding.predict_into(other, images, tmp_path, rank=0, world=2, force=True)
     assert store.read(tmp_path).provenance.checkpoint == "other"
 
 
 def test_a_missing_shard_is_noticed(tmp_path: Path) -> None:
     c, images = classifier(), image_set(9)
     for rank in range(3):
-        predict.predict_into(c, images, tmp_path, rank=rank, world=3)
+        sharding.predict_into(c, images, tmp_path, rank=rank, world=3)
     (tmp_path / store.shard_name(1, 3)).unlink()
     with pytest.raises(DataError, match="3 shards expected, 2 there"):
         store.read(tmp_path)
     with pytest.raises(OutputError, match="exists already"):
-        predict.predict_into(c, images, tmp_path)
-    predict.predict_into(c, images, tmp_path, force=True)
+        sharding.predict_into(c, images, tmp_path)
+    sharding.predict_into(c, images, tmp_path, force=True)
     assert [path.name for path in sorted(tmp_path.glob(store.SHARDS))] == [store.TABLE]
     assert len(store.read(tmp_path)) == 9
     with pytest.raises(DataError, match="at most one an image"):
-        predict.predict_into(c, images, tmp_path / "many", rank=0, world=10)
+        sharding.predict_into(c, images, tmp_path / "many", rank=0, world=10)
 
 
 FRAME = pl.DataFrame(

@@ -12,13 +12,15 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from tests.factories import classifier, image_folder, image_set, predictions
-from workbench import store, views
+from workbench import store
 from workbench.__main__ import main
+from workbench.core.stamp import NAME, read_stamp, stamp_of, text_of
+from workbench.explorer import exports
+from workbench.explorer.state import ExplorerState
 from workbench.figures import base
-from workbench.predict import predict
-from workbench.run import Run, open_predictions
-from workbench.stamp import NAME, read_stamp, stamp_of, text_of
-from workbench.state import ExplorerState
+from workbench.models.predict import predict
+from workbench.runs.opening import open_predictions
+from workbench.runs.run import Run
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +105,7 @@ def test_a_view_of_the_explorer_is_made_again(kind: str, tmp_path: Path, capsys:
     state = ExplorerState(open_predictions(tmp_path / "predictions"))
     state.select_cell(1, 2)
     path = tmp_path / f"shared.{kind}"
-    path.write_bytes(views.figure_bytes(state, "matrix", kind))
+    path.write_bytes(exports.figure_bytes(state, "matrix", kind))
     stamp = read_stamp(path)
     assert stamp is not None
     assert stamp["parameters"]["selection"]["steps"] == [{"kind": "cells", "cells": [[1, 2]]}]
@@ -138,11 +140,11 @@ def test_predictions_are_predicted_again(tmp_path: Path, capsys: pytest.CaptureF
 
 
 def test_what_is_added_is_seen(tmp_path: Path) -> None:
-    from workbench.verify import compare
+    from workbench.reports.verify import compare
 
     state = ExplorerState(Run("bare", predictions(60)))
     plain, more = tmp_path / "a.pdf", tmp_path / "b.pdf"
-    plain.write_bytes(views.figure_bytes(state, "matrix", "pdf"))
+    plain.write_bytes(exports.figure_bytes(state, "matrix", "pdf"))
     more.write_bytes(plain.read_bytes() + b"\n4 0 obj\n<<>>\nendobj\nxref\n0 1\ntrailer\n<<>>\nstartxref\n9\n%%EOF\n")
     assert compare(more, plain) == ["something was added behind the end of the file"]
     for suffix, added in ((".html", "<dc:description>x</dc:description>"), (".svg", "<!-- /Subject (x) -->")):
@@ -194,7 +196,7 @@ def test_stamps_hold_any_names(tmp_path: Path) -> None:
     names = ("(a)", "<b>&", "שלום", 'q"\\')
     p = predictions(40)
     stamp = stamp_of(type(p)(p.table, names), "explorer", "x", {"selection": {"words": list(names)}})
-    figure = views.figure(ExplorerState(Run("odd", type(p)(p.table, names))), "matrix")
+    figure = exports.figure(ExplorerState(Run("odd", type(p)(p.table, names))), "matrix")
     assert text_of(stamp).isascii()
     for kind in ("png", "svg", "pdf"):
         path = tmp_path / f"x.{kind}"
@@ -205,7 +207,7 @@ def test_stamps_hold_any_names(tmp_path: Path) -> None:
 def test_class_names_with_dollars_are_no_formulas() -> None:
     p = predictions(40)
     odd = type(p)(p.table, ("$x_$", "$\\frac$", "a_b", "^"))
-    assert views.figure_bytes(ExplorerState(Run("odd", odd)), "matrix", "png").startswith(b"\x89PNG")
+    assert exports.figure_bytes(ExplorerState(Run("odd", odd)), "matrix", "png").startswith(b"\x89PNG")
 
 
 def test_the_digest_is_of_what_was_predicted() -> None:

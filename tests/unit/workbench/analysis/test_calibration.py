@@ -15,8 +15,8 @@ from workbench.analysis.calibration import (
     scaled_by,
     temperature,
 )
+from workbench.core.predictions import Predictions
 from workbench.errors import DataError
-from workbench.predictions import Predictions
 
 
 def binary(confidence: list[float], right: list[bool]) -> Predictions:

@@ -4,7 +4,7 @@ import pytest
 
 from tests.factories import predictions
 from workbench.analysis.causes import ACTIONS, RULES, causes, where_to_work
-from workbench.predictions import Predictions
+from workbench.core.predictions import Predictions
 
 # six wrong rows, one for each verdict, and a right one
 PLANTED = Predictions.from_arrays(

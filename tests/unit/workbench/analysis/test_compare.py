@@ -3,8 +3,8 @@ import pytest
 
 from tests.factories import predictions
 from workbench.analysis.compare import churn_against_seeds, compare, newcombe_paired, paired
+from workbench.core.predictions import Predictions
 from workbench.errors import DataError
-from workbench.predictions import Predictions
 
 
 def answers(predicted: list[int], label: list[int], index: list[int] | None = None) -> Predictions:

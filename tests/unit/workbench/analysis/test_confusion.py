@@ -7,9 +7,9 @@ from tests.factories import predictions
 from workbench.analysis.classes import class_report
 from workbench.analysis.confusion import asymmetries, cell_intervals, confusion_matrix, grouped, top_k_accuracy
 from workbench.analysis.statistics import wilson_interval
+from workbench.core.predictions import Predictions
+from workbench.core.records import ConfusionMatrix
 from workbench.errors import DataError
-from workbench.predictions import Predictions
-from workbench.records import ConfusionMatrix
 
 MATRIX = ConfusionMatrix(np.array([[90, 10, 0], [2, 48, 0], [0, 0, 0]]), ("a", "b", "c"))
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from workbench.analysis.copies import join_copies, picture_correlation, thumbnails
+from workbench.core.predictions import Predictions
+from workbench.core.records import ImageSet
 from workbench.errors import DataError
-from workbench.predictions import Predictions
-from workbench.records import ImageSet
 
 
 def pictures(rows: int, seed: int) -> np.ndarray:

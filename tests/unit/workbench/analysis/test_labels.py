@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from workbench.analysis.labels import confident_joint, label_suspects, out_of_sample
+from workbench.core.predictions import Predictions
 from workbench.errors import DataError
-from workbench.predictions import Predictions
 
 # three rows labelled a (mean P[a] = 0.6), two labelled b (mean P[b] = 0.7)
 BY_HAND = Predictions.from_arrays(

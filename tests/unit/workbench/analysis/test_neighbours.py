@@ -4,8 +4,8 @@ from sklearn.neighbors import NearestNeighbors
 
 from workbench.analysis import neighbours
 from workbench.analysis.neighbours import join_neighbours, near_duplicates, nearest, neighbour_votes, typicality
+from workbench.core.predictions import Predictions
 from workbench.errors import DataError
-from workbench.predictions import Predictions
 
 
 def cloud(rows: int, seed: int, width: int = 8) -> np.ndarray:

@@ -4,8 +4,8 @@ import pytest
 
 from workbench.analysis.looks import describe, levels, looks
 from workbench.analysis.slices import find_slices, members, slice_table, systematic_failures
+from workbench.core.predictions import Predictions
 from workbench.errors import DataError
-from workbench.predictions import Predictions
 
 
 def features(rows: int, seed: int) -> pl.DataFrame:

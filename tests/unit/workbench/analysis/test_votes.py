@@ -12,8 +12,8 @@ from workbench.analysis.votes import (
     shared_errors,
     soft_cross_entropy,
 )
+from workbench.core.predictions import Predictions
 from workbench.errors import DataError
-from workbench.predictions import Predictions
 
 P = Predictions.from_arrays(
     [0, 1, 1], [[0.8, 0.1, 0.1], [0.6, 0.3, 0.1], [0.5, 0.3, 0.2]], ("a", "b", "c"), index=[2, 0, 1]

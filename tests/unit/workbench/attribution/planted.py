@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from workbench.classifier import Classifier, Layer
+from workbench.models.classifier import Classifier
+from workbench.models.layers import Layer
 
 SIDE, PATCH = 16, (slice(2, 6), slice(9, 13))
 

@@ -5,14 +5,15 @@ from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
 from tests.factories import classifier, image_set
-from workbench import render
 from workbench.attribution import attribute as driver
 from workbench.attribution.attribute import attribute
 from workbench.attribution.gradient import Baseline, starting_points
 from workbench.attribution.registry import METHODS
 from workbench.attribution.targets import Targets
-from workbench.classifier import Classifier, Layer
 from workbench.errors import AttributionError, DataError
+from workbench.images import render
+from workbench.models.classifier import Classifier
+from workbench.models.layers import Layer
 
 ROWS, TARGETS = np.arange(6), np.array([0, 1, 2, 2, 1, 0])
 STAGES = ("stage1", "stage2", "stage3", "stage4")

@@ -14,10 +14,10 @@ from workbench.attribution.cost import expected_cost
 from workbench.attribution.precompute import Request, joined, maps_of
 from workbench.attribution.registry import METHODS
 from workbench.attribution.targets import Targets, targets_of
-from workbench.classifier import Classifier
+from workbench.core.records import Attribution
 from workbench.errors import AttributionError, DataError
-from workbench.predict import predict
-from workbench.records import Attribution
+from workbench.models.classifier import Classifier
+from workbench.models.predict import predict
 
 IMAGES = image_set(12)
 

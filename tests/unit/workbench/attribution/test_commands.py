@@ -60,7 +60,7 @@ def test_evidence_writes_tables_and_figures(
         trained, "evidence", "--methods", "Grad-CAM,Input x gradient,LRP", "--rows", "3", "--out", str(out)
     )
     assert main(command) == 0
-    assert "left out LRP: relevance propagation has no rule for GroupNorm" in capsys.readouterr().out
+    assert "omitted LRP: relevance propagation has no rule for GroupNorm" in capsys.readouterr().out
     table = pl.read_csv(out / "methods.csv")
     assert table["method"][-1] == "LRP"
     assert len(pl.read_parquet(out / "maps.parquet")) == 6

@@ -7,16 +7,16 @@ import torch
 
 from tests.factories import classifier, image_set
 from tests.unit.workbench.attribution.planted import SIDE, marked_images, patch_classifier, patch_map
-from workbench.attribution import imputation
 from workbench.attribution.attribute import attribute
-from workbench.attribution.evidence import Evidence
-from workbench.attribution.faithfulness import MEASURES, Bench, paired_interval
-from workbench.attribution.ranking import evidence_of, ranking, try_methods
-from workbench.attribution.sanity import sanity_check, structural_similarity
-from workbench.attribution.stability import rank_correlation, stability
 from workbench.attribution.targets import Targets
-from workbench.classifier import Classifier
-from workbench.records import Attribution
+from workbench.core.records import Attribution
+from workbench.evidence import imputation
+from workbench.evidence.faithfulness import MEASURES, Bench, paired_interval
+from workbench.evidence.ranking import evidence_of, ranking, try_methods
+from workbench.evidence.sanity import sanity_check, structural_similarity
+from workbench.evidence.stability import rank_correlation, stability
+from workbench.evidence.verdicts import Evidence
+from workbench.models.classifier import Classifier
 
 ROWS, MARKED = np.arange(12), Targets(np.ones(12, np.int64))
 

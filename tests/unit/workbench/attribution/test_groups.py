@@ -5,10 +5,10 @@ import pytest
 
 from tests.unit.workbench.attribution.planted import PATCH, SIDE, marked_images, patch_classifier, patch_map
 from workbench.attribution.attribute import attribute
-from workbench.attribution.groups import masking_effect, mean_map, region_of
 from workbench.attribution.targets import Targets
+from workbench.core.records import Attribution
 from workbench.errors import AttributionError
-from workbench.records import Attribution
+from workbench.evidence.groups import masking_effect, mean_map, region_of
 
 COUNT = 20
 MARKED = Targets(np.ones(COUNT, np.int64))

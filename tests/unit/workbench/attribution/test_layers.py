@@ -3,8 +3,9 @@ import torch
 import torchvision
 
 from tests.factories import classifier
-from workbench.attribution.layers import find_layers, kept
 from workbench.errors import AttributionError
+from workbench.models.hooks import kept
+from workbench.models.layers import find_layers
 
 
 def test_the_four_stages_of_a_residual_net() -> None:

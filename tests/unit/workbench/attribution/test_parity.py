@@ -12,10 +12,10 @@ from tests.factories import classifier, image_set
 from workbench.attribution.attribute import attribute
 from workbench.attribution.gradient import starting_points
 from workbench.attribution.registry import METHODS
-from workbench.attribution.stability import rank_correlation
 from workbench.attribution.targets import Targets
-from workbench.classifier import Classifier
 from workbench.errors import AttributionError
+from workbench.evidence.stability import rank_correlation
+from workbench.models.classifier import Classifier
 
 ROWS, OF = np.arange(4), np.array([0, 1, 2, 1])
 IMAGES = image_set().pixels[:4]

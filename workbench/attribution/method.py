@@ -1,0 +1,129 @@
+"""One method of attribution: what it is, what it needs, what it costs, and the function that computes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from workbench.errors import AttributionError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from workbench.attribution.batch import Batch
+    from workbench.models.classifier import Classifier
+    from workbench.models.layers import Layer
+
+Family = Literal["class activation", "gradient", "reference", "perturbation", "relevance"]
+Cost = Callable[[Mapping[str, Any], int, int], tuple[float, float]]
+InputKernel = Callable[["Classifier", "Batch", dict[str, Any]], "tuple[Tensor, Tensor | None]"]
+LayerKernel = Callable[["Classifier", "Batch", "Sequence[Layer]"], "dict[str, Tensor]"]
+BASELINES = ("black", "blurred", "mean")
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method of attribution.
+
+    Parameters
+    ----------
+    name : str
+    family : str
+        One of the five of `Family`.
+    library : str
+        Who computes it: the package, or ``own``.
+    citation : str
+        Where it was described: authors, year, arXiv or DOI.
+    needs : tuple of str
+        What it wants of a model, in words.
+    signed : bool
+        Whether values below 0 mean evidence against the target.
+    cost : function (settings, channels, side) -> (forward, backward)
+        Passes for one image of ``side`` pixels at a layer of ``channels`` channels.
+    input : function (classifier, batch, settings) -> (values, baseline), optional
+        Of a method on the input: values ``(n, 3, s, s)``, and for the completeness error the normalised baseline, or
+        None.
+    layer : function (classifier, batch, layers) -> maps, optional
+        Of a class activation map: by the layer's name maps ``(n, h, w)``. Exactly one of ``input`` and ``layer``.
+    settings : mapping
+        Its options with their defaults.
+    complete : bool
+        Whether the values are meant to sum to the change of the output from the baseline.
+    reduction : "sum" or "largest"
+        How the channels of the input become one value a pixel.
+    no_contrast : str
+        Why it can't explain one class against another; empty if it can.
+
+    Raises
+    ------
+    AttributionError
+        If there is not exactly one of ``input`` and ``layer``.
+    """
+
+    name: str
+    family: Family
+    library: str
+    citation: str
+    needs: tuple[str, ...]
+    signed: bool
+    cost: Cost
+    input: InputKernel | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    complete: bool = False
+    reduction: Literal["sum", "largest"] = "sum"
+    layer: LayerKernel | None = None
+    no_contrast: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.input is None) == (self.layer is None):
+            raise AttributionError(
+                f"{self.name}: expected one function, input= for maps on the input or layer= for maps at a layer"
+            )
+
+    @property
+    def at_layer(self) -> bool:
+        """Whether its maps are taken at a layer, rather than on the input."""
+        return self.layer is not None
+
+    def title(self, settings: Mapping[str, Any]) -> str:
+        """The name, with the baseline if it has one: two baselines answer two questions."""
+        return f"{self.name} ({settings['baseline']})" if "baseline" in settings else self.name
+
+    def layer_names(self, classifier: Classifier, names: Sequence[str] = ()) -> list[str]:
+        """Where its maps are taken: at the layers named, else at the last; ``[""]`` for a method on the input.
+
+        Raises
+        ------
+        AttributionError
+            If it needs a layer and the model has none.
+        """
+        if not self.at_layer:
+            return [""]
+        if names:
+            return list(names)
+        if classifier.last_layer is None:
+            raise AttributionError(f"{self.name} needs a layer with a grid, and this model has none; take 'Saliency'")
+        return [classifier.last_layer.name]
+
+    def with_settings(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The defaults with the given ones in their place.
+
+        Raises
+        ------
+        AttributionError
+            If a setting is unknown, of another kind, or not positive.
+        """
+        for name, value in given.items():
+            if name not in self.settings:
+                known = ", ".join(self.settings) or "none"
+                raise AttributionError(f"{self.name}: no setting {name!r}; it has {known}")
+            default = self.settings[name]
+            if name == "baseline":
+                if value not in BASELINES:
+                    raise AttributionError(f"baseline: expected {', '.join(BASELINES)}, not {value!r}")
+            elif not isinstance(value, type(default)) or value <= 0:
+                raise AttributionError(
+                    f"{self.name}: {name}: expected a positive {type(default).__name__}, not {value!r}"
+                )
+        return {**self.settings, **given}

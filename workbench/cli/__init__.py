@@ -1,0 +1,1 @@
+"""The command line: words to objects, and commands that call the library."""

@@ -1,0 +1,151 @@
+"""What the commands do, each a thin layer over the library; imports wait until a command runs."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+from typing import TYPE_CHECKING, Any
+
+from workbench.cli.inputs import bad_option, classifier_named, complete_run
+
+if TYPE_CHECKING:
+    from workbench.attribution.method import Method
+    from workbench.models.classifier import Classifier
+
+
+def predict(options: argparse.Namespace) -> int:
+    """Write a model's predictions on a split."""
+    import polars as pl
+    from tqdm import tqdm
+
+    from workbench import store
+    from workbench.models import sharding
+    from workbench.runs import training
+    from workbench.store import remote
+
+    rank, world = sharding.rank_and_world()
+    classifier = classifier_named(options.checkpoint, options.model)
+    if classifier is None:
+        raise bad_option("predict", "--checkpoint DIR or --model MODULE:FUNCTION", "neither")
+    images = training.load_images(options.data, options.split)
+    rows = sharding.share(len(images), rank, world)
+    bar = tqdm(total=len(rows), unit="image", disable=None if rank == 0 else True)
+    mine = None if options.force else store.shard_name(rank, world)
+    with bar, remote.staged(options.out, mine) as out:
+        shard = sharding.predict_into(
+            classifier,
+            images,
+            out,
+            rank=rank,
+            world=world,
+            precision=options.precision,
+            skip=options.skip_unreadable,
+            force=options.force,
+            progress=functools.partial(advance, bar),
+        )
+        counted = pl.scan_parquet(shard).select(wrong=(pl.col("label") != pl.col("predicted")).sum(), rows=pl.len())
+        wrong, count = counted.collect().row(0)
+    if omitted := len(rows) - count:
+        print(f"{omitted:,} images can't be read and are omitted; a file beside the predictions names them")
+    correct = f"{1 - wrong / count:.2%} of {count:,} {options.split} images correct, {wrong:,} misclassified"
+    print(f"{correct}; written to {options.out}")
+    return 0
+
+
+def attribute(options: argparse.Namespace) -> int:
+    """Compute maps of many rows and keep them."""
+    from tqdm import tqdm
+
+    from workbench.attribution.cache import MapCache
+    from workbench.attribution.precompute import Request, maps_of
+    from workbench.attribution.registry import method_of
+    from workbench.models import sharding
+
+    if options.limit_gb <= 0:
+        raise bad_option("--limit-gb", "a size above 0", options.limit_gb)
+    rank, world = sharding.rank_and_world()
+    run, classifier, images = complete_run(options)
+    predictions = run.predictions
+    rows = predictions.index if options.rows == "all" else predictions.index[~predictions.correct]
+    if (folder := options.cache or (run.folder and run.folder / "maps")) is None:
+        raise bad_option("--cache", "a folder, as the predictions are not on this machine", "none")
+    cache = MapCache(folder, round(options.limit_gb * 2**30))
+    for method in [method_of(name.strip()) for name in options.methods.split(",")]:
+        layer = options.layer if method.at_layer else ""
+        if rank == 0:
+            print(f"{method.name}: {_cost(classifier, method, layer, options.targets, len(rows) // world)}")
+        request = Request(method.name, options.targets, layer, options.precision)
+        with tqdm(total=len(rows), unit="image", desc=method.name, disable=None if rank == 0 else True) as bar:
+            progress = functools.partial(advance, bar)
+            parts = maps_of(
+                classifier, images, predictions, rows, request, cache, rank=rank, world=world, progress=progress
+            )
+            count = sum(len(part.rows) for part in parts)
+        print(f"{count:,} maps of {method.name}; {cache.folder} holds {cache.size() / 1e6:,.0f} MB of maps")
+    if cache.size() > 0.9 * cache.limit_bytes:
+        print(f"the cache is near its limit of {options.limit_gb:g} GB: the least recently read maps are deleted first")
+    return 0
+
+
+def _cost(classifier: Classifier, method: Method, layer: str, targets: str, rows: int) -> str:
+    """What the maps of ``rows`` images will cost; every class counts unless one pass gives the maps of all."""
+    from workbench.attribution.cost import expected_cost
+    from workbench.attribution.exact import gives_all_classes
+
+    at_once = gives_all_classes(classifier, method.name, layer)
+    each = len(classifier.classes) if targets == "all" and not at_once else 1
+    return str(expected_cost(classifier, method, rows * each, layer))
+
+
+def advance(bar: Any, done: int, total: int) -> None:
+    """Bring a progress bar to ``done`` of ``total``."""
+    bar.total = total
+    bar.update(done - bar.n)
+
+
+def evidence(options: argparse.Namespace) -> int:
+    """Put methods to the test and rank them."""
+    from tqdm import tqdm
+
+    from workbench.analysis.index import sample_errors
+    from workbench.attribution.registry import method_of, methods
+    from workbench.reports.trials import write_evidence
+
+    if options.rows < 0:
+        raise bad_option("--rows", "0 for all, or a number of images", options.rows)
+    run, _, _ = complete_run(options)
+    wanted = list(methods()) if options.methods is None else options.methods.split(",")
+    names = [method_of(name.strip()).name for name in wanted]
+    rows = sample_errors(run.predictions, options.rows or run.predictions.error_count)
+    with tqdm(total=len(names), unit="method", disable=None) as bar:
+
+        def progress(name: str) -> None:
+            bar.set_description(name)
+            bar.update()
+
+        refused = write_evidence(
+            run,
+            options.out,
+            rows,
+            names,
+            targets=options.targets,
+            precision=options.precision,
+            force=options.force,
+            progress=progress,
+        )
+    for line in refused:
+        print(f"omitted {line}")
+    print(f"written to {options.out}")
+    return 0
+
+
+def card(options: argparse.Namespace) -> int:
+    """Write a checkpoint's model card."""
+    from workbench.reports import card
+    from workbench.runs.opening import open_run
+
+    run = open_run(options.checkpoint, options.data)
+    words = {name: getattr(options, name) for name in ("hardware", "pixels", "note")}
+    card.write_card(run, options.checkpoint, **words, force=options.force)
+    print(f"written to {options.checkpoint / card.CARD}")
+    return 0

@@ -1,0 +1,68 @@
+"""What the words of a command name: a model, a run, names and their values."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from workbench.errors import DataError, WorkbenchError
+
+if TYPE_CHECKING:
+    from workbench.core.records import ImageSet
+    from workbench.models.classifier import Classifier
+    from workbench.runs.run import Run
+
+DATA = "folder or table with the images, or digits; default: CIFAR10_ROOT, else ./data"
+
+
+def place(text: str) -> Path | str:
+    """A path, or a URL as it is."""
+    return text if "://" in text else Path(text)
+
+
+def bad_option(option: str, expected: str, got: object) -> WorkbenchError:
+    """The error of an option with a value that it does not take."""
+    return DataError(f"{option}: expected {expected}, not {got}")
+
+
+def pair(option: str, text: str) -> tuple[str, str]:
+    """``NAME=VALUE`` as two words; `DataError` if it is no such pair."""
+    name, equals, value = text.partition("=")
+    if not equals or not value:
+        raise bad_option(option, "NAME=VALUE, such as label=y_true or vehicle=car,truck", repr(text))
+    return name, value
+
+
+def classifier_named(checkpoint: Path | None, model: str | None) -> Classifier | None:
+    """The classifier of ``--checkpoint``, or the one that the user's own code gives; None if neither is named."""
+    if model is None:
+        from workbench.runs import training
+
+        return None if checkpoint is None else training.load_classifier(checkpoint)
+    from workbench.models.classifier import Classifier
+
+    name, _, function = model.partition(":")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        build = getattr(importlib.import_module(name), function)
+    except (ImportError, AttributeError) as error:
+        raise bad_option("--model", "MODULE:FUNCTION, importable from here", f"{model} ({error})") from error
+    made = build()
+    if not isinstance(made, Classifier):
+        raise bad_option("--model", "a function that returns a workbench.Classifier", type(made).__name__)
+    return made
+
+
+def complete_run(options: argparse.Namespace) -> tuple[Run, Classifier, ImageSet]:
+    """The run of ``--predictions`` with its model and images; both are needed."""
+    from workbench.runs.opening import open_predictions
+
+    model = classifier_named(None, options.model) if options.model else None
+    checkpoint = None if model else options.checkpoint or Path(options.predictions).parent
+    run = open_predictions(options.predictions, checkpoint, options.data, classifier=model)
+    if run.images is None or run.classifier is None:
+        raise DataError("maps need the images: " + " ".join(run.notes))
+    return run, run.classifier, run.images

@@ -1,0 +1,119 @@
+"""The words of ``python -m workbench``: each command with its options and the function that runs it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from workbench.cli import commands, reporting
+from workbench.cli.inputs import DATA, place
+from workbench.errors import WorkbenchError
+
+
+def parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
+    top = argparse.ArgumentParser(prog="workbench", description="See what an image classifier gets wrong.")
+    added = top.add_subparsers(dest="command", required=True)
+    _predict(added.add_parser("predict", help="write a checkpoint's predictions on a split"))
+    _report(added.add_parser("report", help="write figures and tables of a run's errors"))
+    _attribute(added.add_parser("attribute", help="compute maps of many rows once and keep them"))
+    _evidence(added.add_parser("evidence", help="put attribution methods to the test and rank them"))
+    _card(added.add_parser("card", help="write a checkpoint's MODEL_CARD.md from its predictions"))
+    _verify(
+        added.add_parser("verify", help="regenerate a figure, table, page or predictions; report same or different")
+    )
+    return top
+
+
+def _model(one: argparse.ArgumentParser, checkpoint: str) -> None:
+    one.add_argument("--checkpoint", type=Path, help=checkpoint)
+    one.add_argument("--model", metavar="MODULE:FUNCTION", help="your own code that returns a Classifier, in its place")
+    one.add_argument("--data", help=DATA)
+
+
+def _precision(one: argparse.ArgumentParser) -> None:
+    one.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        help="of the model's products; bfloat16 is faster on processors that have it, and less exact",
+    )
+
+
+def _predict(one: argparse.ArgumentParser) -> None:
+    _model(one, "folder with model.safetensors and model.json")
+    one.add_argument("--split", default="test", help="of the data, such as train, test or val; default: test")
+    _precision(one)
+    one.add_argument("--skip-unreadable", action="store_true", help="omit images that can't be read; name them")
+    one.add_argument("--out", required=True, help="folder for predictions.parquet and provenance.json, or a URL")
+    one.add_argument("--force", action="store_true", help="replace what is in --out")
+    one.set_defaults(run=commands.predict)
+
+
+def _report(one: argparse.ArgumentParser) -> None:
+    reporting.ReportOptions.add_to(one)
+    one.add_argument("--model", metavar="MODULE:FUNCTION", help="your own code that returns a Classifier")
+    one.add_argument("--out", type=Path, required=True, help="folder for the bundle")
+    one.add_argument("--force", action="store_true", help="replace what is in --out")
+    one.set_defaults(run=reporting.report)
+
+
+def _maps(one: argparse.ArgumentParser, targets: str) -> None:
+    """What ``attribute`` and ``evidence`` share."""
+    one.add_argument("--predictions", type=place, required=True, help="what predict wrote")
+    _model(one, "folder with the model; default: the one that holds --predictions")
+    _precision(one)
+    one.add_argument("--targets", default="predicted", metavar="WHAT", help=f"predicted, true, contrast, {targets}")
+
+
+def _attribute(one: argparse.ArgumentParser) -> None:
+    _maps(one, "all or a class's name")
+    one.add_argument("--methods", default="Grad-CAM", help="names separated by commas, such as grad-cam,saliency")
+    one.add_argument("--rows", choices=("errors", "all"), default="errors")
+    one.add_argument("--layer", default="", help="of class activation maps; default: the last")
+    one.add_argument(
+        "--cache", type=Path, metavar="DIR", help="folder for the maps; default: explorer/maps beside the predictions"
+    )
+    one.add_argument(
+        "--limit-gb", type=float, default=2.0, help="size of the cache; the least recently read maps are deleted first"
+    )
+    one.set_defaults(run=commands.attribute)
+
+
+def _evidence(one: argparse.ArgumentParser) -> None:
+    _maps(one, "or a class's name")
+    one.add_argument("--methods", help="names separated by commas; default: all")
+    one.add_argument("--rows", type=int, default=100, metavar="N", help="how many errors, drawn at random; 0 for all")
+    one.add_argument("--out", type=Path, required=True, help="folder for tables and figures")
+    one.add_argument("--force", action="store_true", help="replace what is in --out")
+    one.set_defaults(run=commands.evidence)
+
+
+def _card(one: argparse.ArgumentParser) -> None:
+    one.add_argument("--checkpoint", type=Path, required=True, help="folder with the model and its predictions")
+    one.add_argument("--hardware", required=True, help="what it was trained on, in words")
+    one.add_argument("--pixels", required=True, help="encoding of the images, in words")
+    one.add_argument("--note", default="", help="what else a reader should know of how it came about, in words")
+    one.add_argument("--data", help=DATA)
+    one.add_argument("--force", action="store_true", help="replace the card that is there")
+    one.set_defaults(run=commands.card)
+
+
+def _verify(one: argparse.ArgumentParser) -> None:
+    one.add_argument("file", type=Path, help="what predict, report or the explorer wrote")
+    one.add_argument("--predictions", type=Path, help="what it was computed from; default: as its manifest says")
+    _model(one, "folder with the model; default: as its manifest says")
+    one.set_defaults(run=reporting.verify)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; 0 on success, 2 on bad input with one line on standard error."""
+    options = parser().parse_args(argv)
+    run: Callable[[argparse.Namespace], int] = options.run
+    try:
+        return run(options)
+    except WorkbenchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2

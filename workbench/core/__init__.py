@@ -1,0 +1,1 @@
+"""The nouns: records, predictions, the stamp of a file, files that are whole or absent."""

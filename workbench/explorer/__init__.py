@@ -1,0 +1,1 @@
+"""One person looks: state, selection, decisions, and the views that show them."""

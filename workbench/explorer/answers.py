@@ -1,0 +1,390 @@
+"""What the views ask the kernel for, and the answers: JSON values and buffers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from workbench.analysis.dynamics import history_of
+from workbench.analysis.neighbours import nearest, unit
+from workbench.attribution.registry import is_slow, method_of, methods
+from workbench.core.records import ImageArray, ImageSet, ProbabilityArray
+from workbench.errors import DataError
+from workbench.explorer.columns import Column
+from workbench.explorer.state import NEIGHBOURS, ExplorerState
+from workbench.explorer.work import Job, Report
+from workbench.images import render
+from workbench.models.classifier import Classifier
+
+if TYPE_CHECKING:
+    from workbench.explorer.explain import Explained, Judge
+
+Reply = tuple[dict[str, Any], list[bytes]]
+MESSAGE_BYTES = 4 * 2**20
+THUMBNAIL = 64
+LARGEST = 512
+NEAREST = 6
+PROBABILITIES = 12
+
+
+class Answers:
+    """Answers to the views' questions about one state.
+
+    What draws or explains is imported when it is first asked for, so that the explorer itself is there at once.
+    """
+
+    def __init__(self, state: ExplorerState) -> None:
+        self.state = state
+
+    @cached_property
+    def _judge(self) -> Judge:
+        from workbench.explorer.explain import Judge
+
+        return Judge(self.state.run)
+
+    def takes_long(self, ask: str, content: Mapping[str, Any]) -> bool:
+        """Whether the answer belongs into the worker's thread."""
+        if ask == "explain":
+            known = [name for name in content["methods"] if name in methods()]  # others are refused with the answer
+            return any(is_slow(name, self.state.run.classifier) for name in known)
+        return ask in ("causes", "map", "evidence", "figure", "warm_up")
+
+    def at_once(self, ask: str, content: dict[str, Any], report: Report) -> Reply:
+        """The answer to a short question; ``report`` takes parts of it that go ahead.
+
+        Raises
+        ------
+        DataError
+            If there is no such question, or as its answer says.
+        """
+        known: dict[str, Callable[..., Reply]] = {
+            "start": lambda: self._start(report),
+            "thumbnails": self._thumbnails,
+            "detail": self._detail,
+            "explain": lambda **what: self._explain(self._classifier, **what),
+            "what_if": self._what_if,
+            "decide": self._decide,
+            "undo": lambda: self._decided(self.state.decisions.undo()),
+            "redo": lambda: self._decided(self.state.decisions.redo()),
+            "code": lambda: ({"text": self.state.code()}, []),
+            "ping": lambda: ({}, []),
+            "table": self._table,
+        }
+        if ask not in known:
+            raise DataError(f"question: expected one of {', '.join(known)}, not {ask!r}")
+        return known[ask](**content)
+
+    def slowly(self, ask: str, content: dict[str, Any], job: Job) -> Reply:
+        """The answer to a long question, from the worker's thread."""
+        known: dict[str, Callable[..., Reply]] = {
+            "causes": self._causes,
+            "map": lambda name: self._map(name, job),
+            "explain": lambda **what: self._explain_slowly(job, **what),
+            "evidence": lambda **what: self._evidence(job, **what),
+            "figure": self._figure,
+            "warm_up": self._warm_up,
+        }
+        return known[ask](**content)
+
+    def _start(self, report: Report) -> Reply:
+        """All that the views need to be drawn; the columns go ahead, in parts of at most 4 MB."""
+        columns = self.state.columns()
+        for name, column in columns.items():
+            _send(report, name, column)
+        run = self.state.run
+        layers = [] if run.classifier is None else list(run.classifier.cam_layers.values())
+        return {
+            "header": self.state.header(),
+            "decisions": {str(row): decision.to_json() for row, decision in self.state.decisions.rows.items()},
+            "unsaved": self.state.decisions.unsaved,
+            "kept": self.state.decisions.path is not None,
+            "methods": [_method(name, run.classifier) for name in methods()],
+            "layers": [{"name": layer.name, "grid": list(layer.grid)} for layer in layers],
+            "can": {
+                "images": run.images is not None,
+                "maps": run.images is not None and run.classifier is not None,
+                "map": "embedding" in run.predictions.table.collect_schema(),
+                "neighbours": run.train is not None,
+                "compare": self.state.compared is not None,
+            },
+        }, []
+
+    def _thumbnails(self, rows: list[int]) -> Reply:
+        """Small pictures of the rows, RGB one after another in one buffer; ``missing`` have none."""
+        images, missing = _images(self.state.run.images), []
+
+        def there() -> Iterator[ImageArray]:
+            for row in rows:
+                try:
+                    yield images.image(row)
+                except DataError:  # told with the answer
+                    missing.append(row)
+
+        pictures = render.thumbnails(there(), THUMBNAIL)
+        found = [row for row in rows if row not in set(missing)]
+        return {"rows": found, "missing": missing, "shape": list(pictures.shape[1:3])}, [pictures.tobytes()]
+
+    def _detail(self, row: int) -> Reply:
+        """What is known of one image: the image itself, probabilities, votes, history, nearest train images."""
+        state, predictions = self.state, self.state.run.predictions
+        place = predictions.position(row)
+        wanted = [name for name in ("votes", "embedding" if state.run.train is not None else "") if name in self._kept]
+        one = predictions.table.select("probability", *wanted).slice(place, 1).collect(engine="streaming")
+        votes = one["votes"].to_numpy()[0] if "votes" in one.columns else None
+        label = int(predictions.label[place])
+        reply: dict[str, Any] = {
+            "row": row,
+            "bars": _bars(predictions.classes, one["probability"].to_numpy()[0], votes, label),
+            "history": self._history(row),
+            "nearest": [],
+        }
+        if state.compared is not None:
+            other = state.compared.predictions
+            after = (
+                other.table.select("probability").slice(other.position(row), 1).collect()["probability"].to_numpy()[0]
+            )
+            reply["compared"] = _bars(predictions.classes, after, None, label)
+        buffers = []
+        if state.run.images is not None:
+            try:
+                whole = state.run.images.image(row)
+                # maps lie over what the model sees; without a model a large image need not be sent whole
+                model = state.run.classifier
+                image = render.thumbnail(whole, LARGEST) if model is None else model.seen(state.run.images).image(row)
+            except DataError as error:  # the rest of what is known is still of use
+                reply["problem"] = str(error)
+            else:
+                reply["shape"], reply["whole"] = list(image.shape[:2]), list(whole.shape[:2])
+                buffers.append(np.ascontiguousarray(image).tobytes())
+        if state.run.train is not None:
+            reply["nearest"], pictures = self._nearest(one["embedding"].to_numpy())
+            buffers += pictures
+        return reply, buffers
+
+    @cached_property
+    def _kept(self) -> list[str]:
+        return self.state.run.predictions.table.collect_schema().names()
+
+    def _history(self, row: int) -> dict[str, Any] | None:
+        run = self.state.run
+        if run.checkpoint is None or run.predictions.provenance.split is None:
+            return None
+        return history_of(run.checkpoint / "dynamics.parquet", run.predictions.provenance.split, row)
+
+    @cached_property
+    def _reference(self) -> ProbabilityArray | None:
+        train = self.state.run.train
+        return None if train is None or train.embedding is None else unit(train.embedding)
+
+    def _nearest(self, embedding: ProbabilityArray) -> tuple[list[dict[str, Any]], list[bytes]]:
+        train, images = self.state.run.train, self.state.run.train_images
+        if train is None or self._reference is None:
+            return [], []
+        found = nearest(unit(embedding), self._reference, NEAREST)
+        rows = train.index[found.places[0]]
+        labels = train.label[found.places[0]]
+        said = [
+            {"row": int(row), "label": train.classes[label], "similarity": float(alike)}
+            for row, label, alike in zip(rows, labels, found.similarity[0], strict=True)
+        ]
+        if images is None:
+            return said, []
+        there: list[ImageArray] = []
+        for one in said:
+            try:
+                there.append(images.image(one["row"]))
+            except DataError as error:  # told in its place
+                one["problem"] = str(error)
+        pictures = render.thumbnails(there, THUMBNAIL)
+        for one in said:
+            if "problem" not in one:
+                one["shape"] = list(pictures.shape[1:3])
+        return said, [pictures.tobytes()] if there else []
+
+    @property
+    def _classifier(self) -> Classifier:
+        if self.state.run.classifier is None:
+            raise DataError("No maps: the model is not on this machine.")
+        return self.state.run.classifier
+
+    def _explain(
+        self,
+        classifier: Classifier,
+        row: int,
+        methods: list[str],
+        layers: list[str],
+        targets: list[str],
+        second: bool,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> Reply:
+        """The maps of a row; with ``second`` those of the compared model too, which come last."""
+        from workbench.explorer.explain import explain
+
+        state = self.state
+        found = explain(state.run, row, methods, layers, targets, classifier=classifier, stopped=stopped)
+        models = ["" for _ in found]
+        if second and state.compared is not None and state.compared.classifier is not None:
+            layers = [layer for layer in layers if layer in state.compared.classifier.cam_layers]
+            found += explain(state.compared, row, methods, layers, targets, images=state.run.images, stopped=stopped)
+            models += [state.compared.name] * (len(found) - len(models))
+        return _maps(found, models)
+
+    def _explain_slowly(self, job: Job, **what: Any) -> Reply:
+        slow = [name for name in what["methods"] if is_slow(name, self.state.run.classifier)]
+        seconds = self._judge.seconds(slow, what["layers"], len(what["targets"]))
+        job.progress(f"{', '.join(slow)}: about {max(1, seconds):,.0f} s for this image")
+        return self._explain(self._judge.classifier, stopped=job.stopped.is_set, **what)
+
+    def _evidence(self, job: Job, row: int, methods: list[str], layers: list[str], targets: list[str]) -> Reply:
+        """The verdict on each map, in the order of `_explain`, each told as soon as it is there."""
+        from workbench.explorer.explain import explain
+
+        found = explain(self.state.run, row, methods, layers, targets, classifier=self._judge.classifier)
+        for place, explained in enumerate(found):
+            if job.stopped.is_set():
+                break
+            if explained.attribution is not None:
+                verdict, reasons = self._judge.verdict(row, explained)
+                job.report({"progress": "", "place": place, "verdict": verdict, "reasons": reasons}, [])
+        return {}, []
+
+    def _what_if(self, row: int, change: dict[str, Any], methods: list[str], layers: list[str]) -> Reply:
+        """The changed image, the model's answer, and the maps of the class that it now predicts and of the label."""
+        from workbench.attribution.targets import named_targets
+        from workbench.explorer.explain import explain_image
+        from workbench.robustness.changes import Change, changed, probabilities
+
+        run, classifier = self.state.run, self._classifier
+        made = Change.from_json(change)
+        image = changed(classifier.seen(_images(run.images)).image(row), made)
+        probability = probabilities(classifier, image)
+        label = int(run.predictions.label[run.predictions.position(row)])
+        classes = run.predictions.classes
+        fast = [name for name in methods if not is_slow(name, classifier)][:1] or ["Grad-CAM"]
+        top = classes[int(probability.argmax())]
+        targets = named_targets(run.predictions, row, [top, *({classes[label]} - {top})])
+        found = explain_image(classifier, image, row, fast, layers[-1:], targets)
+        reply, buffers = _maps(found, ["" for _ in found])
+        reply |= {
+            "shape": list(image.shape[:2]),
+            "bars": _bars(classes, probability, None, label),
+            "code": made.code(),
+        }
+        return reply, [image.tobytes(), *buffers]
+
+    def _decide(self, rows: list[int], **change: Any) -> Reply:
+        return self._decided(self.state.decisions.change(rows, **change))
+
+    def _decided(self, rows: list[int]) -> Reply:
+        decisions = self.state.decisions
+        return {
+            "changed": {str(row): decisions.rows[row].to_json() if row in decisions.rows else None for row in rows},
+            "unsaved": decisions.unsaved,
+        }, []
+
+    def _table(self, what: str) -> Reply:
+        """A file to keep: the decisions as CSV, or the fixes for training as JSON."""
+        from workbench.explorer import exports
+
+        if what == "fixes":
+            return {"name": "fixes.json"}, [exports.json_bytes(self.state.decisions.fixes())]
+        return {"name": "decisions.csv"}, [self.state.decisions.table().write_csv().encode()]
+
+    def _warm_up(self) -> Reply:
+        """Import and run what the first map would wait for: on the copy, so that nobody else has to wait."""
+        from workbench.explorer.explain import explain
+
+        if self.state.run.images is not None and self.state.run.classifier is not None:
+            row = int(self.state.run.predictions.index[0])
+            explain(self.state.run, row, ["Grad-CAM"], [], ["predicted"], classifier=self._judge.classifier)
+        return {}, []
+
+    def _causes(self) -> Reply:
+        summary, column = self.state.add_causes()
+        evidence = {str(row): text for row, text in self.state.causes.select("index", "evidence").iter_rows()}
+        reply = {"summary": summary.drop("examples").to_dicts(), "evidence": evidence}
+        if column is None:
+            return reply, []
+        return {**reply, "column": column.header()}, [column.values.tobytes()]
+
+    def _map(self, name: str, job: Job) -> Reply:
+        if name == NEIGHBOURS:
+            job.progress("Laying out neighbours (t-SNE): about a minute for 10,000 images, once.")
+        points = self.state.place_map(name)
+        unkept = self.state.unkept
+        if self.state.shown is not None:
+            ids = pl.DataFrame({"index": np.sort(self.state.predictions.index)})
+            kept = ids.with_row_index("place").join(self.state.shown, on="index", how="semi", maintain_order="left")
+            points = points[kept["place"].to_numpy()]
+        return {"unkept": unkept}, [np.ascontiguousarray(points, np.float32).tobytes()]
+
+    def _figure(self, view: str, format: str) -> Reply:
+        from workbench.explorer import exports
+
+        # on the copy: a slow figure must not keep the next click waiting
+        model = None if self.state.run.classifier is None else self._judge.classifier
+        return {"name": f"{view}.{format}"}, [exports.figure_bytes(self.state, view, format, model)]
+
+
+def _send(report: Report, name: str, column: Column) -> None:
+    data = np.ascontiguousarray(column.values).tobytes()
+    for first in range(0, max(1, len(data)), MESSAGE_BYTES):
+        part = data[first : first + MESSAGE_BYTES]
+        report({"part": name, "column": column.header(), "bytes": len(data), "first": first}, [part])
+
+
+def _images(images: ImageSet | None) -> ImageSet:
+    if images is None:
+        raise DataError("The images are not on this machine.")
+    return images
+
+
+def _bars(classes: tuple[str, ...], probability: ProbabilityArray, votes: Any, label: int) -> list[dict[str, Any]]:
+    """The label and the most probable classes, in the order of classes."""
+    best = set(np.argsort(-probability, kind="stable")[:PROBABILITIES].tolist()) | {label}
+    return [
+        {"class": k, "value": float(probability[k]), "votes": None if votes is None else float(votes[k])}
+        for k in sorted(best)
+    ]
+
+
+def _method(name: str, classifier: Classifier | None) -> dict[str, Any]:
+    method = method_of(name)
+    return {
+        "name": name,
+        "family": method.family,
+        "layers": method.at_layer,
+        "slow": is_slow(name, classifier),
+        "citation": method.citation,
+    }
+
+
+def _maps(found: list[Explained], models: list[str]) -> Reply:
+    """What is said of each map, and the raw values of those that are there, float32, one buffer each."""
+    said, buffers = [], []
+    for explained, model in zip(found, models, strict=True):
+        one: dict[str, Any] = {
+            "title": explained.title,
+            "method": explained.method,
+            "layer": explained.layer,
+            "target": explained.target,
+            "model": model,
+            "refused": explained.refused,
+        }
+        maps = explained.attribution
+        if maps is not None:
+            residual = None if maps.residual is None else float(maps.residual[0])
+            one |= {
+                "kind": maps.title,
+                "grid": list(maps.values.shape[1:]),
+                "signed": maps.signed and maps.layer == "",
+                "residual": residual if residual is None or np.isfinite(residual) else None,
+                "remark": render.remark(maps.values, signed=maps.signed and maps.layer == ""),
+            }
+            buffers.append(np.ascontiguousarray(maps.values[0], np.float32).tobytes())
+        said.append(one)
+    return {"maps": said}, buffers

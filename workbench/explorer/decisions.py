@@ -1,0 +1,278 @@
+"""What a person decided on single rows: tags, a corrected label, a note; kept in a file beside the run."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from workbench.core.files import alone, refuse_to_overwrite, write_json
+from workbench.core.predictions import Predictions
+from workbench.core.records import IntArray
+from workbench.errors import DataError, OutputError
+
+FILE, FIXES = "decisions.json", "fixes.json"
+FORMAT = 1
+WRONG, AMBIGUOUS, IGNORE, INTERESTING = TAGS = ("wrong label", "ambiguous", "ignore", "interesting")
+AMBIGUOUS_WEIGHT = 0.5
+LONGEST = 2000
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Of one row: tags in alphabetical order, the class that the label should be (None: as it is), and a note."""
+
+    tags: tuple[str, ...] = ()
+    label: int | None = None
+    note: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as JSON values."""
+        return {"tags": list(self.tags), "label": self.label, "note": self.note}
+
+
+NOTHING = Decision()
+
+
+class Decisions:
+    """The decisions on a run's rows; every change is on disk before it is reported as saved.
+
+    Parameters
+    ----------
+    predictions : Predictions
+        Of the rows decided on; the file is bound to their data, split and classes.
+    folder : Path or None
+        Where ``decisions.json`` lies; None keeps the decisions in memory only.
+
+    Attributes
+    ----------
+    rows : dict of Decision by row id
+        Of rows with a decision only.
+    unsaved : str
+        Why the last change is not on disk; empty if it is. The next change tries again.
+
+    Raises
+    ------
+    DataError
+        If the file is damaged or belongs to other rows.
+    """
+
+    def __init__(self, predictions: Predictions, folder: Path | None = None) -> None:
+        self._predictions = predictions
+        self.path = None if folder is None else folder / FILE
+        self.rows: dict[int, Decision] = {}
+        self.unsaved = ""
+        self._known = b""
+        self._undo: list[dict[int, Decision]] = []
+        self._redo: list[dict[int, Decision]] = []
+        self._pending: dict[int, Decision] = {}  # not on disk yet
+        self._read()
+
+    def _bound(self) -> dict[str, Any]:
+        of = self._predictions.provenance
+        return {"format": FORMAT, "data": of.data, "split": of.split, "classes": list(self._predictions.classes)}
+
+    def _read(self) -> None:
+        """Take what is in the file, which another process may have written since."""
+        if self.path is None or not self.path.is_file():
+            return
+        text = self.path.read_bytes()
+        if text == self._known:
+            return
+        try:
+            values = json.loads(text)
+            rows = {int(row): Decision(tuple(d["tags"]), d["label"], d["note"]) for row, d in values["rows"].items()}
+            bound = {name: values[name] for name in self._bound()}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"{self.path} is damaged ({error}): move it away, and decisions start anew") from error
+        if bound != self._bound():
+            raise DataError(f"{self.path} has decisions on other data: name another folder, or move the file away")
+        self.rows, self._known = rows, text
+
+    def change(
+        self,
+        rows: Iterable[int],
+        *,
+        add: Sequence[str] = (),
+        remove: Sequence[str] = (),
+        label: int | None = None,
+        clear_label: bool = False,
+        note: str | None = None,
+    ) -> list[int]:
+        """Change the decisions on ``rows`` and save; the row ids of which something changed.
+
+        Raises
+        ------
+        DataError
+            If a row or class does not exist, or a word is empty or longer than 2,000 characters.
+        """
+        for words in (*add, note or " "):
+            if any("\ud800" <= letter <= "\udfff" for letter in words):
+                raise DataError("tags and notes: expected text, not half of a character")
+            if not words or len(words) > LONGEST:
+                raise DataError(f"tags and notes: expected 1 to {LONGEST:,} characters, not {len(words):,}")
+        if label is not None and not 0 <= label < len(self._predictions.classes):
+            raise DataError(f"label: expected a class from 0 to {len(self._predictions.classes) - 1}, not {label}")
+
+        def changed(row: int) -> Decision:
+            before = self.rows.get(row, NOTHING)
+            tags = tuple(sorted((set(before.tags) | {word.strip() for word in add}) - set(remove)))
+            kept = None if clear_label else before.label if label is None else label
+            return dataclasses.replace(before, tags=tags, label=kept, note=before.note if note is None else note)
+
+        ids = [int(row) for row in rows]
+        for row in ids:
+            self._predictions.position(row)
+        return self._apply(lambda: {row: changed(row) for row in ids})
+
+    def undo(self) -> list[int]:
+        """Take the last change back; the row ids concerned, none if there is nothing to undo."""
+        return self._travel(self._undo, self._redo)
+
+    def redo(self) -> list[int]:
+        """Make the change again that was undone last."""
+        return self._travel(self._redo, self._undo)
+
+    def _travel(self, source: list[dict[int, Decision]], target: list[dict[int, Decision]]) -> list[int]:
+        if not source:
+            return []
+
+        def back() -> dict[int, Decision]:
+            values = source.pop()
+            target.append({row: self.rows.get(row, NOTHING) for row in values})
+            return values
+
+        return self._commit(back)
+
+    def _apply(self, make: Callable[[], dict[int, Decision]]) -> list[int]:
+        def forth() -> dict[int, Decision]:
+            values = {row: new for row, new in make().items() if new != self.rows.get(row, NOTHING)}
+            if values:
+                self._undo.append({row: self.rows.get(row, NOTHING) for row in values})
+                self._redo.clear()
+            return values
+
+        return self._commit(forth)
+
+    def _commit(self, make: Callable[[], dict[int, Decision]]) -> list[int]:
+        """Take what others wrote, make a change on top of it and save; the row ids of which something changed.
+
+        Nobody else writes meanwhile. What can't be saved waits in memory and is written with the next change.
+        """
+        before, problem = dict(self.rows), ""
+        with ExitStack() as held:
+            if self.path is not None:
+                try:
+                    held.enter_context(alone(self.path.with_name(f".{self.path.name}.lock"), wait_s=10))
+                except OutputError as error:
+                    problem = str(error)
+                self._read()
+                self._put(self._pending)
+            values = make()
+            self._put(values)
+            if self.path is not None:
+                self._pending |= values
+                problem = problem or self._save()
+        self.unsaved = problem
+        rows = before.keys() | self.rows.keys()
+        return sorted(row for row in rows if before.get(row) != self.rows.get(row))
+
+    def _put(self, values: Mapping[int, Decision]) -> None:
+        for row, decision in values.items():
+            if decision == NOTHING:
+                self.rows.pop(row, None)
+            else:
+                self.rows[row] = decision
+
+    def _save(self) -> str:
+        """Write the file if something waits to be written; why it can't be, or nothing."""
+        if self.path is None or not self._pending:
+            return ""
+        try:
+            rows = {str(row): self.rows[row].to_json() for row in sorted(self.rows)}
+            write_json(self.path, {**self._bound(), "rows": rows})
+        except OutputError as error:
+            return str(error)
+        self._known = self.path.read_bytes()
+        self._pending.clear()
+        return ""
+
+    def words(self) -> list[str]:
+        """Every tag in use, beside the four that have keys."""
+        own = {word for decision in self.rows.values() for word in decision.tags}
+        return [*TAGS, *sorted(own - set(TAGS))]
+
+    def tagged(self, words: Sequence[str]) -> IntArray:
+        """Row ids with at least one of the words, int64 ``(n,)``, sorted."""
+        found = [row for row, decision in self.rows.items() if set(words) & set(decision.tags)]
+        return np.array(sorted(found), np.int64)
+
+    def table(self) -> pl.DataFrame:
+        """One row a decision: index, label, predicted, tags (joined by "; "), corrected_label, note."""
+        classes, of = self._predictions.classes, self._predictions
+        places = [of.position(row) for row in sorted(self.rows)]
+        decided = [self.rows[row] for row in sorted(self.rows)]
+        return pl.DataFrame(
+            {
+                "index": sorted(self.rows),
+                "label": [classes[of.label[place]] for place in places],
+                "predicted": [classes[of.predicted[place]] for place in places],
+                "tags": ["; ".join(d.tags) for d in decided],
+                "corrected_label": [None if d.label is None else classes[d.label] for d in decided],
+                "note": [d.note for d in decided],
+            },
+            schema_overrides={"index": pl.Int64, "corrected_label": pl.String},
+        )
+
+    def fixes(self) -> dict[str, Any]:
+        """What `python -m training.run --fixes` takes: for each row to mend ``index`` and an ``action``.
+
+        A row tagged *ignore* is dropped; one with a corrected label relabelled; one tagged *wrong label* without a
+        corrected one dropped; one tagged *ambiguous* weighs half in the loss. Other rows stay as they are.
+
+        Raises
+        ------
+        DataError
+            If these are not rows of the train split, the only ones that training sees, or nothing is to mend.
+        """
+        of = self._predictions.provenance
+        if of.split != "train" or of.data is None:
+            raise DataError(
+                f"fixes are for the train split, and these rows are of the split {of.split!r}: predict it with "
+                "`python -m workbench predict --split train` and decide there"
+            )
+        found = [self._fix(row, self.rows[row]) for row in sorted(self.rows)]
+        rows = [fix for fix in found if fix is not None]
+        if not rows:
+            raise DataError("nothing to mend: tag rows as wrong label, ambiguous or ignore, or correct their label")
+        return {"format": FORMAT, "data": of.data, "split": "train", "rows": rows}
+
+    def write_fixes(self, path: Path | str, *, force: bool = False) -> int:
+        """Write `fixes` as JSON; the number of rows.
+
+        Raises
+        ------
+        DataError, OutputError
+            As `fixes`; or if ``path`` exists and ``force`` is off, or can't be written.
+        """
+        path = Path(path)
+        refuse_to_overwrite([path], force)
+        values = self.fixes()
+        write_json(path, values)
+        return len(values["rows"])
+
+    def _fix(self, row: int, decision: Decision) -> dict[str, Any] | None:
+        if IGNORE in decision.tags or (WRONG in decision.tags and decision.label is None):
+            return {"index": row, "action": "drop"}
+        if decision.label is not None:
+            return {"index": row, "action": "relabel", "label": self._predictions.classes[decision.label]}
+        if AMBIGUOUS in decision.tags:
+            return {"index": row, "action": "weight", "weight": AMBIGUOUS_WEIGHT}
+        return None

@@ -1,0 +1,259 @@
+"""The stand-alone page: the same views in one file that needs no kernel and no network."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from PIL import Image
+
+from workbench.core.records import ImageArray, ImageSet, IntArray
+from workbench.core.stamp import NAME, stamp_of
+from workbench.core.stamp import text_of as stamp_text
+from workbench.errors import DataError
+from workbench.explorer.columns import columns_of
+from workbench.explorer.modules import joined, text_of
+from workbench.explorer.state import PRINCIPAL, ExplorerState
+from workbench.images import render
+
+LIMIT_MB = 15.0
+KEPT_ERRORS = 300
+SHEET, SIDE, COLUMNS = 400, 32, 20
+QUALITIES = (92, 85, 75, 60)
+POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src blob: data:"
+Progress = Callable[[int, int], None]
+
+
+@dataclass
+class _Parts:
+    """Arrays and files one after another, and where each begins."""
+
+    index: dict[str, dict[str, Any]] = field(default_factory=dict)
+    data: list[bytes] = field(default_factory=list)
+    size: int = 0
+
+    def add(self, name: str, data: bytes, **what: Any) -> None:
+        self.index[name] = {"first": self.size, "bytes": len(data), **what}
+        self.data.append(data)
+        self.size += len(data)
+
+
+def kept_with_notebook(state: ExplorerState) -> str:
+    """HTML that stands in for an explorer whose kernel is gone: the page of at most 300 errors, without maps.
+
+    It stays folded while the explorer is alive, and opens by itself where none starts within a few seconds.
+    """
+    wrong = state.predictions.scan().filter(~pl.col("correct")).sort("loss", descending=True).head(KEPT_ERRORS)
+    rows = wrong.select("index").collect(engine="streaming")
+    note = (
+        "The kernel that drew this explorer is gone. This is what the notebook keeps: the matrix and the "
+        f"{len(rows):,} errors of highest loss. Run the cell again for all images, maps and tags."
+    )
+    text, _ = page(state, rows=rows, notes=[note], maps=False, find_causes=False)
+    return (
+        '<details class="wb-fallback"><summary>The explorer as this notebook keeps it</summary>'
+        f'<iframe sandbox="allow-scripts allow-downloads" loading="lazy" title="{html.escape(state.run.name)}" '
+        f'style="width:100%;height:1100px;border:0" srcdoc="{html.escape(text)}"></iframe></details>'
+        "<script>{const kept = [...document.querySelectorAll('.wb-fallback')].at(-1);"
+        "setTimeout(() => {const area = kept.closest('.jp-OutputArea, .output_area') ?? document.body;"
+        "if (!area.querySelector('.wb[data-ready]')) kept.open = true;}, 4000);}</script>"
+    )
+
+
+def page(
+    state: ExplorerState,
+    *,
+    limit_mb: float = LIMIT_MB,
+    rows: pl.DataFrame | None = None,
+    notes: Sequence[str] = (),
+    maps: bool = True,
+    find_causes: bool = True,
+    progress: Progress | None = None,
+) -> tuple[str, list[str]]:
+    """One HTML file with the views, the table, pictures and Grad-CAM at the last layer, and what it leaves out.
+
+    ``rows`` limits it to some row ids (a column ``index``); ``notes`` stand above the views.
+
+    At most ``limit_mb`` million bytes: pictures are JPEG files of decreasing quality until they fit; if they do not
+    at the lowest, those of right rows are left out. Maps are kept as float16. ``progress(done, total)`` is called
+    while maps are computed, in rows.
+
+    Raises
+    ------
+    DataError
+        If not even the table fits the limit.
+    """
+    left_out: list[str] = []
+    parts = _Parts()
+    header = state.header()
+    header["notes"] += notes
+    summary: list[dict[str, Any]] = []
+    if find_causes:
+        summary = state.add_causes()[0].drop("examples").to_dicts()
+    columns = columns_of(state.predictions, state.shown if rows is None else rows)
+    for name, column in columns.items():
+        parts.add(f"column {name}", np.ascontiguousarray(column.values).tobytes(), column=column.header())
+    ids = columns["index"].values.astype(np.int64)
+    places = np.searchsorted(np.sort(state.run.predictions.index), ids)
+    order = np.argsort(state.run.predictions.index, kind="stable")[places]
+    _probabilities(parts, state, order)
+    if state.run.predictions.embedding is not None:
+        try:
+            points = state.place_map(PRINCIPAL)[places]
+            parts.add(f"map {PRINCIPAL}", np.ascontiguousarray(points, np.float32).tobytes())
+        except DataError as error:
+            left_out.append(f"map: {error}")
+    targets: list[str] = []
+    limit = round(limit_mb * 1e6)
+
+    def room() -> int:
+        return limit - len(_document(state, header, parts, summary, targets).encode())
+
+    if room() < 0:
+        raise DataError(
+            f"the page needs {limit_mb - room() / 1e6:.1f} MB without pictures and maps: raise the limit (--limit-mb)"
+        )
+    if maps:
+        targets = _maps(parts, state, ids, room(), left_out, progress)
+    if state.run.images is not None:
+        model = state.run.classifier
+        images = state.run.images if model is None else model.seen(state.run.images)  # what the maps lie over
+        _pictures(parts, images, ids, columns["correct"].values, room(), left_out)
+    else:
+        left_out.append("pictures: the images are not on this machine")
+    return _document(state, header, parts, summary, targets), left_out
+
+
+def _probabilities(parts: _Parts, state: ExplorerState, order: IntArray) -> None:
+    """All probabilities as shares of 65,535: the page shows them to a tenth of a per cent."""
+    count = len(state.predictions.classes)
+    if len(order) * count <= 2_000_000:
+        rounded = np.rint(state.run.predictions.probability[order] * 65535).astype(np.uint16)
+        parts.add("probability", rounded.tobytes())
+
+
+def _maps(
+    parts: _Parts, state: ExplorerState, ids: IntArray, room: int, left_out: list[str], progress: Progress | None
+) -> list[str]:
+    """Grad-CAM at the last layer: for every class where that has a short cut, else for predicted and true class.
+
+    What does not fit into ``room`` bytes is left out, those of other classes first.
+    """
+    run = state.run
+    layer = None if run.classifier is None else run.classifier.last_layer
+    if run.images is None or run.classifier is None or layer is None:
+        left_out.append("maps: they need the images and a model with a layer that has a grid")
+        return []
+    from workbench.attribution.cache import MapCache
+    from workbench.attribution.exact import gives_all_classes
+    from workbench.attribution.precompute import ALL, Request, joined, maps_of
+
+    one = 4 * -(-2 * len(ids) * layer.grid[0] * layer.grid[1] // 3)  # float16 as base64
+    every = gives_all_classes(run.classifier, Request().method) and one * len(run.predictions.classes) <= room
+    if 2 * one > room:
+        left_out.append("maps: they do not fit the limit")
+        return []
+    if not every:
+        left_out.append("maps of other classes than the predicted and the true one")
+    cache = None if run.folder is None else MapCache(run.folder / "maps")
+    wanted = [ALL] if every else ["predicted", "true"]
+    found = []
+    for name in wanted:
+        request = Request(targets=name)
+        found.append(
+            joined(list(maps_of(run.classifier, run.images, run.predictions, ids, request, cache, progress=progress)))
+        )
+    grid = found[0].values.shape[1:]
+    values: NDArray[Any] = (
+        found[0].values.reshape(len(ids), -1, *grid) if every else np.stack([one.values for one in found], axis=1)
+    )
+    parts.add("grids", np.ascontiguousarray(values, np.float16).tobytes(), grid=list(grid), layer=found[0].layer)
+    return list(run.predictions.classes) if every else wanted
+
+
+def _pictures(
+    parts: _Parts, images: ImageSet, ids: IntArray, correct: NDArray[Any], room: int, left_out: list[str]
+) -> None:
+    """Sheets of pictures as JPEG without chroma subsampling, whose blocks do not cross a picture's edge."""
+    wrong_first = ids[np.concatenate([np.flatnonzero(correct == 0), np.flatnonzero(correct == 1)])]
+    tiles = {int(row): tile for row in wrong_first if (tile := _tile(images, int(row))) is not None}
+    if len(tiles) < len(ids):
+        left_out.append(f"pictures: {len(ids) - len(tiles):,} of {len(ids):,} images can't be read")
+    for quality in QUALITIES:
+        sheets = _sheets(tiles, quality)
+        total = sum(4 * -(-len(sheet) // 3) + 200 for sheet, _ in sheets)
+        if total <= room:
+            break
+    kept = 0
+    for number, (sheet, rows) in enumerate(sheets):
+        cost = 4 * -(-len(sheet) // 3) + 200
+        if cost > room:
+            break
+        room -= cost
+        kept += len(rows)
+        parts.add(f"sheet {number}", sheet, rows=rows, side=[SIDE, SIDE], columns=COLUMNS)
+    if kept < len(tiles):
+        left_out.append(f"pictures: {kept:,} of {len(tiles):,} fit the limit, those of errors first")
+
+
+def _tile(images: ImageSet, row: int) -> ImageArray | None:
+    try:
+        return render.thumbnail(images.image(row), SIDE, square=True)
+    except DataError:  # the caller counts it
+        return None
+
+
+def _sheets(tiles: Mapping[int, ImageArray], quality: int) -> list[tuple[bytes, list[int]]]:
+    found = []
+    rows = list(tiles)
+    for first in range(0, len(rows), SHEET):
+        part = rows[first : first + SHEET]
+        stream = io.BytesIO()
+        sheet = render.sprite([tiles[row] for row in part], COLUMNS)
+        Image.fromarray(sheet).save(stream, "JPEG", quality=quality, subsampling=0)
+        found.append((stream.getvalue(), part))
+    return found
+
+
+def _document(
+    state: ExplorerState,
+    header: dict[str, Any],
+    parts: _Parts,
+    summary: Sequence[dict[str, Any]],
+    targets: Sequence[str],
+) -> str:
+    evidence = {str(row): text for row, text in state.causes.select("index", "evidence").iter_rows()} if summary else {}
+    values = {
+        "header": header,
+        "parts": parts.index,
+        "summary": list(summary),
+        "evidence": evidence,
+        "targets": list(targets),
+        "decisions": {str(row): decision.to_json() for row, decision in state.decisions.rows.items()},
+        "images": state.run.images is not None,
+    }
+    # no "<" of the data may end the script or begin a tag
+    said = json.dumps(values, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
+    data = base64.b64encode(b"".join(parts.data)).decode()
+    module = joined("page.js").replace("</", "<\\/")
+    title = html.escape(f"{state.run.name}: what it gets wrong")
+    stamp = stamp_text(stamp_of(state.run.predictions, "page", "explorer"))
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
+        f'<meta name="{NAME}" content="{html.escape(stamp)}">\n'
+        f"<style>{text_of('page.css')}\n{text_of('workbench.css')}</style></head>\n"
+        f'<body><main id="root">Loading …</main>\n'
+        f'<script type="application/json" id="bundle">{said}</script>\n'
+        f'<script type="application/octet-stream" id="data">{data}</script>\n'
+        f'<script type="module">{module}</script></body></html>\n'
+    )

@@ -1,0 +1,126 @@
+"""What is selected in the explorer: steps that narrow the rows, in a form that both hosts understand."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.core.records import FloatArray, IntArray, ProbabilityArray, Query
+from workbench.errors import DataError
+
+Step = Mapping[str, Any]
+START: Mapping[str, Any] = {
+    "steps": [],
+    "wrong_only": True,
+    "order": "loss",
+    "descending": True,
+    "selected": -1,
+    "picked": [],
+    "methods": ["Grad-CAM"],
+    "layers": [],
+    "targets": ["predicted", "true"],
+}
+_FIELDS: Mapping[str, tuple[str, ...]] = {
+    "cells": ("cells",),
+    "range": ("column", "low", "high"),
+    "any": ("column", "values"),
+    "inside": ("map", "polygon"),
+    "tags": ("words",),
+}
+
+
+def checked(selection: Mapping[str, Any], classes: int) -> dict[str, Any]:
+    """The selection with what it leaves out filled from `START`.
+
+    ``steps`` are mappings with a ``kind``, all of which must hold of a row:
+
+    - ``cells``: ``cells``, pairs of true and predicted class numbers, -1 for any class;
+    - ``range``: ``column`` from ``low`` on and below ``high``, None for no bound;
+    - ``any``: ``column`` has one of the ``values`` (names);
+    - ``inside``: the row's point on the ``map`` lies within ``polygon``, x and y in turn;
+    - ``tags``: the row has one of the ``words``.
+
+    Raises
+    ------
+    DataError
+        If a field or kind of step is unknown, a field is missing, or a class does not exist.
+    """
+    if unknown := sorted(set(selection) - set(START)):
+        raise DataError(f"selection: expected some of {', '.join(START)}, not {unknown[0]!r}")
+    whole = copy.deepcopy({**START, **selection})
+    for step in whole["steps"]:
+        kind = step.get("kind")
+        if kind not in _FIELDS:
+            raise DataError(f"step: expected a kind of {', '.join(_FIELDS)}, not {kind!r}")
+        if set(step) != {"kind", *_FIELDS[kind]}:
+            raise DataError(f"step {kind}: expected {', '.join(_FIELDS[kind])}, not {', '.join(sorted(step))}")
+        if kind == "cells" and any(not -1 <= c < classes for cell in step["cells"] for c in cell):
+            raise DataError(f"cells: expected classes from 0 to {classes - 1}, or -1 for any, not {step['cells']}")
+    return whole
+
+
+def query(
+    selection: Mapping[str, Any],
+    classes: Sequence[str],
+    rows_inside: Callable[[str, Sequence[float]], IntArray],
+    rows_tagged: Callable[[Sequence[str]], IntArray],
+) -> Query:
+    """The same as a `Query`; the functions give the row ids within a polygon on a map, and with one of some tags."""
+    parts = []
+    for step in selection["steps"]:
+        kind = step["kind"]
+        if kind == "cells":
+            parts.append(_either(_cell(true, predicted, classes) for true, predicted in step["cells"]))
+        elif kind == "range":
+            bounds = ((">=", step["low"]), ("<", step["high"]))
+            parts += [f"{_name(step['column'])} {sign} {value!r}" for sign, value in bounds if value is not None]
+        elif kind == "any":
+            parts.append(f"{_name(step['column'])} IN ({', '.join(map(_text, step['values']))})")
+        else:
+            found = rows_inside(step["map"], step["polygon"]) if kind == "inside" else rows_tagged(step["words"])
+            parts.append(f"index IN ({', '.join(map(str, found.tolist()))})" if len(found) else "index < 0")
+    where = " AND ".join(part for part in parts if part)
+    return Query(
+        wrong_only=selection["wrong_only"], where=where, order=selection["order"], descending=selection["descending"]
+    )
+
+
+def inside(points: ProbabilityArray, polygon: Sequence[float]) -> NDArray[np.bool_]:
+    """Whether each point ``(n, 2)`` lies within the polygon, by the even-odd rule; bool ``(n,)``.
+
+    A ray to the right crosses the edges of the polygon an odd number of times (Shimrat 1962, doi
+    10.1145/368637.368653).
+    """
+    corners = np.asarray(polygon, np.float64).reshape(-1, 2)
+    x, y = points[:, 0].astype(np.float64), points[:, 1].astype(np.float64)
+    odd = np.zeros(len(points), bool)
+    for (x0, y0), (x1, y1) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+        if y0 != y1:
+            crossing: FloatArray = x0 + (y - y0) / (y1 - y0) * (x1 - x0)
+            odd ^= ((y0 > y) != (y1 > y)) & (x < crossing)
+    return odd
+
+
+def _cell(true: int, predicted: int, classes: Sequence[str]) -> str:
+    sides = (("true_class", true), ("predicted_class", predicted))
+    named = [f"{column} = {_text(classes[number])}" for column, number in sides if number >= 0]
+    return " AND ".join(named) or "index = index"
+
+
+def _either(parts: Any) -> str:
+    alternatives = list(parts)
+    if not alternatives:
+        return "index < 0"
+    return alternatives[0] if len(alternatives) == 1 else "(" + " OR ".join(f"({p})" for p in alternatives) + ")"
+
+
+def _text(value: str) -> str:
+    return "'" + str(value).replace("'", "''") + "'"
+
+
+def _name(column: str) -> str:
+    return '"' + column.replace('"', '""') + '"'

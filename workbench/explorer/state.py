@@ -1,0 +1,217 @@
+"""The explorer's state: what is selected and which rows follow from it; no widget, no drawing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import polars as pl
+import traitlets
+
+from workbench.analysis import projection
+from workbench.analysis.causes import causes, where_to_work
+from workbench.analysis.compare import compare, paired
+from workbench.analysis.index import NAMES, row_ids, select
+from workbench.core.predictions import Predictions
+from workbench.core.records import IntArray, ProbabilityArray, Query
+from workbench.errors import DataError, OutputError
+from workbench.explorer import columns
+from workbench.explorer.decisions import Decisions
+from workbench.explorer.selection import START, checked, inside, query
+from workbench.runs.run import Run
+
+PRINCIPAL, NEIGHBOURS, CAUSE = "principal", "neighbours", "cause"
+
+
+class ExplorerState(traitlets.HasTraits):
+    """One selection and what follows from it; setting ``selection`` is all that a view ever does.
+
+    ``selection`` is a mapping as `selection.checked` describes it: steps that narrow the rows, the order, the row shown
+    in detail and what is explained of it. What it leaves out stands at its start.
+
+    Parameters
+    ----------
+    run : Run
+    compared : Run, optional
+        A second model's run on the same rows.
+
+    Raises
+    ------
+    DataError
+        If the runs do not fit each other, or the decisions beside the run are damaged.
+    """
+
+    selection = traitlets.Dict()
+
+    def __init__(self, run: Run, *, compared: Run | None = None, **traits: Any) -> None:
+        self.run, self.compared = run, compared
+        self.predictions = run.predictions
+        if compared is not None:
+            self.predictions = _with_outcomes(run.predictions, compared.predictions)
+        self.maps: dict[str, ProbabilityArray] = {}
+        self.unkept = ""  # why a layout could not be kept for the next time
+        super().__init__(**{"selection": {}, **traits})
+        self.decisions = Decisions(run.predictions, run.folder)
+
+    @traitlets.validate("selection")
+    def _checked(self, proposal: Any) -> dict[str, Any]:
+        whole = checked(proposal["value"], len(self.predictions.classes))
+        known = {*self.predictions.scan().collect_schema(), *NAMES, CAUSE}
+        used = [step["column"] for step in whole["steps"] if "column" in step] + [whole["order"]]
+        if unknown := [name for name in used if name not in known]:
+            raise DataError(f"selection: no column {unknown[0]!r}: expected one of {', '.join(sorted(known))}")
+        return whole
+
+    def change(self, **fields: Any) -> None:
+        """Set some fields of the selection."""
+        self.selection = {**self.selection, **fields}
+
+    def select_cell(self, true: int, predicted: int) -> None:
+        """Select the images of one cell of the confusion matrix; -1 stands for any class."""
+        others = [step for step in self.selection["steps"] if step["kind"] != "cells"]
+        steps = [*others, {"kind": "cells", "cells": [[true, predicted]]}]
+        self.change(steps=steps, wrong_only=true != predicted or true == -1)
+
+    @property
+    def query(self) -> Query:
+        """The selection as a `Query`."""
+        return query(self.selection, self.predictions.classes, self.rows_inside, self.decisions.tagged)
+
+    @property
+    def frame(self) -> pl.DataFrame:
+        """The selected rows in their order, with the columns of `analysis.index.select`.
+
+        Raises
+        ------
+        DataError
+            If a step names a column or a map that is not there.
+        """
+        used = {step.get("column") for step in self.selection["steps"]} | {self.selection["order"]}
+        if CAUSE in used and CAUSE not in self.predictions.table.collect_schema():
+            self.add_causes()
+        return select(self.predictions, self.query)
+
+    @property
+    def rows(self) -> IntArray:
+        """Row ids of the selection, int64 ``(n,)``, in its order."""
+        return row_ids(self.frame)
+
+    @property
+    def selected(self) -> int | None:
+        """Row id of the image shown in detail; None if there is none."""
+        row = int(self.selection["selected"])
+        return None if row < 0 else row
+
+    @property
+    def picked(self) -> IntArray:
+        """Row ids of the images picked in the gallery, int64 ``(n,)``; of none the one shown in detail."""
+        chosen = self.selection["picked"] or ([] if self.selected is None else [self.selected])
+        return np.array(chosen, np.int64)
+
+    @cached_property
+    def causes(self) -> pl.DataFrame:
+        """A verdict for every error; see `analysis.causes.causes`."""
+        return causes(self.run.predictions)
+
+    def add_causes(self) -> tuple[pl.DataFrame, columns.Column | None]:
+        """Find the causes, so that the selection can use the column ``cause``; the summary and the column."""
+        found = self.causes.select("index", cause="verdict")
+        if CAUSE not in self.predictions.table.collect_schema():
+            self.predictions = self.predictions.join(found)
+        words = self.predictions.table.sort("index").select("index", "cause").collect()
+        shown = words if self.shown is None else words.join(self.shown, on="index", how="semi", maintain_order="left")
+        return where_to_work(self.causes), columns.category("cause", shown["cause"])
+
+    @cached_property
+    def shown(self) -> pl.DataFrame | None:
+        """Row ids that a browser gets, None for all; see `columns.shown_rows`."""
+        return columns.shown_rows(self.run.predictions)
+
+    def header(self) -> dict[str, Any]:
+        """What the views say of the run; see `columns.header_of`, with the second run's comparison if there is one."""
+        notes = list(self.run.notes)
+        if self.shown is not None:
+            notes.append(
+                f"Of {len(self.predictions):,} rows the views show all errors and a random part of the right rows, "
+                f"{len(self.shown):,} in all. The matrix and the rates count every row."
+            )
+        header = columns.header_of(self.run.name, self.run.predictions, notes)
+        if self.compared is not None:
+            result = compare(self.run.predictions, self.compared.predictions)
+            header["comparison"] = columns.comparison_header(self.compared.name, result)
+        return header
+
+    def columns(self) -> dict[str, columns.Column]:
+        """The columns that the views draw from; see `columns.columns_of`."""
+        return columns.columns_of(self.predictions, self.shown)
+
+    def place_map(self, name: str) -> ProbabilityArray:
+        """Compute or read the layout ``principal`` or ``neighbours``; its points float32 ``(N, 2)`` by sorted row id.
+
+        Raises
+        ------
+        DataError
+            If there are no embeddings, too many rows, or no such layout.
+        """
+        if name not in self.maps:
+            self.maps[name] = self._layout(name)
+        return self.maps[name]
+
+    def _layout(self, name: str) -> ProbabilityArray:
+        if name not in (PRINCIPAL, NEIGHBOURS):
+            raise DataError(f"map: expected {PRINCIPAL} or {NEIGHBOURS}, not {name!r}")
+        if self.run.predictions.embedding is None:
+            raise DataError("There is no map: these predictions have no embeddings.")
+        embedding = self.run.predictions.embedding[np.argsort(self.run.predictions.index, kind="stable")]
+        if name == PRINCIPAL:
+            return projection.principal(embedding)
+        digest = projection.digest(embedding)
+        path = None if self.run.folder is None else self.run.folder / "map.npz"
+        found = None if path is None else projection.kept(path, digest)
+        if found is None:
+            found = projection.neighbours(embedding)
+            if path is not None:
+                try:
+                    projection.keep(path, digest, found)
+                except OutputError as error:  # it is there all the same, until the kernel ends
+                    self.unkept = str(error)
+        return found
+
+    def rows_inside(self, name: str, polygon: Sequence[float]) -> IntArray:
+        """Row ids within a polygon on a map, int64 ``(n,)``, sorted."""
+        return np.sort(self.run.predictions.index)[inside(self.place_map(name), polygon)]
+
+    def code(self) -> str:
+        """A cell of Python that shows what is selected again, and its rows as a table."""
+        runs = {"run": self.run, "other": self.compared}
+        opened = [
+            f"{name} = {run.opened}" if run.opened else f"# {name}: the run {run.name!r}, as you made it"
+            for name, run in runs.items()
+            if run is not None
+        ]
+        changed = {name: value for name, value in self.selection.items() if value != START[name]}
+        options = ["run", "compared=other"] if self.compared else ["run"]
+        options += [f"selection={changed!r}"] if changed else []
+        return "\n".join(
+            [
+                "import workbench",
+                "",
+                *opened,
+                f"explorer = workbench.Explorer({', '.join(options)})",
+                f"rows = explorer.state.frame  # {len(self.rows):,} rows",
+                "explorer",
+                "",
+            ]
+        )
+
+
+def _with_outcomes(before: Predictions, after: Predictions) -> Predictions:
+    pairs = paired(before, after).select("index", "outcome").collect(engine="streaming")
+    second = after.columns("index", "predicted", "confidence").rename(
+        {"predicted": "predicted_after", "confidence": "confidence_after"}
+    )
+    names = pl.lit(pl.Series(after.classes, dtype=pl.String))
+    named = second.with_columns(predicted_after=names.gather(pl.col("predicted_after")))
+    return before.join(pairs.join(named, on="index"))

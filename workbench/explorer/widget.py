@@ -1,0 +1,86 @@
+"""The explorer: one widget whose views are ES modules, fed by the kernel with what only it knows."""
+
+from __future__ import annotations
+
+import html
+from typing import Any
+
+import anywidget
+import traitlets
+from IPython.core.getipython import get_ipython
+from IPython.display import HTML, display
+
+from workbench.errors import WorkbenchError
+from workbench.explorer.answers import Answers
+from workbench.explorer.modules import joined, text_of
+from workbench.explorer.page import kept_with_notebook
+from workbench.explorer.state import ExplorerState
+from workbench.explorer.work import Job, Worker, answer
+from workbench.runs.run import Run
+
+
+class Explorer(anywidget.AnyWidget):
+    """Linked views of a run's errors: what is selected in one is selected in all.
+
+    Parameters
+    ----------
+    run : Run
+        What `workbench.open_run`, `workbench.open_predictions` or `workbench.train_digits` returned.
+    compared : Run, optional
+        A second model on the same rows: which errors it fixes and which it brings.
+    selection : dict, optional
+        What is selected at the start; see `selection.checked`.
+
+    Attributes
+    ----------
+    state : ExplorerState
+        ``explorer.state.rows`` are the selected row ids, ``.frame`` their table, ``.decisions`` the tags.
+
+    Raises
+    ------
+    DataError
+        If the runs do not fit each other, or what is kept beside the run is damaged.
+    """
+
+    _esm = joined("widget.js")
+    _css = text_of("workbench.css")
+    selection = traitlets.Dict().tag(sync=True)
+
+    def __init__(self, run: Run, *, compared: Run | None = None, selection: dict[str, Any] | None = None) -> None:
+        super().__init__()
+        self.state = ExplorerState(run, compared=compared, selection=selection or {})
+        self._answers = Answers(self.state)
+        self._worker = Worker()
+        self.add_class("wb-explorer")
+        traitlets.link((self.state, "selection"), (self, "selection"))
+        self.on_msg(self._received)
+
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        """The widget; beside it goes what a reopened notebook shows in its place."""
+        if get_ipython() is not None:
+            display(HTML(_kept(self.state)))  # type: ignore[no-untyped-call]
+        return super()._repr_mimebundle_(**options)
+
+    def _received(self, _: object, content: dict[str, Any], __: object) -> None:
+        """Answer a question of the views, at once or, if it takes long, from the worker's thread."""
+        number, ask = content.pop("id"), content.pop("ask")
+        view = str(number).rpartition(":")[0]  # jobs of one view do not stop those of another
+
+        def report(reply: dict[str, Any], buffers: list[bytes]) -> None:
+            self.send({"id": number, **reply}, buffers)
+
+        if ask == "stop":
+            self._worker.stop(f"{content['job']} {view}")
+            report({}, [])
+        elif self._answers.takes_long(ask, content):
+            self._worker.start(Job(f"{ask} {view}", lambda job: self._answers.slowly(ask, content, job), report))
+        else:
+            report(*answer(lambda: self._answers.at_once(ask, content, report)))
+
+
+def _kept(state: ExplorerState) -> str:
+    """What the notebook keeps of the explorer, or why it keeps nothing: the explorer is shown all the same."""
+    try:
+        return kept_with_notebook(state)
+    except WorkbenchError as error:
+        return f"<p>This notebook keeps no copy of the explorer: {html.escape(str(error))}</p>"

@@ -1,0 +1,189 @@
+"""A torch classifier with what it takes to feed it images."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from workbench.core.records import ImageArray, ImageSet, Pixels, Provenance
+from workbench.errors import AttributionError, DataError
+from workbench.models.adapt import Outputs, adapted, check_inputs, head_of, probes
+from workbench.models.layers import Layer, find_layers
+from workbench.models.transforms import Transform, preprocessing
+from workbench.models.weights import weights_digest
+
+Fit = Callable[[ImageArray], ImageArray]
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A model from normalised images ``(n, 3, s, s)`` to logits ``(n, K)``, and its preprocessing.
+
+    ``mean`` and ``std`` are fractions of 255 for each channel; ``cam_layers`` are the layers that maps can be taken at,
+    by name, first to last; ``embedding_layer`` names the module whose input is the embedding; ``fit`` brings an image
+    of any size to the model's, None if the images must have it already. `from_module` makes one of any torch model.
+    """
+
+    module: nn.Module
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    image_size: int
+    cam_layers: Mapping[str, Layer]
+    embedding_layer: str | None = None
+    provenance: Provenance = field(default_factory=Provenance)
+    card: Mapping[str, Any] = field(default_factory=dict)
+    fit: Fit | None = None
+
+    @staticmethod
+    def from_module(
+        module: nn.Module,
+        classes: Sequence[str],
+        transform: str | Transform | None = None,
+        *,
+        image_size: int | None = None,
+        outputs: Outputs = "found",
+    ) -> Classifier:
+        """Any torch model as a classifier; see `foreign.classifier_of`."""
+        from workbench.models.classifier import classifier_of
+
+        return classifier_of(module, classes, transform, image_size=image_size, outputs=outputs)
+
+    @functools.cached_property
+    def device(self) -> torch.device:
+        """Where the model's parameters are."""
+        return next((p.device for p in self.module.parameters()), torch.device("cpu"))
+
+    def layer(self, name: str) -> Layer:
+        """The CAM layer of that name.
+
+        Raises
+        ------
+        AttributionError
+            If the model has no such CAM layer.
+        """
+        if name not in self.cam_layers:
+            known = ", ".join(self.cam_layers) or "none, as nothing in this model has a grid"
+            raise AttributionError(f"expected a layer of {known}, not {name!r}")
+        return self.cam_layers[name]
+
+    @property
+    def last_layer(self) -> Layer | None:
+        """The last CAM layer, at which maps are taken unless another is named; None if the model has none."""
+        return list(self.cam_layers.values())[-1] if self.cam_layers else None
+
+    def prepare(self, images: ImageArray) -> Tensor:
+        """Normalised float32 ``(n, 3, s, s)``, channels_last, of uint8 ``(n, H, W, 3)``.
+
+        Raises
+        ------
+        DataError
+            If the images are of another size than the model's, or no uint8.
+        """
+        if images.dtype != np.uint8:
+            raise DataError(f"expected pixels uint8 from 0 to 255, not {images.dtype}: give them before normalisation")
+        if images.ndim != 4 or images.shape[1:] != (self.image_size, self.image_size, 3):
+            side = self.image_size
+            raise DataError(f"expected images (n, {side}, {side}, 3), not {images.shape}: resize them first")
+        # one fused multiply-add; channels_last is the arrays' own layout, so nothing is copied
+        tensor = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).to(self.device)
+        scale = torch.tensor([1 / (255 * s) for s in self.std], device=self.device)[:, None, None]
+        shift = torch.tensor([-m / s for m, s in zip(self.mean, self.std, strict=True)], device=self.device)
+        return tensor.float().mul_(scale).add_(shift[:, None, None])
+
+    def seen(self, images: ImageSet) -> ImageSet:
+        """The images as the model sees them, brought to its size."""
+        return images if self.fit is None else dataclasses.replace(images, pixels=_Fitted(images.pixels, self.fit))
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """Images brought to a model's size when they are asked for."""
+
+    pixels: Pixels
+    fit: Fit
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitem__(self, place: int, /) -> ImageArray:
+        return self.fit(self.pixels[place])
+
+
+def classifier_of(
+    module: nn.Module,
+    classes: Sequence[str],
+    transform: str | Transform | None = None,
+    *,
+    image_size: int | None = None,
+    outputs: Outputs = "found",
+) -> Classifier:
+    """Any torch model from images to logits or probabilities as a classifier.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Takes one batch ``(n, 3, s, s)``; gives ``(n, K)``, or for two classes one value an image, that of the second.
+    classes : sequence of str
+        K names, in the order of the outputs.
+    transform : callable, str or None
+        How an image becomes the model's input: the evaluation transform it was trained with (torchvision's, timm's or
+        albumentations'; size and normalisation are read off what it does to plain images), or the name of a
+        normalisation: ``"imagenet"``, ``"half"`` (-1 to 1) or ``"none"`` (0 to 1), with the shorter side resized to
+        the model's size over 0.875 and the middle cropped. None takes what a timm model says of itself.
+    image_size : int, optional
+        Side of the input in pixels; by default the transform's, the model's own, or 224.
+    outputs : "found", "logits" or "probabilities"
+        Found: probabilities if the outputs of eight test images are all shares that sum to 1.
+
+    Layers for maps are found by running the model once (see `models.layers.find_layers`); a model without a layer
+    that has a grid still has maps on the input. What the last linear layer reads is the embedding. The model is left
+    as it was.
+
+    Raises
+    ------
+    DataError
+        If the model takes several inputs, does not run on such images, gives something else than one value a class, or
+        its normalisation is unknown; the message says what came and what to do.
+    """
+    names = tuple(map(str, classes))
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise DataError(f"classes: expected at least two different names, not {', '.join(names) or 'none'}")
+    check_inputs(module)
+    mean, std, side, fit = preprocessing(module, transform, image_size)
+    bare = Classifier(module, names, mean, std, side, {}, fit=fit)
+    bare = dataclasses.replace(bare, module=adapted(module, bare.prepare(probes(side)), len(names), outputs))
+    x = bare.prepare(np.zeros((1, side, side, 3), np.uint8))
+    try:
+        layers = find_layers(bare.module, x)
+    except AttributionError:  # methods on the input remain
+        layers = {}
+    return dataclasses.replace(
+        bare,
+        cam_layers=layers,
+        embedding_layer=head_of(bare.module, x, len(names)),
+        provenance=Provenance(
+            checkpoint=_identity(bare),
+            device=bare.device.type,
+            precision="float32",
+            versions={"torch": str(torch.__version__)},
+        ),
+    )
+
+
+def _identity(classifier: Classifier) -> str:
+    """SHA-256 of all that decides a prediction: weights, structure, normalisation, and what becomes of an image."""
+    noise = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
+    seen = noise if classifier.fit is None else classifier.fit(noise)
+    parts = (classifier.mean, classifier.std, classifier.image_size, repr(classifier.module))
+    found = hashlib.sha256(f"{weights_digest(classifier.module)}{parts}".encode())
+    found.update(np.ascontiguousarray(seen).tobytes())
+    return found.hexdigest()

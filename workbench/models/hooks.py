@@ -1,0 +1,80 @@
+"""Models left as they were found, and the outputs of some of their modules."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from torch import Tensor, nn
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether an error says that there is not enough memory, on a processor or an accelerator."""
+    words = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in words or "can't allocate memory" in words
+
+
+_GUARD = threading.Lock()
+_LOCKS: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
+
+
+@contextmanager
+def untouched(module: nn.Module) -> Iterator[None]:
+    """Put the model in evaluation mode, and leave it as it was found, also after an exception.
+
+    Restored: the mode of every submodule, gradients and ``requires_grad`` of every parameter, and
+    all forward hooks. One thread at a time has a model: another waits until it is done.
+    """
+    with _lock_of(module):
+        yield from _restored(module)
+
+
+def _lock_of(module: nn.Module) -> Any:
+    with _GUARD:
+        return _LOCKS.setdefault(module, threading.RLock())
+
+
+def _restored(module: nn.Module) -> Iterator[None]:
+    modes = {name: m.training for name, m in module.named_modules()}
+    hooks = {name: dict(m._forward_hooks) for name, m in module.named_modules()}
+    parameters = [(p, p.requires_grad, p.grad) for p in module.parameters()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for name, m in module.named_modules():
+            m.training = modes[name]
+            for key in [key for key in m._forward_hooks if key not in hooks[name]]:
+                del m._forward_hooks[key]
+        for parameter, wanted, gradient in parameters:
+            parameter.requires_grad_(wanted)
+            parameter.grad = gradient
+
+
+@contextmanager
+def kept(module: nn.Module, names: list[str]) -> Iterator[dict[str, Tensor]]:
+    """Within it, a forward pass leaves the outputs of the named modules, with gradients from the first of them on.
+
+    What lies before the first of them is computed without a graph: parameters are frozen for the time, and the
+    first output begins a graph of its own. Each output goes on as a copy, so that an in-place module behind it
+    can't change it.
+    """
+    outputs: dict[str, Tensor] = {}
+    with untouched(module):
+        for parameter in module.parameters():
+            parameter.requires_grad_(False)
+        for name in names:
+            module.get_submodule(name).register_forward_hook(_keeper(name, outputs))
+        yield outputs
+
+
+def _keeper(name: str, outputs: dict[str, Tensor]):  # type: ignore[no-untyped-def]
+    def keep(_: nn.Module, __: object, output: Tensor) -> Tensor:
+        begun = output if output.requires_grad else output.detach().requires_grad_()
+        outputs[name] = begun
+        return begun.clone()
+
+    return keep

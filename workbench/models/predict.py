@@ -1,0 +1,124 @@
+"""Predictions: a classifier over images, on one process or several, in memory or into files."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from workbench.core.predictions import Predictions
+from workbench.core.records import ImageArray, ImageSet, IntArray, Precision, ProbabilityArray, Provenance
+from workbench.errors import DataError
+
+if TYPE_CHECKING:
+    from workbench.models.classifier import Classifier
+
+BATCH = 250
+Progress = Callable[[int, int], None]
+
+
+def predict(
+    classifier: Classifier,
+    images: ImageSet,
+    *,
+    rows: IntArray | None = None,
+    batch: int = BATCH,
+    precision: Precision = "float32",
+    skipped: dict[int, str] | None = None,
+    progress: Progress | None = None,
+) -> Predictions:
+    """Probabilities (float32 softmax), predicted classes and embeddings of every image, or of the row ids ``rows``.
+
+    ``precision`` is that of the model's products; bfloat16 is faster where the processor has it (AVX512-BF16, AMX),
+    and moves probabilities in the third digit. An image that can't be read is an error, or with ``skipped`` left out
+    and its reason put there by row id. Out of memory, the batch is halved, with a warning that says so.
+    ``progress(done, total)`` is called after each batch. The model is left as it was.
+
+    Raises
+    ------
+    DataError
+        If classes or image size differ from the model's, an image can't be read, or the model's output is not finite.
+    """
+    import torch
+
+    from workbench.images.batches import batches
+    from workbench.models.hooks import untouched
+
+    if images.classes != classifier.classes:
+        raise DataError(
+            f"the model has {len(classifier.classes)} classes ({', '.join(classifier.classes[:3])} ...), the data "
+            f"{len(images.classes)} ({', '.join(images.classes[:3])} ...): use the data that the model was trained on"
+        )
+    rows = images.rows if rows is None else rows
+    found: list[tuple[IntArray, ProbabilityArray, ProbabilityArray | None]] = []
+    half = torch.autocast(classifier.device.type, torch.bfloat16, enabled=precision == "bfloat16")
+    done = 0
+    with untouched(classifier.module), torch.inference_mode(), half:
+        model = _Model(classifier)
+        for good, pixels, bad in batches(classifier.seen(images), rows, batch):
+            if bad and skipped is None:
+                raise DataError(f"{next(iter(bad.values()))} (or leave such images out with --skip-unreadable)")
+            if skipped is not None:
+                skipped.update(bad)
+            if len(good):
+                found.append((good, *model(pixels)))
+            done += len(good) + len(bad)
+            if progress is not None:
+                progress(done, len(rows))
+    if not found:
+        raise DataError(f"none of {len(rows):,} images can be read: {next(iter((skipped or {}).values()), 'no rows')}")
+    index, whole = (np.concatenate([part[k] for part in found]) for k in (0, 1))
+    embedding = [part[2] for part in found if part[2] is not None]
+    if not np.isfinite(whole).all():
+        raise DataError("the model's output is not finite: its weights are damaged; train or copy it again")
+    return Predictions.from_arrays(
+        images.labels_of(index),
+        whole,
+        classifier.classes,
+        index=index,
+        embedding=np.concatenate(embedding) if embedding else None,
+        provenance=provenance_of(classifier, images, precision),
+    )
+
+
+class _Model:
+    """Probabilities and embeddings of batches, a batch in parts once it did not fit into memory."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        self._classifier = classifier
+        self._most = sys.maxsize
+        self._read: list[ProbabilityArray] = []
+        if classifier.embedding_layer is not None:
+            layer = classifier.module.get_submodule(classifier.embedding_layer)
+            layer.register_forward_hook(lambda _, inputs, __: self._read.append(inputs[0].float().cpu().numpy()))
+
+    def __call__(self, pixels: ImageArray) -> tuple[ProbabilityArray, ProbabilityArray | None]:
+        """float32 ``(n, K)`` and ``(n, D)``, None without a layer to read it at."""
+        if len(pixels) > self._most:
+            most = self._most  # the parts may shrink further meanwhile
+            parts = [self(pixels[first : first + most]) for first in range(0, len(pixels), most)]
+            embedding = [part[1] for part in parts if part[1] is not None]
+            return np.concatenate([part[0] for part in parts]), np.concatenate(embedding) if embedding else None
+        from workbench.models.hooks import out_of_memory
+
+        self._read.clear()
+        try:
+            logits = self._classifier.module(self._classifier.prepare(pixels))
+            return logits.float().softmax(1).cpu().numpy(), self._read[-1] if self._read else None
+        except (MemoryError, RuntimeError) as error:
+            if len(pixels) == 1 or not out_of_memory(error):
+                raise
+        self._most = len(pixels) // 2
+        warnings.warn(
+            f"out of memory at {len(pixels)} images: {self._most} at a time from here on", ResourceWarning, stacklevel=3
+        )
+        return self(pixels)
+
+
+def provenance_of(classifier: Classifier, images: ImageSet, precision: Precision) -> Provenance:
+    """What predictions of these images by this classifier are computed from."""
+    return dataclasses.replace(classifier.provenance, data=images.fingerprint, split=images.split, precision=precision)

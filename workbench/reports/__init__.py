@@ -1,0 +1,1 @@
+"""Files for people: reports, trials of methods, model cards, and their verification."""

@@ -1,0 +1,137 @@
+"""A bundle: figures, tables and numbers, written with a manifest of what they were computed from."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from workbench import figures
+from workbench.core.files import sha256, write_atomically, write_json
+from workbench.core.stamp import NAME, stamp_of, text_of
+from workbench.errors import OutputError
+from workbench.runs.run import Run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MANIFEST, METRICS, INDEX = "manifest.json", "metrics.json", "errors"
+
+
+@dataclass
+class Bundle:
+    """What is to be written: figures and tables by name, numbers, and what is omitted and why."""
+
+    figures: dict[str, Callable[[], Figure]] = field(default_factory=dict)
+    tables: dict[str, pl.DataFrame] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    omitted: list[str] = field(default_factory=list)
+
+    def add(self, other: Bundle) -> None:
+        """Take in what another bundle has; of metrics of one name the later counts."""
+        self.figures |= other.figures
+        self.tables |= other.tables
+        self.metrics |= other.metrics
+        self.omitted += other.omitted
+
+
+@dataclass(frozen=True)
+class _Writer:
+    """Writes the parts of a bundle into a folder: all of them, or the file ``only``."""
+
+    run: Run
+    out: Path
+    only: str | None
+    files: list[Path] = field(default_factory=list)
+
+    def wants(self, name: str) -> bool:
+        return self.only is None or Path(self.only).stem == name
+
+    def figure(self, name: str, draw: Callable[[], Figure]) -> None:
+        if self.wants(name):
+            stamp = stamp_of(self.run.predictions, "report", name)
+            self.files.extend(figures.save(draw(), self.out / name, stamp))
+
+    def table(self, name: str, table: pl.DataFrame) -> None:
+        if self.wants(name):
+            self._file(f"{name}.csv", _flat(table).write_csv)
+            if name == INDEX:
+                said = {NAME: text_of(stamp_of(self.run.predictions, "report", name))}
+                self._file(f"{name}.parquet", functools.partial(table.write_parquet, metadata=said))
+
+    def metrics(self, values: dict[str, Any]) -> None:
+        if self.wants(Path(METRICS).stem):
+            write_json(self.out / METRICS, values)
+            self.files.append(self.out / METRICS)
+
+    def document(self, name: str, make: Callable[[], str]) -> None:
+        if self.wants(Path(name).stem):
+            self._file(name, functools.partial(_write_text, make()))
+
+    def _file(self, name: str, write: Callable[[Path], object]) -> None:
+        write_atomically(self.out / name, write)
+        self.files.append(self.out / name)
+
+
+def write_bundle(
+    bundle: Bundle,
+    run: Run,
+    out: Path,
+    *,
+    documents: Mapping[str, Callable[[], str]],
+    command: Sequence[str],
+    only: str | None,
+) -> None:
+    """Write a bundle into ``out`` in the place of an older one; see `report.write_report`."""
+    older = _written_before(out)
+    (out / MANIFEST).unlink(missing_ok=True)  # first: what is killed from here on is no whole bundle
+    for name in older:
+        (out / name).unlink(missing_ok=True)
+    writer = _Writer(run, out, only)
+    for name, draw in bundle.figures.items():
+        writer.figure(name, draw)
+    for name, table in bundle.tables.items():
+        writer.table(name, table)
+    writer.metrics(bundle.metrics)
+    for name, make in documents.items():
+        writer.document(name, make)
+    manifest = {
+        "run": run.name,
+        "rows": len(run.predictions),
+        "errors": run.predictions.error_count,
+        "accuracy": run.predictions.accuracy,
+        "provenance": run.predictions.provenance.to_json(),
+        "images": None if run.images is None else run.images.fingerprint,
+        "left_out": bundle.omitted,
+        "stamp": stamp_of(run.predictions, "report", ""),
+        "command": list(command),
+        "files": {path.name: sha256(path) for path in sorted(writer.files)},
+    }
+    write_json(out / MANIFEST, manifest)
+
+
+def _flat(table: pl.DataFrame) -> pl.DataFrame:
+    """The table as a CSV can hold it: lists of words joined, other lists omitted."""
+    words = [n for n, kind in table.schema.items() if kind == pl.List(pl.String)]
+    joined = table.with_columns(pl.col(n).list.join(" ") for n in words)
+    return joined.select(pl.exclude([n for n, kind in joined.schema.items() if kind.is_nested()]))
+
+
+def _write_text(text: str, path: Path) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def _written_before(out: Path) -> list[str]:
+    """The files of an older bundle in the folder, so that none of them lies beside the new one's."""
+    if not (out / MANIFEST).is_file():
+        return []
+    try:
+        names = json.loads((out / MANIFEST).read_text(encoding="utf-8"))["files"]
+        return [name for name in names if Path(name).name == name]
+    except (ValueError, KeyError, TypeError) as error:
+        raise OutputError(f"{out / MANIFEST} is damaged: delete the folder, or choose another --out") from error

@@ -1,0 +1,102 @@
+"""What a report is made of: a run with everything that is known of its rows, joined once."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from workbench.analysis.copies import join_copies
+from workbench.analysis.neighbours import join_neighbours
+from workbench.analysis.votes import join_votes
+from workbench.core.predictions import Predictions
+from workbench.core.records import ImageSet
+from workbench.errors import DataError
+from workbench.runs.run import Run
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+
+@dataclass(frozen=True)
+class Material:
+    """All that a section of a report may draw on; `joined` makes one.
+
+    Parameters
+    ----------
+    run : Run
+        Its predictions carry the columns of human labels, neighbours and copies, where those are known.
+    checkpoint : Path or None
+        Folder of the model, with the history of its training.
+    compared : Predictions or None
+        A second model on the same rows.
+    seeds : sequence of Predictions
+        Further models of the first one's recipe.
+    groups : mapping of str to class names
+        Groups of classes; empty for none.
+    """
+
+    run: Run
+    checkpoint: Path | None = None
+    compared: Predictions | None = None
+    seeds: Sequence[Predictions] = ()
+    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    @property
+    def predictions(self) -> Predictions:
+        """The run's predictions with all joined columns."""
+        return self.run.predictions
+
+    def has(self, column: str) -> bool:
+        """Whether a column was joined or is the user's own."""
+        return column in self.predictions.table.collect_schema()
+
+    def class_names(self, column: str) -> pl.Expr:
+        """Class numbers in ``column`` as the names of the classes."""
+        names = pl.lit(pl.Series(self.predictions.classes, dtype=pl.String))
+        return names.gather(pl.col(column)).alias(column)
+
+
+def joined(
+    run: Run,
+    *,
+    checkpoint: Path | None = None,
+    compared: Predictions | None = None,
+    seeds: Sequence[Predictions] = (),
+    groups: Mapping[str, Sequence[str]] | None = None,
+    votes: ArrayLike | None = None,
+    train: Predictions | None = None,
+    train_images: ImageSet | None = None,
+) -> Material:
+    """The run with what is known beside it.
+
+    Parameters
+    ----------
+    votes : array (M, K)
+        Human labels, counts or shares, by row id: adds agreement and ambiguity.
+    train : Predictions
+        Predictions on the train split, with embeddings: adds neighbours and typicality.
+    train_images : ImageSet
+        The train split's images: adds near-duplicates.
+
+    The others are those of `Material`.
+
+    Raises
+    ------
+    DataError
+        If the human labels, the train split or the seeds do not fit the predictions.
+    """
+    if seeds and compared is None:
+        raise DataError("seeds: they are compared with a change of model; give the second model too (--compare)")
+    predictions = run.predictions
+    if votes is not None:
+        predictions = join_votes(predictions, votes)
+    if train is not None:
+        predictions = join_neighbours(predictions, train)
+        if run.images is not None and train_images is not None:
+            predictions = join_copies(predictions, run.images, train, train_images)
+    return Material(dataclasses.replace(run, predictions=predictions), checkpoint, compared, seeds, groups or {})

@@ -1,0 +1,40 @@
+"""A second model on the same rows."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from workbench import figures
+from workbench.analysis.compare import churn_against_seeds, compare, paired
+from workbench.analysis.summary import calibration_metrics, churn_metrics, comparison_metrics
+from workbench.reports.bundle import Bundle
+from workbench.reports.material import Material
+
+
+def section(material: Material) -> Bundle:
+    """What is fixed and broken, tested; with other seeds of the first recipe, beside what those change."""
+    before, after = material.predictions, material.compared
+    if after is None:
+        return Bundle()
+    result = compare(before, after)
+    changed = paired(before, after).filter(pl.col("outcome").is_in(["fixed", "broken"])).sort("index")
+    metrics = {
+        "comparison": {
+            **comparison_metrics(result),
+            "calibration": {"before": calibration_metrics(before), "after": calibration_metrics(after)},
+        }
+    }
+    if material.seeds:
+        metrics["churn"] = churn_metrics(churn_against_seeds([before, *material.seeds], after))
+    return Bundle(
+        figures={
+            "comparison": lambda: figures.figure_of(figures.outcomes(result)),
+            "comparison_classes": lambda: figures.figure_of(figures.class_differences(result)),
+        },
+        tables={
+            "comparison": changed.collect(engine="streaming").with_columns(
+                *(material.class_names(name) for name in ("label", "before", "after"))
+            )
+        },
+        metrics=metrics,
+    )

@@ -1,0 +1,53 @@
+"""Doubtful labels, and a verdict for every error."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from workbench import figures
+from workbench.analysis.causes import causes, where_to_work
+from workbench.analysis.labels import confident_joint, label_suspects, out_of_sample
+from workbench.core.predictions import Predictions
+from workbench.reports.bundle import Bundle
+from workbench.reports.material import Material
+
+
+def section(material: Material) -> Bundle:
+    """Label suspects; of rows that the model was not trained on also causes of the errors."""
+    if material.predictions.provenance.split == "train":
+        return _of_train_rows(material)
+    bundle = _suspects(material, material.predictions)
+    verdicts = causes(material.predictions)
+    work = where_to_work(verdicts)
+    bundle.tables |= {
+        "causes": verdicts.with_columns(material.class_names("label"), material.class_names("predicted")),
+        "where_to_work": work.with_columns(pl.col("examples").cast(pl.List(pl.String))),
+    }
+    bundle.figures["causes"] = lambda: figures.figure_of(figures.causes(work))
+    return bundle
+
+
+def _of_train_rows(material: Material) -> Bundle:
+    """Doubtful train labels, by a linear classifier on the embeddings that has not seen the row."""
+    predictions = material.predictions
+    bundle = Bundle(
+        metrics={"label_noise_rate": None},
+        omitted=["causes: the model was trained on these rows, so that its errors there are few and special"],
+    )
+    if predictions.embedding is None:
+        bundle.omitted.append("label_suspects: the model was trained on these rows, and there are no embeddings")
+        return bundle
+    judged = out_of_sample(predictions.embedding, predictions.label, predictions.classes, index=predictions.index)
+    bundle.metrics["label_noise_rate"] = confident_joint(judged).noise_rate
+    bundle.metrics["label_suspects_by"] = "five folds of a linear classifier on the model's embeddings"
+    bundle.add(_suspects(material, judged))
+    return bundle
+
+
+def _suspects(material: Material, predictions: Predictions) -> Bundle:
+    doubtful, classes = label_suspects(predictions), predictions.classes
+    named = doubtful.with_columns(material.class_names("label"), material.class_names("suggested"))
+    return Bundle(
+        figures={"label_suspects": lambda: figures.figure_of(figures.suspects(doubtful, classes))},
+        tables={"label_suspects": named},
+    )

@@ -1,0 +1,93 @@
+"""A bundle that ranks attribution methods on a run's errors: tables, figures, and what they were computed from."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from workbench import figures
+from workbench.attribution.targets import targets_of
+from workbench.core.files import refuse_to_overwrite, sha256, write_atomically, write_json
+from workbench.core.records import IntArray, Precision
+from workbench.core.stamp import NAME, stamp_of, text_of
+from workbench.errors import DataError
+from workbench.evidence.faithfulness import Bench
+from workbench.evidence.ranking import Trial, ranking, try_methods
+from workbench.runs.run import Run
+
+MANIFEST = "evidence.json"
+SHOWN_IMAGES = 6
+
+
+def write_evidence(
+    run: Run,
+    out: Path,
+    rows: IntArray,
+    methods: Sequence[str],
+    *,
+    targets: str = "predicted",
+    precision: Precision = "float32",
+    force: bool = False,
+    progress: Callable[[str], None] | None = None,
+) -> list[str]:
+    """Try the methods on ``rows`` and write ``methods.csv``, ``maps.parquet`` and two figures into ``out``.
+
+    ``methods.csv`` is the table of `attribution.ranking.ranking`, ``maps.parquet`` that of `Evidence` for every map,
+    the figures are the ranking and the maps of all methods for the first six rows. Returned is a line for each method
+    that does not apply to the model, with the reason.
+
+    Raises
+    ------
+    OutputError
+        If ``out`` holds such a bundle and ``force`` is off, the disk is full or the folder can't be written.
+    DataError
+        If the run has no images or no model.
+    AttributionError
+        If a method or target does not exist, or no method applies.
+    """
+    refuse_to_overwrite([out / MANIFEST], force)
+    if run.images is None or run.classifier is None:
+        raise DataError("evidence needs the images and the model: give --data and --checkpoint")
+    wanted = targets_of(run.predictions, rows, targets)
+    seen = run.classifier.seen(run.images)
+    bench = Bench(run.classifier, seen.stack(rows), rows, wanted, precision)
+    trials = list(try_methods(bench, methods, progress=progress))
+    found = [trial for trial in trials if trial.evidence is not None]
+    table = ranking(trials)
+    refused = [f"{trial.method}: {trial.refused}" for trial in trials if trial.refused]
+    if not found:
+        raise DataError("no method applies to this model: " + "; ".join(refused))
+    files = [out / "methods.csv", out / "maps.parquet"]
+    write_atomically(files[0], table.write_csv)
+    whole = pl.concat([trial.evidence.table() for trial in found if trial.evidence is not None])
+    parameters = {"targets": targets, "precision": precision, "rows": len(rows), "methods": list(methods)}
+    stamp = stamp_of(run.predictions, "evidence", "", parameters)
+    write_atomically(files[1], functools.partial(whole.write_parquet, metadata={NAME: text_of(stamp)}))
+    files += figures.save(figures.method_ranking(table), out / "methods", stamp)
+    columns = {
+        _two_lines(trial): trial.evidence.attribution.part(slice(SHOWN_IMAGES)) for trial in found if trial.evidence
+    }
+    grid = figures.attribution_grid(seen, run.predictions, columns, signed=None, scale="own")
+    files += figures.save(grid, out / "method_maps", stamp)
+    write_json(
+        out / MANIFEST,
+        {
+            "run": run.name,
+            "targets": targets,
+            "precision": precision,
+            "rows": rows.tolist(),
+            "provenance": run.predictions.provenance.to_json(),
+            "images": run.images.fingerprint,
+            "does_not_apply": refused,
+            "stamp": stamp,
+            "files": {path.name: sha256(path) for path in sorted(files)},
+        },
+    )
+    return refused
+
+
+def _two_lines(trial: Trial) -> str:
+    return trial.method.replace(" ", "\n", 1)

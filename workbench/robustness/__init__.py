@@ -1,0 +1,1 @@
+"""How the answer changes with the image."""

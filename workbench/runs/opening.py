@@ -1,0 +1,278 @@
+"""Runs opened or made: of a checkpoint, of predictions, of any classifier on any images."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from workbench import store
+from workbench.analysis.neighbours import join_neighbours
+from workbench.core.predictions import Predictions
+from workbench.core.records import ImageSet
+from workbench.errors import CheckpointError, DataError
+from workbench.models import predict, sharding
+from workbench.runs import training
+from workbench.runs.run import Run, chained
+from workbench.store import remote
+
+if TYPE_CHECKING:
+    from workbench.models.classifier import Classifier
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+SHIPPED = ROOT / "artifacts" / "resnet18_ln_cifar10"
+DIGITS = ROOT / "artifacts" / "digits"
+PREDICTIONS, WORK, PATH = "predictions", "explorer", "path"
+NO_IMAGES = (
+    "The images are not on this machine, so only numbers are shown. Fetch CIFAR-10 once with "
+    "`python -m training.run --data data --download`, or set CIFAR10_ROOT to a copy, and run this again."
+)
+OTHER_PIXELS = (
+    "These images have the labels of those the predictions were made on, but other pixels (another encoding). "
+    "The numbers are of the original pixels; `python -m workbench predict` makes new ones."
+)
+OTHER_IMAGES = (
+    "The images in CIFAR10_ROOT or ./data are not those of these predictions, so only numbers are shown. "
+    "Name the right ones with --data or data=."
+)
+NO_CHECKPOINT = (
+    "There is no CIFAR-10 checkpoint in artifacts/resnet18_ln_cifar10, so this is the handwritten digits' model. "
+    "Train the other with `python -m training.run --recipe fast --data data --out artifacts/resnet18_ln_cifar10`."
+)
+
+
+def open_run(folder: Path | str = SHIPPED, data: str | None = None) -> Run:
+    """The run in a checkpoint's folder, with its own predictions or, if it has none, fresh ones.
+
+    ``data`` is the folder with the images; default: ``CIFAR10_ROOT``, else ``./data``. Without images
+    the numbers come from the predictions beside the checkpoint, and a note says how to get them.
+
+    Raises
+    ------
+    CheckpointError, DataError
+        If the checkpoint or its predictions are damaged, or there are neither predictions nor images.
+    """
+    folder = Path(folder)
+    classifier = training.load_classifier(folder)
+    images = _images_at_hand(data)
+    if (folder / PREDICTIONS).is_dir():
+        predictions = store.read(folder / PREDICTIONS)
+    elif images is not None:
+        predictions = predict.predict(classifier, images)
+    else:
+        raise DataError(f"{folder} has no predictions, and there are no images to predict. {NO_IMAGES}")
+    run = _assemble(folder.name, predictions, images, classifier, named=data is not None)
+    call = f"workbench.open_run({str(folder)!r}{_option(data=data)})"
+    return replace(run, folder=folder / WORK, checkpoint=folder, opened=call)
+
+
+def open_predictions(
+    predictions: Path | str | None,
+    checkpoint: Path | str | None = None,
+    data: str | None = None,
+    *,
+    classifier: Classifier | None = None,
+    classes: Sequence[str] | None = None,
+    columns: Mapping[str, str] | None = None,
+) -> Run:
+    """The run of predictions in a folder or file, with the model in ``checkpoint`` and the images if they are given.
+
+    ``classifier`` stands in for ``checkpoint``; ``classes`` and ``columns`` are those of `store.read`. Images of a
+    column ``path`` are read within ``data``, by default the file's folder. Other predictions of unknown origin are not
+    matched with images unless ``data`` names them.
+
+    Raises
+    ------
+    CheckpointError, DataError
+        If neither predictions nor a checkpoint are given, or what is given is damaged or does not fit.
+    """
+    checkpoint = None if checkpoint is None else Path(checkpoint)
+    if predictions is None:
+        if checkpoint is None:
+            raise DataError("nothing to report on: give --predictions PATH or --checkpoint DIR")
+        return open_run(checkpoint, data)
+    address, predictions = predictions, remote.fetched(predictions)
+    if classifier is None and checkpoint is not None:
+        classifier = training.load_classifier(checkpoint)
+    found = store.read(predictions, classes=classes, columns=columns)
+    images = _images_of_table(found, predictions, data)
+    whole = predictions.resolve()  # a relative path may have no parent to be named after
+    name = whole.parent.name if whole.name == PREDICTIONS else whole.name
+    run = _assemble(name, found, images, classifier, named=data is not None)
+    beside = predictions / WORK if predictions.is_dir() else predictions.with_name(f"{predictions.stem}_{WORK}")
+    notes = (*run.notes, *(_skipped_note(store.skipped(predictions)) if predictions.is_dir() else ()))
+    folder = None if remote.is_url(address) else beside
+    options = _option(checkpoint=checkpoint, data=data, classes=classes, columns=columns)
+    call = (
+        ""
+        if classifier is not None and checkpoint is None
+        else f"workbench.open_predictions({str(address)!r}{options})"
+    )
+    return replace(run, folder=folder, checkpoint=checkpoint, notes=notes, opened=call)
+
+
+def analyse(
+    classifier: Classifier,
+    images: ImageSet,
+    folder: Path | str | None = None,
+    *,
+    name: str = "model",
+    skip: bool = False,
+    progress: predict.Progress | None = None,
+) -> Run:
+    """The run of any classifier on any images: its predictions, made now or found in ``folder``.
+
+    With a ``folder`` predictions, tags and maps are kept there; predictions of the same weights and images are not
+    made twice. With ``skip`` images that can't be read are left out and counted in the run's notes; else the first
+    such image is an error.
+
+    Raises
+    ------
+    DataError
+        As `predict.predict`; or if ``folder`` holds predictions of another model or other images.
+    OutputError
+        If the folder can't be written.
+    """
+    if folder is None:
+        reasons: dict[int, str] = {}
+        made = predict.predict(classifier, images, skipped=reasons if skip else None, progress=progress)
+        return replace(_assemble(name, made, images, classifier), notes=_skipped_note(reasons))
+    place = Path(folder) / PREDICTIONS
+    if not (place / store.PROVENANCE).is_file():
+        sharding.predict_into(classifier, images, place, skip=skip, progress=progress)
+    run = _assemble(name, store.read(place), images, classifier)
+    if run.predictions.provenance.data != images.fingerprint:
+        raise DataError(f"{place} holds predictions on other images: name another folder")
+    return replace(run, folder=Path(folder) / WORK, notes=(*run.notes, *_skipped_note(store.skipped(place))))
+
+
+def _option(**given: object) -> str:
+    """Options of a call as Python, without those that are None or empty."""
+    return "".join(f", {k}={(str(v) if isinstance(v, Path) else v)!r}" for k, v in given.items() if v)
+
+
+def _skipped_note(reasons: Mapping[int, str]) -> tuple[str, ...]:
+    if not reasons:
+        return ()
+    row, reason = next(iter(reasons.items()))
+    return (f"{len(reasons):,} images can't be read and are left out. Row {row}, for one: {reason}.",)
+
+
+def train_digits(folder: Path | str = DIGITS) -> Run:
+    """The digits run; its small model is trained on the spot if it is not there yet (about a minute).
+
+    Raises
+    ------
+    CheckpointError
+        If ``folder`` can't be written or holds a damaged checkpoint.
+    """
+    training.train_digits(Path(folder))
+    return open_run(folder, data="digits")
+
+
+def open_example() -> Run:
+    """The shipped CIFAR-10 run; the digits run where no checkpoint is shipped.
+
+    Raises
+    ------
+    CheckpointError, DataError
+        As `open_run`.
+    """
+    if SHIPPED.is_dir():
+        return open_run()
+    run = train_digits()
+    return replace(run, notes=(*run.notes, NO_CHECKPOINT))
+
+
+def images_of(predictions: Predictions, data: str | None) -> ImageSet | None:
+    """The very images that predictions were made on, if they are on this machine; else None.
+
+    Raises
+    ------
+    DataError
+        If the images can't be read.
+    """
+    split = predictions.provenance.split
+    if split is None:
+        return None
+    images = _images_at_hand(data, split)
+    return images if images is not None and images.fingerprint == predictions.provenance.data else None
+
+
+def _images_at_hand(data: str | None, split: str = "test") -> ImageSet | None:
+    """The images of a split; None if nothing was asked for and the default folder is not there."""
+    fallback = Path(os.environ.get("CIFAR10_ROOT", "data"))
+    if data is None and not fallback.is_dir():
+        return None
+    return training.load_images(data, split)
+
+
+def _images_of_table(predictions: Predictions, file: Path, data: str | None) -> ImageSet | None:
+    """The images of predictions: at their own ``path``s, within ``data`` or the file's folder, else those of the data.
+
+    Predictions of unknown origin and without paths are not matched with images unless ``data`` names them.
+    """
+    if PATH not in predictions.table.collect_schema():
+        if data is None and predictions.provenance.data is None:
+            return None
+        return _images_at_hand(data, predictions.provenance.split or "test")
+    from workbench.images import of_paths
+
+    root = Path(data) if data is not None else file if file.is_dir() else file.parent
+    paths = predictions.columns(PATH)[PATH].cast(pl.String).fill_null("").to_list()
+    return of_paths(paths, predictions.label, predictions.classes, root, ids=predictions.index)
+
+
+def _same_labels(images: ImageSet, predictions: Predictions) -> bool:
+    if images.classes != predictions.classes:
+        return False
+    try:
+        return np.array_equal(images.labels_of(predictions.index), predictions.label)
+    except DataError:  # a row has no image
+        return False
+
+
+def _assemble(
+    name: str,
+    predictions: Predictions,
+    images: ImageSet | None,
+    classifier: Classifier | None,
+    *,
+    named: bool = True,
+) -> Run:
+    """The run of parts that fit each other; images that nobody ``named`` and that are others are left aside."""
+    if classifier is not None and predictions.provenance.checkpoint != classifier.provenance.checkpoint:
+        raise CheckpointError(f"the predictions of {name} were made with other weights: predict again with --force")
+    run = Run(name, predictions, images, classifier)
+    if images is None:
+        return replace(run, notes=(NO_IMAGES,))
+    if PATH in predictions.table.collect_schema() or images.fingerprint == predictions.provenance.data:
+        return run
+    if not _same_labels(images, predictions):
+        if not named:
+            return replace(run, images=None, notes=(OTHER_IMAGES,))
+        raise DataError(f"the images are not those of the predictions of {name}: point --data at the right folder")
+    return replace(run, notes=(OTHER_PIXELS,))
+
+
+def with_train(run: Run, train: Path | str, data: str | None = None) -> Run:
+    """The run with predictions on the train split, and its images if they are at hand, for the nearest train images.
+
+    Raises
+    ------
+    DataError
+        If they can't be read, or have no embeddings or others than the run's.
+    """
+    found = store.read(Path(train))
+    return replace(
+        run,
+        predictions=join_neighbours(run.predictions, found),
+        train=found,
+        train_images=images_of(found, data),
+        opened=chained(run, "with_train", str(train), data=data),
+    )

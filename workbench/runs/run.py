@@ -1,0 +1,79 @@
+"""A run: predictions with, where they are at hand, the images and the model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from workbench.analysis.votes import join_votes, read_votes
+from workbench.core.predictions import Predictions
+from workbench.core.records import ImageSet
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from workbench.models.classifier import Classifier
+
+
+@dataclass(frozen=True)
+class Run:
+    """What an explorer or report works on.
+
+    Parameters
+    ----------
+    name : str
+    predictions : Predictions
+    images : ImageSet or None
+        None where the images are not on this machine.
+    classifier : Classifier or None
+        None where there are predictions alone.
+    notes : tuple of str
+        What is missing, and the remedy.
+    folder : Path or None
+        Where decisions, maps and layouts are kept; None for nowhere.
+    checkpoint : Path or None
+        Folder of the model, with the history of its training if there is one.
+    train, train_images : Predictions and ImageSet, or None
+        The train split with embeddings, and its images, for the nearest train images.
+    opened : str
+        The Python expression that opens the run again, empty if there is none.
+    """
+
+    name: str
+    predictions: Predictions
+    images: ImageSet | None = None
+    classifier: Classifier | None = None
+    notes: tuple[str, ...] = ()
+    folder: Path | None = None
+    checkpoint: Path | None = None
+    train: Predictions | None = None
+    train_images: ImageSet | None = None
+    opened: str = ""
+
+
+def with_votes(run: Run, votes: ArrayLike | Path | str) -> Run:
+    """The run with the human labels of each image.
+
+    Parameters
+    ----------
+    run : Run
+    votes : array (M, K), or path of a .npy file
+        Counts or shares of each class, by row id; see `analysis.votes.join_votes`.
+
+    Raises
+    ------
+    DataError
+        If the human labels do not fit the predictions, or the file can't be read.
+    """
+    named = isinstance(votes, str | Path)
+    matrix = read_votes(Path(votes)) if isinstance(votes, str | Path) else votes
+    opened = chained(run, "with_votes", str(votes)) if named else ""
+    return replace(run, predictions=join_votes(run.predictions, matrix), opened=opened)
+
+
+def chained(run: Run, function: str, *arguments: str, **options: str | None) -> str:
+    """The Python that opens the run again and calls ``function`` on it; empty if the run can't be opened again."""
+    given = [repr(argument) for argument in arguments]
+    given += [f"{name}={value!r}" for name, value in options.items() if value is not None]
+    return f"workbench.{function}({', '.join([run.opened, *given])})" if run.opened else ""

@@ -1,0 +1,119 @@
+"""Where classifiers and images come from: the only module that knows ``training``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import training.checkpoint
+import training.data
+from training.errors import TrainingError
+from workbench.core.records import ImageSet, Provenance
+from workbench.errors import CheckpointError, DataError, WorkbenchError
+from workbench.images import load
+from workbench.models.classifier import Classifier
+from workbench.models.layers import Layer
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@contextmanager
+def _translated(kind: type[WorkbenchError]) -> Iterator[None]:
+    try:
+        yield
+    except TrainingError as error:
+        raise kind(str(error)) from error
+
+
+def load_classifier(folder: Path) -> Classifier:
+    """The checkpoint in ``folder`` as a classifier in channels_last and evaluation mode.
+
+    Raises
+    ------
+    CheckpointError
+        If a file is missing or damaged, or the two don't fit each other.
+    """
+    import torch
+
+    with _translated(CheckpointError):
+        module, card = training.checkpoint.load(folder)
+    size = int(card["image_size"])
+    layers = {
+        entry["layer"]: Layer(entry["layer"], tuple(entry["grid"]))
+        for entry in training.checkpoint.cam_layers(module, size)
+    }
+    provenance = Provenance(
+        checkpoint=card["weights_sha256"],
+        device="cpu",
+        precision="float32",
+        seed=card.get("seed"),
+        versions=training.checkpoint.versions(),
+    )
+    return Classifier(
+        module=module.to(memory_format=torch.channels_last),
+        classes=tuple(card["classes"]),
+        mean=tuple(card["mean"]),
+        std=tuple(card["std"]),
+        image_size=size,
+        cam_layers=layers,
+        embedding_layer="head",
+        provenance=provenance,
+        card=card,
+    )
+
+
+def load_images(root: str | None, split: str) -> ImageSet:
+    """The split of the data under ``root``, else ``CIFAR10_ROOT``, else ``./data``; never downloads.
+
+    Images of the size that ``training`` reads are read as it reads them; all others by `load.load_images`.
+
+    Raises
+    ------
+    DataError
+        If there is none, or it can't be read.
+    """
+    place = training.data.data_root(root)
+    if not training.data.reads(place, split):
+        return load.load_images(place, split)
+    with _translated(DataError):
+        data = training.data.load(place, split)  # type: ignore[arg-type]
+    return ImageSet(data.images, data.labels, data.classes, split, data.fingerprint)
+
+
+def training_curves(folder: Path) -> Figure | None:
+    """The curves of the run that left ``history.csv`` in ``folder``; None if there is none.
+
+    Raises
+    ------
+    CheckpointError
+        If the file has other columns.
+    """
+    from training import outputs
+
+    if not (folder / outputs.HISTORY).is_file():
+        return None
+    with _translated(CheckpointError):
+        return outputs.curves(outputs.read_history(folder))
+
+
+def train_digits(out: Path, report: Callable[[str], None] = print) -> None:
+    """Train the small digits model into ``out``, with a progress bar; nothing if it is there already.
+
+    Raises
+    ------
+    CheckpointError
+        If ``out`` can't be written.
+    """
+    if (out / training.checkpoint.SIDECAR).is_file():
+        return
+    from training.recipe import RECIPES
+    from training.run import train
+    from training.session import Session
+
+    report("Training a small model on scikit-learn's handwritten digits: about a minute, no download.")
+    with _translated(CheckpointError):
+        splits = (training.data.load("digits", "train"), training.data.load("digits", "test"))
+        train(Session(RECIPES["digits"], *splits), out)

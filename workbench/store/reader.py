@@ -1,0 +1,82 @@
+"""Predictions from a folder of shards or a file of another system."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+from zipfile import BadZipFile
+
+import polars as pl
+
+from workbench.core.predictions import Predictions
+from workbench.core.records import Provenance
+from workbench.errors import DataError
+from workbench.store.shards import PROVENANCE, SHARDS, TABLE, origin_of, shard_count
+from workbench.store.tables import conform, read_file
+
+if TYPE_CHECKING:
+    pass
+
+UNREADABLE = (BadZipFile, EOFError, zlib.error, MemoryError, NotImplementedError, RuntimeError)  # of damaged archives
+
+
+def read(path: Path, *, classes: Sequence[str] | None = None, columns: Mapping[str, str] | None = None) -> Predictions:
+    """The predictions in a folder that `write` or ``workbench predict`` left, or in another system's file.
+
+    A folder holds ``provenance.json`` and one or many shards. A file is Parquet, CSV or NumPy's
+    ``.npz`` with ``label`` (a number, or a name) and either ``probability`` or ``logit``: a list, a JSON
+    list in a CSV, or one column a class, ``probability_0`` to ``probability_{K-1}``. ``index`` (row
+    ids, else the position) and ``embedding`` are taken if they are there. Parquet is read lazily, the others
+    into memory. ``columns`` says what a file
+    calls them, such as ``{"label": "y_true", "probability": "p"}``; ``classes`` names the classes of a
+    file, by default by their numbers or, where labels are names, by the names in alphabetical order.
+
+    Raises
+    ------
+    DataError
+        If a file or a shard is missing, damaged, lacks a column or holds what `Predictions` refuses.
+    """
+    try:
+        if path.is_dir():
+            if classes is not None or columns:
+                raise DataError(f"{path} is a folder with names of its own: give class and column names for files only")
+            return read_folder(path)
+        if not path.is_file():
+            raise DataError(f"{path} is missing: expected a folder or file of predictions")
+        return read_file(path, classes, columns or {})
+    except (
+        pl.exceptions.PolarsError,
+        OSError,
+        EOFError,
+        BadZipFile,
+        ValueError,
+        KeyError,
+        TypeError,
+        *UNREADABLE,
+    ) as error:
+        raise DataError(f"{path} is damaged or of another format ({str(error).splitlines()[0]})") from error
+
+
+def read_folder(folder: Path) -> Predictions:
+    """The shards of a folder as one table; `DataError` if one is missing or of another run."""
+    beside = folder / PROVENANCE
+    if not beside.is_file():
+        raise DataError(f"{beside} is missing: expected a folder that `python -m workbench predict` wrote")
+    shards = sorted(folder.glob(SHARDS))
+    counts = {shard_count(shard) for shard in shards}
+    if len(counts) != 1 or counts != {len(shards)}:
+        expected = f"{max(counts)} shards" if counts else TABLE
+        raise DataError(
+            f"{folder}: {expected} expected, {len(shards)} there; one is missing: "
+            "run the same `python -m workbench predict` again, and it goes on where it stopped"
+        )
+    text = beside.read_text(encoding="utf-8")
+    if strange := [shard.name for shard in shards if origin_of(shard) not in (None, text)]:
+        raise DataError(f"{folder / strange[0]} belongs to another run than {PROVENANCE}: predict again with --force")
+    values = json.loads(text)
+    classes = tuple(values.pop("classes"))
+    table = conform(pl.scan_parquet(shards), len(classes), shards[0])
+    return Predictions(table, classes, Provenance(**values), files=shards)

@@ -1,0 +1,104 @@
+"""Predictions on shared or object stores: written whole from a folder of this machine, read through one."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from workbench.errors import DataError, OutputError
+from workbench.store.shards import shard_count
+
+_COPIES: list[tempfile.TemporaryDirectory[str]] = []  # deleted when the process ends
+PATTERNS = ("predictions*.parquet", "skipped*.json", "provenance.json")
+
+
+def is_url(place: str | Path) -> bool:
+    """Whether a place is a URL such as ``s3://bucket/run`` rather than a path."""
+    return "://" in str(place)
+
+
+@contextmanager
+def staged(place: str | Path, mine: str | None = None) -> Iterator[Path]:
+    """Within it a folder to write predictions into: the place itself, or of a URL a folder here, uploaded at the end.
+
+    The folder of a URL is the same the next time, so that a killed run goes on. Each file is uploaded whole under its
+    own name: on an object store it is there complete or not at all. A file called ``mine`` that is there already is not
+    replaced.
+
+    Raises
+    ------
+    OutputError
+        If ``mine`` is there already, or the store can't be reached or written; what was predicted stays in the folder
+        here.
+    """
+    if not is_url(place):
+        yield Path(place)
+        return
+    folder = _folder_of(str(place))
+    files, base = _store(str(place))
+    try:
+        there = [str(name).rsplit("/", 1)[-1] for name in files.glob(f"{base}/{PATTERNS[0]}")]
+    except OSError as error:
+        raise OutputError(f"cannot read {place} ({error}): check the address and the rights") from error
+    others = [name for name in there if mine is not None and shard_count(Path(name)) != shard_count(Path(mine))]
+    if mine is not None and (others or (mine in there and not (folder / mine).is_file())):
+        raise OutputError(f"{place}/{(others or [mine])[0]} exists already: choose another --out, or use --force")
+    yield folder
+    written = sorted(p for pattern in PATTERNS for p in folder.glob(pattern))
+    try:
+        files.makedirs(base, exist_ok=True)
+        if mine is None:  # of another number of shards, which would be read with these
+            for name in there:
+                if written and shard_count(Path(name)) != shard_count(written[0]):
+                    files.rm(f"{base}/{name}")
+        for path in written:
+            files.put_file(str(path), f"{base}/{path.name}")
+        for path in written:  # only now: what could not be uploaded goes on here
+            path.unlink()
+    except OSError as error:
+        raise OutputError(f"cannot write to {place} ({error}): run again, and {folder} is uploaded") from error
+
+
+def fetched(place: str | Path) -> Path:
+    """A folder to read predictions from: the place itself, or of a URL a copy that lasts as long as this process.
+
+    Raises
+    ------
+    DataError
+        If the store can't be reached or holds no predictions.
+    """
+    if not is_url(place):
+        return Path(place)
+    files, base = _store(str(place))
+    _COPIES.append(tempfile.TemporaryDirectory(prefix="workbench-"))
+    folder = Path(_COPIES[-1].name)
+    try:
+        found = [name for pattern in PATTERNS for name in files.glob(f"{base}/{pattern}")]
+        for name in found:
+            files.get_file(name, str(folder / str(name).rsplit("/", 1)[-1]))
+    except OSError as error:
+        raise DataError(f"cannot read {place} ({error}): check the address and the rights") from error
+    if not found:
+        raise DataError(f"{place} holds no predictions: expected what `python -m workbench predict --out` wrote there")
+    return folder
+
+
+def _store(url: str) -> tuple[Any, str]:
+    import fsspec
+
+    try:
+        files, base = fsspec.core.url_to_fs(url)
+    except (ValueError, ImportError, OSError) as error:
+        raise DataError(f"{url}: {error}: install the package for this kind of store, such as s3fs") from error
+    return files, str(base).rstrip("/")
+
+
+def _folder_of(url: str) -> Path:
+    """The folder here where predictions for a URL are gathered, one for each rank and user."""
+    name = hashlib.sha256(f"{url} {os.environ.get('RANK', '0')}".encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"workbench-{os.getuid()}" / name

@@ -1,1 +1,0 @@
-"""The explorer's widget: it binds the state to the views in ``static``."""
