@@ -223,9 +223,7 @@ def shipped(browser: Any, address: str, folder: Path) -> dict[str, Any]:
     page = opened(browser, address, folder, SHIPPED_RUN.format(folder=str(run)))
     found = summary("first_paint", starts(page))
     found |= summary("cell_to_gallery", cells(page))
-    page.evaluate(
-        "() => [...document.querySelectorAll('.wb-chips button')].find((b) => b.title.startsWith('Take back')).click()"
-    )
+    page.evaluate("() => [...document.querySelectorAll('.wb-chips .wb-chip')][0].click()")
     page.wait_for_function("() => gallery()")
     rows = page.locator(".wb-tile").evaluate_all("tiles => tiles.map((tile) => tile.dataset.row)")[: 2 * CLICKS + 1]
     images(page, rows[:1], rest=False)  # the first map waits for imports

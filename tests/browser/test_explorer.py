@@ -104,7 +104,7 @@ def test_cell_then_image_then_tag_and_the_tag_is_there_tomorrow(
     cell = most_confused(page)
     count = int(cell.text_content() or 0)
     cell.click()
-    expect(words).to_contain_text("taken for")
+    expect(words).to_contain_text("predicted as")
     expect(cell).to_have_attribute("aria-pressed", "true")
     expect(page.locator(".wb-tile")).to_have_count(count)
     row = see_maps(page)
@@ -157,7 +157,7 @@ def test_circled_images_are_selected_here_and_in_the_kernel(page: Page, lab, dig
         }"""
     )
     assert heard.split() == [str(count)] * 2
-    page.get_by_role("button", name="Back").click()
+    page.get_by_title("Back to the selection before").click()
     expect(page.locator(".wb-words")).to_have_text("All 899 images")
 
 
@@ -207,7 +207,7 @@ def test_figures_rows_and_code_are_exported(page: Page, lab, digits: str, reques
     assert lines[0].startswith("index,label,predicted,correct")
     assert row in {line.split(",")[0] for line in lines[1:]}
     menu.click()
-    page.get_by_role("button", name="Cell that shows this again").click()
+    page.get_by_role("button", name="Code for this view").click()
     expect(page.locator(".wb-code")).to_have_value(re.compile("workbench.Explorer"))
     menu.click()
     page.get_by_role("button", name="Fixes for training").click()
@@ -234,13 +234,13 @@ def test_by_keyboard_alone(page: Page, lab, digits: str, request) -> None:
     assert cell == ["2", "1"]
     for _ in range(3):
         page.keyboard.press("ArrowUp")
-    assert page.evaluate("() => document.activeElement.getAttribute('aria-label')") == "all taken for 1"
+    assert page.evaluate("() => document.activeElement.getAttribute('aria-label')") == "all predicted as 1"
     page.keyboard.press("Enter")
-    expect(page.locator(".wb-words")).to_contain_text("taken for 1")
+    expect(page.locator(".wb-words")).to_contain_text("predicted as 1")
     page.keyboard.press("ArrowDown")
     page.locator("td button.wb-right").first.focus()
     page.keyboard.press("Enter")
-    expect(page.locator(".wb-words")).to_contain_text("rightly recognised")
+    expect(page.locator(".wb-words")).to_contain_text("correct")
     tab_to(".wb-tile")
     first = page.evaluate("() => document.activeElement.dataset.row")
     page.keyboard.press("ArrowRight")
@@ -254,7 +254,7 @@ def test_by_keyboard_alone(page: Page, lab, digits: str, request) -> None:
     page.keyboard.press("Control+z")
     expect(page.locator(f".wb-tile[data-row='{second}'] .wb-mark")).to_have_count(0)
     page.keyboard.press("Backspace")
-    expect(page.locator(".wb-words")).to_contain_text("taken for 1")
+    expect(page.locator(".wb-words")).to_contain_text("predicted as 1")
     page.keyboard.press("Backspace")
     expect(page.locator(".wb-words")).to_contain_text("All ")
 
@@ -433,7 +433,7 @@ def test_the_page_opens_from_disk_with_the_network_cut(
     explorer(page)
     cell = most_confused(page)
     cell.click()
-    expect(page.locator(".wb-words")).to_contain_text("taken for")
+    expect(page.locator(".wb-words")).to_contain_text("predicted as")
     expect(page.locator(".wb-tile")).to_have_count(int(cell.text_content() or 0))
     see_maps(page)
     page.get_by_role("button", name="why not the true one").click()
@@ -461,7 +461,7 @@ def test_cat_taken_for_dog_in_the_notebook(browser, notebooks: Path, shots: Path
         open_and_run(page, address, "explore_errors.ipynb", limit_s=420)
         shown = page.locator(READY).first
         shown.locator("td button[data-true='3'][data-predicted='5']").click()
-        expect(shown.locator(".wb-words")).to_have_text("95 of 953 errors: cat taken for dog")
+        expect(shown.locator(".wb-words")).to_have_text("95 of 953 errors: cat predicted as dog")
         shown.locator(".wb-tile").first.click()
         expect(shown.locator(".wb-families canvas")).to_have_count(2)
         expect(shown.locator(".wb-verdict summary")).to_have_count(2)

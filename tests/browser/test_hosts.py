@@ -38,7 +38,7 @@ def use(page: Page) -> None:
     cell = most_confused(page)
     count = int(cell.text_content() or 0)
     cell.click()
-    expect(page.locator(".wb-words")).to_contain_text("taken for")
+    expect(page.locator(".wb-words")).to_contain_text("predicted as")
     expect(page.locator(".wb-tile")).to_have_count(count)
     see_maps(page)
 

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import test from "node:test";
 
 import { Store } from "../../workbench/explorer/static/store.js";
-import { START, describe, insidePolygon, withCells, withStep } from "../../workbench/explorer/static/selection.js";
+import { describe, insidePolygon, withCells, withStep } from "../../workbench/explorer/static/selection.js";
+import { START } from "./start.mjs";
 import { Table } from "../../workbench/explorer/static/table.js";
 
 const column = (kind, values, categories = []) => ({ title: "t", kind, dtype: "f8", categories, values });
@@ -12,11 +13,11 @@ function small() {
     index: column("number", Float64Array.of(0, 1, 2, 3, 4, 5)),
     label: column("class", Uint16Array.of(0, 0, 1, 1, 2, 2), classes),
     predicted: column("class", Uint16Array.of(0, 1, 1, 0, 0, 1), classes),
-    correct: column("flag", Uint8Array.of(1, 0, 1, 0, 0, 0), ["wrong", "right"]),
+    correct: column("flag", Uint8Array.of(1, 0, 1, 0, 0, 0), ["misclassified", "correct"]),
     confidence: { ...column("number", Float64Array.of(0.9, 0.8, 0.7, 0.95, 0.5, 0.6)), title: "confidence" },
     loss: column("number", Float64Array.of(0.1, 1.5, 0.3, 3, 0.9, 2)),
   });
-  return new Store({ errors: 4, rows: 6 }, table, new Map());
+  return new Store({ errors: 4, rows: 6, start: START }, table, new Map());
 }
 const ids = (store) => [...store.rows].map((k) => store.table.id(k));
 
@@ -30,18 +31,18 @@ test("a cell, a row and several cells; the same again releases", () => {
   const store = small();
   store.set(withCells(store.selection, [[1, 0]], false));
   assert.deepEqual(ids(store), [3]);
-  assert.equal(store.words, "1 of 4 errors: bee taken for ant");
+  assert.equal(store.words, "1 of 4 errors: bee predicted as ant");
   store.set(withCells(store.selection, [[2, -1]], true));
   assert.deepEqual(ids(store), [3, 5, 4]);
   store.set(withCells(store.selection, [[1, 0], [2, -1]], true));
   assert.deepEqual(ids(store), [3, 5, 1, 4]);
 });
 
-test("the diagonal shows images that are right", () => {
+test("the diagonal shows correct images", () => {
   const store = small();
   store.set(withCells(store.selection, [[1, 1]], false));
   assert.deepEqual(ids(store), [2]);
-  assert.equal(store.words, "1 of 6 images: bee rightly recognised");
+  assert.equal(store.words, "1 of 6 images: bee correct");
 });
 
 test("steps narrow together and go back one by one", () => {

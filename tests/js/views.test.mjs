@@ -1,19 +1,20 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { csvOf } from "../../workbench/explorer/static/explorer.js";
-import { layout } from "../../workbench/explorer/static/gallery.js";
-import { countsOf, describeCell, mostConfused, strength } from "../../workbench/explorer/static/matrix.js";
+import { csvOf } from "../../workbench/explorer/static/csv.js";
+import { countsOf, describeCell, mostConfused, strength } from "../../workbench/explorer/static/confusion.js";
+import { historyWords } from "../../workbench/explorer/static/history.js";
+import { layout } from "../../workbench/explorer/static/tiles.js";
 import { families } from "../../workbench/explorer/static/maps.js";
 import { rampPlace, scaleOf, upsample } from "../../workbench/explorer/static/picture.js";
-import { colours } from "../../workbench/explorer/static/scatter.js";
+import { colours } from "../../workbench/explorer/static/colours.js";
 import { Table } from "../../workbench/explorer/static/table.js";
 import { Thumbnails } from "../../workbench/explorer/static/thumbnails.js";
 
 test("a cell says its count, share and interval", () => {
   const counts = countsOf({ classes: ["cat", "dog"], cells: [0, 0, 8, 0, 1, 2, 1, 1, 5] });
   assert.deepEqual(counts.map((row) => [...row]), [[8, 2], [0, 5]]);
-  assert.equal(describeCell(["cat", "dog"], counts, 0, 1), "2 × cat taken for dog: 20.0 % of the true class (95 % interval 5.7 % to 51.0 %)");
+  assert.equal(describeCell(["cat", "dog"], counts, 0, 1), "2 × cat predicted as dog: 20.0 % of the true class (95 % interval 5.7 % to 51.0 %)");
   assert.deepEqual(mostConfused(counts, [0, 1], 1), [0]);
 });
 
@@ -85,4 +86,11 @@ test("pictures are asked for once, in parts, and a missing one is known", async 
   await thumbnails.need(ids_);
   assert.deepEqual(asked, [256, 44]);
   assert.ok(thumbnails.has(3) && thumbnails.has(299));
+});
+
+test("an image's history says what it never was", () => {
+  const classes = ["cat", "dog"];
+  assert.deepEqual(historyWords({ correct: [false, false], predicted: [1, 1] }, classes), ["Never learnt", "last predicted as dog"]);
+  assert.deepEqual(historyWords({ correct: [false, true, true] }, classes), ["Correct from epoch 2 to the end", "never forgotten"]);
+  assert.deepEqual(historyWords({ correct: [true, false], predicted: [0, 1] }, classes), ["Misclassified at the end", "forgotten once", "last predicted as dog"]);
 });

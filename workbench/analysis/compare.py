@@ -13,7 +13,7 @@ from workbench.analysis.statistics import McNemar, benjamini_hochberg, mcnemar, 
 from workbench.core.predictions import Predictions
 from workbench.errors import DataError
 
-OUTCOMES = ("both right", "fixed", "broken", "both wrong")
+OUTCOMES = BOTH_CORRECT, FIXED, BROKEN, BOTH_WRONG = ("both correct", "fixed", "broken", "both misclassified")
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ def paired(before: Predictions, after: Predictions) -> pl.LazyFrame:
     if moved:
         raise DataError(f"compare: {moved:,} rows have another label in the second table; these are other data")
     was, now = pl.col("before") == pl.col("label"), pl.col("after") == pl.col("label")
-    named = pl.when(was & now).then(pl.lit(OUTCOMES[0])).when(now).then(pl.lit(OUTCOMES[1]))
-    outcome = named.when(was).then(pl.lit(OUTCOMES[2])).otherwise(pl.lit(OUTCOMES[3]))
+    named = pl.when(was & now).then(pl.lit(BOTH_CORRECT)).when(now).then(pl.lit(FIXED))
+    outcome = named.when(was).then(pl.lit(BROKEN)).otherwise(pl.lit(BOTH_WRONG))
     return both.drop("other").with_columns(outcome=outcome)
 
 
@@ -87,21 +87,21 @@ def compare(before: Predictions, after: Predictions) -> Comparison:
         .collect(engine="streaming")
     )
     count = {name: int(cells.filter(pl.col("outcome") == name)["n"].sum()) for name in OUTCOMES}
-    alike_wrong = int(cells.filter(pl.col("outcome") == OUTCOMES[3])["alike"].sum())
+    alike_wrong = int(cells.filter(pl.col("outcome") == BOTH_WRONG)["alike"].sum())
     rows = len(before)
     low, high = newcombe_paired(*(count[name] for name in OUTCOMES))
     return Comparison(
         rows=rows,
-        both_right=count["both right"],
-        fixed=count["fixed"],
-        broken=count["broken"],
-        both_wrong=count["both wrong"],
+        both_right=count[BOTH_CORRECT],
+        fixed=count[FIXED],
+        broken=count[BROKEN],
+        both_wrong=count[BOTH_WRONG],
         both_wrong_alike=alike_wrong,
         churn=1 - int(cells["alike"].sum()) / rows,
-        difference=(count["fixed"] - count["broken"]) / rows,
+        difference=(count[FIXED] - count[BROKEN]) / rows,
         low=low,
         high=high,
-        test=mcnemar(count["broken"], count["fixed"]),
+        test=mcnemar(count[BROKEN], count[FIXED]),
         classes=_by_class(cells, before.classes),
     )
 
@@ -128,8 +128,8 @@ def _by_class(cells: pl.DataFrame, classes: tuple[str, ...]) -> pl.DataFrame:
     names = pl.DataFrame({"label": np.arange(len(classes)), "class": classes})
     counts = cells.group_by("label").agg(
         support=pl.col("n").sum(),
-        fixed=pl.col("n").filter(pl.col("outcome") == "fixed").sum(),
-        broken=pl.col("n").filter(pl.col("outcome") == "broken").sum(),
+        fixed=pl.col("n").filter(pl.col("outcome") == FIXED).sum(),
+        broken=pl.col("n").filter(pl.col("outcome") == BROKEN).sum(),
     )
     whole = names.join(counts, on="label", how="left").with_columns(
         pl.col("support", "fixed", "broken").fill_null(0).cast(pl.Int64)  # counts are unsigned: differences would wrap

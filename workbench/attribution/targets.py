@@ -10,10 +10,8 @@ import torch
 from torch import Tensor
 
 from workbench.core.predictions import Predictions
-from workbench.core.records import IntArray
+from workbench.core.records import TARGETS, IntArray
 from workbench.errors import AttributionError
-
-KINDS = ("predicted", "true", "contrast")
 
 
 @dataclass(frozen=True)
@@ -118,9 +116,9 @@ def named_targets(predictions: Predictions, row: int, names: Sequence[str]) -> l
 
 def _resolved(predictions: Predictions, rows: IntArray, what: str) -> tuple[IntArray, IntArray | None]:
     """The classes that a target's name stands for at some rows, and for a contrast those they are compared with."""
-    if what not in KINDS:
+    if what not in TARGETS:
         if what not in predictions.classes:
-            known = ", ".join((*KINDS, *predictions.classes[:20]))
+            known = ", ".join((*TARGETS, *predictions.classes[:20]))
             raise AttributionError(f"target: expected one of {known}, not {what!r}")
         return np.full(len(rows), predictions.classes.index(what)), None
     places = np.array([predictions.position(int(row)) for row in rows])

@@ -17,6 +17,9 @@ FloatArray = NDArray[np.float64]
 ProbabilityArray = NDArray[np.float32]
 ImageArray = NDArray[np.uint8]
 Precision = Literal["float32", "bfloat16"]
+Verdict = Literal["supported", "weak", "not supported"]
+VERDICTS: tuple[Verdict, ...] = ("supported", "weak", "not supported")
+TARGETS = ("predicted", "true", "contrast")
 
 
 @dataclass(frozen=True)

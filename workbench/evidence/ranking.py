@@ -13,12 +13,12 @@ import polars as pl
 from workbench.attribution.attribute import attribute
 from workbench.attribution.registry import method_of
 from workbench.attribution.registry import methods as known_methods
-from workbench.core.records import Attribution, ImageArray
+from workbench.core.records import VERDICTS, Attribution, ImageArray
 from workbench.errors import AttributionError
 from workbench.evidence.faithfulness import MEASURES, Bench, paired_interval
 from workbench.evidence.sanity import sanity_check
 from workbench.evidence.stability import stability
-from workbench.evidence.verdicts import VERDICTS, Evidence
+from workbench.evidence.verdicts import Evidence
 from workbench.models.classifier import Classifier
 
 SANITY_IMAGES = 8

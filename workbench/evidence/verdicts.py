@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import polars as pl
 
-from workbench.core.records import Attribution, FloatArray
+from workbench.core.records import Attribution, FloatArray, Verdict
 from workbench.evidence.faithfulness import MEASURES, Faithfulness
 from workbench.evidence.sanity import SanityCheck
 
-Verdict = Literal["supported", "weak", "not supported"]
-VERDICTS: tuple[Verdict, ...] = ("supported", "weak", "not supported")
 STABLE, UNSTABLE = 0.7, 0.3
 COMPLETE, INCOMPLETE = 0.05, 0.25
 _WORDS = {

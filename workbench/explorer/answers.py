@@ -9,26 +9,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from workbench.analysis.dynamics import history_of
-from workbench.analysis.neighbours import nearest, unit
-from workbench.attribution.registry import is_slow, method_of, methods
-from workbench.core.records import ImageArray, ImageSet, ProbabilityArray
+from workbench.attribution.registry import is_slow, methods
+from workbench.core.records import ImageArray
 from workbench.errors import DataError
-from workbench.explorer.columns import Column
-from workbench.explorer.state import NEIGHBOURS, ExplorerState
+from workbench.explorer.details import Details
+from workbench.explorer.replies import THUMBNAIL, Reply, bars_of, images_here, maps_reply, method_header, send_column
+from workbench.explorer.state import ExplorerState
+from workbench.explorer.words import NEIGHBOURS, SLOWLY
 from workbench.explorer.work import Job, Report
 from workbench.images import render
 from workbench.models.classifier import Classifier
 
 if TYPE_CHECKING:
-    from workbench.explorer.explain import Explained, Judge
-
-Reply = tuple[dict[str, Any], list[bytes]]
-MESSAGE_BYTES = 4 * 2**20
-THUMBNAIL = 64
-LARGEST = 512
-NEAREST = 6
-PROBABILITIES = 12
+    from workbench.explorer.explain import Judge
 
 
 class Answers:
@@ -39,6 +32,7 @@ class Answers:
 
     def __init__(self, state: ExplorerState) -> None:
         self.state = state
+        self._details = Details(state)
 
     @cached_property
     def _judge(self) -> Judge:
@@ -51,7 +45,7 @@ class Answers:
         if ask == "explain":
             known = [name for name in content["methods"] if name in methods()]  # others are refused with the answer
             return any(is_slow(name, self.state.run.classifier) for name in known)
-        return ask in ("causes", "map", "evidence", "figure", "warm_up")
+        return ask in SLOWLY
 
     def at_once(self, ask: str, content: dict[str, Any], report: Report) -> Reply:
         """The answer to a short question; ``report`` takes parts of it that go ahead.
@@ -64,7 +58,7 @@ class Answers:
         known: dict[str, Callable[..., Reply]] = {
             "start": lambda: self._start(report),
             "thumbnails": self._thumbnails,
-            "detail": self._detail,
+            "detail": self._details.reply,
             "explain": lambda **what: self._explain(self._classifier, **what),
             "what_if": self._what_if,
             "decide": self._decide,
@@ -94,7 +88,7 @@ class Answers:
         """All that the views need to be drawn; the columns go ahead, in parts of at most 4 MB."""
         columns = self.state.columns()
         for name, column in columns.items():
-            _send(report, name, column)
+            send_column(report, name, column)
         run = self.state.run
         layers = [] if run.classifier is None else list(run.classifier.cam_layers.values())
         return {
@@ -102,7 +96,7 @@ class Answers:
             "decisions": {str(row): decision.to_json() for row, decision in self.state.decisions.rows.items()},
             "unsaved": self.state.decisions.unsaved,
             "kept": self.state.decisions.path is not None,
-            "methods": [_method(name, run.classifier) for name in methods()],
+            "methods": [method_header(name, run.classifier) for name in methods()],
             "layers": [{"name": layer.name, "grid": list(layer.grid)} for layer in layers],
             "can": {
                 "images": run.images is not None,
@@ -115,7 +109,7 @@ class Answers:
 
     def _thumbnails(self, rows: list[int]) -> Reply:
         """Small pictures of the rows, RGB one after another in one buffer; ``missing`` have none."""
-        images, missing = _images(self.state.run.images), []
+        images, missing = images_here(self.state.run.images), []
 
         def there() -> Iterator[ImageArray]:
             for row in rows:
@@ -127,83 +121,6 @@ class Answers:
         pictures = render.thumbnails(there(), THUMBNAIL)
         found = [row for row in rows if row not in set(missing)]
         return {"rows": found, "missing": missing, "shape": list(pictures.shape[1:3])}, [pictures.tobytes()]
-
-    def _detail(self, row: int) -> Reply:
-        """What is known of one image: the image itself, probabilities, votes, history, nearest train images."""
-        state, predictions = self.state, self.state.run.predictions
-        place = predictions.position(row)
-        wanted = [name for name in ("votes", "embedding" if state.run.train is not None else "") if name in self._kept]
-        one = predictions.table.select("probability", *wanted).slice(place, 1).collect(engine="streaming")
-        votes = one["votes"].to_numpy()[0] if "votes" in one.columns else None
-        label = int(predictions.label[place])
-        reply: dict[str, Any] = {
-            "row": row,
-            "bars": _bars(predictions.classes, one["probability"].to_numpy()[0], votes, label),
-            "history": self._history(row),
-            "nearest": [],
-        }
-        if state.compared is not None:
-            other = state.compared.predictions
-            after = (
-                other.table.select("probability").slice(other.position(row), 1).collect()["probability"].to_numpy()[0]
-            )
-            reply["compared"] = _bars(predictions.classes, after, None, label)
-        buffers = []
-        if state.run.images is not None:
-            try:
-                whole = state.run.images.image(row)
-                # maps lie over what the model sees; without a model a large image need not be sent whole
-                model = state.run.classifier
-                image = render.thumbnail(whole, LARGEST) if model is None else model.seen(state.run.images).image(row)
-            except DataError as error:  # the rest of what is known is still of use
-                reply["problem"] = str(error)
-            else:
-                reply["shape"], reply["whole"] = list(image.shape[:2]), list(whole.shape[:2])
-                buffers.append(np.ascontiguousarray(image).tobytes())
-        if state.run.train is not None:
-            reply["nearest"], pictures = self._nearest(one["embedding"].to_numpy())
-            buffers += pictures
-        return reply, buffers
-
-    @cached_property
-    def _kept(self) -> list[str]:
-        return self.state.run.predictions.table.collect_schema().names()
-
-    def _history(self, row: int) -> dict[str, Any] | None:
-        run = self.state.run
-        if run.checkpoint is None or run.predictions.provenance.split is None:
-            return None
-        return history_of(run.checkpoint / "dynamics.parquet", run.predictions.provenance.split, row)
-
-    @cached_property
-    def _reference(self) -> ProbabilityArray | None:
-        train = self.state.run.train
-        return None if train is None or train.embedding is None else unit(train.embedding)
-
-    def _nearest(self, embedding: ProbabilityArray) -> tuple[list[dict[str, Any]], list[bytes]]:
-        train, images = self.state.run.train, self.state.run.train_images
-        if train is None or self._reference is None:
-            return [], []
-        found = nearest(unit(embedding), self._reference, NEAREST)
-        rows = train.index[found.places[0]]
-        labels = train.label[found.places[0]]
-        said = [
-            {"row": int(row), "label": train.classes[label], "similarity": float(alike)}
-            for row, label, alike in zip(rows, labels, found.similarity[0], strict=True)
-        ]
-        if images is None:
-            return said, []
-        there: list[ImageArray] = []
-        for one in said:
-            try:
-                there.append(images.image(one["row"]))
-            except DataError as error:  # told in its place
-                one["problem"] = str(error)
-        pictures = render.thumbnails(there, THUMBNAIL)
-        for one in said:
-            if "problem" not in one:
-                one["shape"] = list(pictures.shape[1:3])
-        return said, [pictures.tobytes()] if there else []
 
     @property
     def _classifier(self) -> Classifier:
@@ -231,7 +148,7 @@ class Answers:
             layers = [layer for layer in layers if layer in state.compared.classifier.cam_layers]
             found += explain(state.compared, row, methods, layers, targets, images=state.run.images, stopped=stopped)
             models += [state.compared.name] * (len(found) - len(models))
-        return _maps(found, models)
+        return maps_reply(found, models)
 
     def _explain_slowly(self, job: Job, **what: Any) -> Reply:
         slow = [name for name in what["methods"] if is_slow(name, self.state.run.classifier)]
@@ -260,7 +177,7 @@ class Answers:
 
         run, classifier = self.state.run, self._classifier
         made = Change.from_json(change)
-        image = changed(classifier.seen(_images(run.images)).image(row), made)
+        image = changed(classifier.seen(images_here(run.images)).image(row), made)
         probability = probabilities(classifier, image)
         label = int(run.predictions.label[run.predictions.position(row)])
         classes = run.predictions.classes
@@ -268,10 +185,10 @@ class Answers:
         top = classes[int(probability.argmax())]
         targets = named_targets(run.predictions, row, [top, *({classes[label]} - {top})])
         found = explain_image(classifier, image, row, fast, layers[-1:], targets)
-        reply, buffers = _maps(found, ["" for _ in found])
+        reply, buffers = maps_reply(found, ["" for _ in found])
         reply |= {
             "shape": list(image.shape[:2]),
-            "bars": _bars(classes, probability, None, label),
+            "bars": bars_of(classes, probability, None, label),
             "code": made.code(),
         }
         return reply, [image.tobytes(), *buffers]
@@ -328,63 +245,3 @@ class Answers:
         # on the copy: a slow figure must not keep the next click waiting
         model = None if self.state.run.classifier is None else self._judge.classifier
         return {"name": f"{view}.{format}"}, [exports.figure_bytes(self.state, view, format, model)]
-
-
-def _send(report: Report, name: str, column: Column) -> None:
-    data = np.ascontiguousarray(column.values).tobytes()
-    for first in range(0, max(1, len(data)), MESSAGE_BYTES):
-        part = data[first : first + MESSAGE_BYTES]
-        report({"part": name, "column": column.header(), "bytes": len(data), "first": first}, [part])
-
-
-def _images(images: ImageSet | None) -> ImageSet:
-    if images is None:
-        raise DataError("The images are not on this machine.")
-    return images
-
-
-def _bars(classes: tuple[str, ...], probability: ProbabilityArray, votes: Any, label: int) -> list[dict[str, Any]]:
-    """The label and the most probable classes, in the order of classes."""
-    best = set(np.argsort(-probability, kind="stable")[:PROBABILITIES].tolist()) | {label}
-    return [
-        {"class": k, "value": float(probability[k]), "votes": None if votes is None else float(votes[k])}
-        for k in sorted(best)
-    ]
-
-
-def _method(name: str, classifier: Classifier | None) -> dict[str, Any]:
-    method = method_of(name)
-    return {
-        "name": name,
-        "family": method.family,
-        "layers": method.at_layer,
-        "slow": is_slow(name, classifier),
-        "citation": method.citation,
-    }
-
-
-def _maps(found: list[Explained], models: list[str]) -> Reply:
-    """What is said of each map, and the raw values of those that are there, float32, one buffer each."""
-    said, buffers = [], []
-    for explained, model in zip(found, models, strict=True):
-        one: dict[str, Any] = {
-            "title": explained.title,
-            "method": explained.method,
-            "layer": explained.layer,
-            "target": explained.target,
-            "model": model,
-            "refused": explained.refused,
-        }
-        maps = explained.attribution
-        if maps is not None:
-            residual = None if maps.residual is None else float(maps.residual[0])
-            one |= {
-                "kind": maps.title,
-                "grid": list(maps.values.shape[1:]),
-                "signed": maps.signed and maps.layer == "",
-                "residual": residual if residual is None or np.isfinite(residual) else None,
-                "remark": render.remark(maps.values, signed=maps.signed and maps.layer == ""),
-            }
-            buffers.append(np.ascontiguousarray(maps.values[0], np.float32).tobytes())
-        said.append(one)
-    return {"maps": said}, buffers

@@ -25,7 +25,7 @@ TITLES: Mapping[str, str] = {
     "index": "row id",
     "label": "true class",
     "predicted": "predicted class",
-    "correct": "right or wrong",
+    "correct": "correct or misclassified",
     "confidence": "confidence",
     "label_probability": "probability of the true class",
     "margin": "margin of the true class",
@@ -35,9 +35,9 @@ TITLES: Mapping[str, str] = {
     "certainty": "certainty of the cause",
     "outcome": "outcome of the comparison",
     "nearest_similarity": "similarity of the nearest train image",
-    "votes_entropy": "entropy of people's votes (bits)",
-    "votes_for_label": "people's votes for the label",
-    "soft_loss": "loss against people's votes (nats)",
+    "votes_entropy": "entropy of human labels (bits)",
+    "votes_for_label": "share of human labels for the label",
+    "soft_loss": "loss against human labels (nats)",
 }
 
 
@@ -97,7 +97,7 @@ def _column(series: pl.Series, classes: tuple[str, ...]) -> Column | None:
         return Column(title, "class", series.to_numpy().astype(np.uint16), classes)
     if series.dtype == pl.Boolean:
         filled = series.fill_null(False).to_numpy().astype(np.uint8)
-        return Column(title, "flag", filled, ("wrong", "right") if name == "correct" else ("no", "yes"))
+        return Column(title, "flag", filled, ("misclassified", "correct") if name == "correct" else ("no", "yes"))
     if series.dtype.is_numeric():
         kind = np.float32 if series.dtype == pl.Float32 else np.float64
         return Column(title, "number", series.cast(pl.Float64).fill_null(float("nan")).to_numpy().astype(kind))

@@ -17,10 +17,10 @@ from workbench.core.files import alone, refuse_to_overwrite, write_json
 from workbench.core.predictions import Predictions
 from workbench.core.records import IntArray
 from workbench.errors import DataError, OutputError
+from workbench.explorer.words import AMBIGUOUS, IGNORE, TAGS, WRONG
 
 FILE, FIXES = "decisions.json", "fixes.json"
 FORMAT = 1
-WRONG, AMBIGUOUS, IGNORE, INTERESTING = TAGS = ("wrong label", "ambiguous", "ignore", "interesting")
 AMBIGUOUS_WEIGHT = 0.5
 LONGEST = 2000
 
@@ -152,14 +152,14 @@ class Decisions:
         return self._commit(back)
 
     def _apply(self, make: Callable[[], dict[int, Decision]]) -> list[int]:
-        def forth() -> dict[int, Decision]:
+        def again() -> dict[int, Decision]:
             values = {row: new for row, new in make().items() if new != self.rows.get(row, NOTHING)}
             if values:
                 self._undo.append({row: self.rows.get(row, NOTHING) for row in values})
                 self._redo.clear()
             return values
 
-        return self._commit(forth)
+        return self._commit(again)
 
     def _commit(self, make: Callable[[], dict[int, Decision]]) -> list[int]:
         """Take what others wrote, make a change on top of it and save; the row ids of which something changed.
@@ -205,7 +205,7 @@ class Decisions:
         return ""
 
     def words(self) -> list[str]:
-        """Every tag in use, beside the four that have keys."""
+        """Every tag in use, beside those that have keys."""
         own = {word for decision in self.rows.values() for word in decision.tags}
         return [*TAGS, *sorted(own - set(TAGS))]
 

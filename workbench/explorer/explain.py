@@ -16,12 +16,12 @@ from workbench.attribution.attribute import attribute
 from workbench.attribution.cost import expected_cost
 from workbench.attribution.registry import method_of
 from workbench.attribution.targets import NamedTarget, Targets, named_targets
-from workbench.core.records import Attribution, ImageArray, ImageSet, IntArray
+from workbench.core.records import Attribution, ImageArray, ImageSet, IntArray, Verdict
 from workbench.errors import AttributionError, DataError
 from workbench.evidence.faithfulness import Bench
 from workbench.evidence.sanity import SanityCheck, sanity_check
 from workbench.evidence.stability import stability
-from workbench.evidence.verdicts import Evidence, Verdict
+from workbench.evidence.verdicts import Evidence
 from workbench.models.classifier import Classifier
 from workbench.models.hooks import untouched
 from workbench.runs.run import Run

@@ -20,7 +20,8 @@ from workbench.attribution.targets import have_target, targets_of
 from workbench.core.records import Attribution
 from workbench.core.stamp import stamp_of
 from workbench.errors import DataError
-from workbench.explorer.state import NEIGHBOURS, PRINCIPAL, ExplorerState
+from workbench.explorer.state import ExplorerState
+from workbench.explorer.words import NEIGHBOURS, PRINCIPAL
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

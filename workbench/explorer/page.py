@@ -21,7 +21,8 @@ from workbench.core.stamp import text_of as stamp_text
 from workbench.errors import DataError
 from workbench.explorer.columns import columns_of
 from workbench.explorer.modules import joined, text_of
-from workbench.explorer.state import PRINCIPAL, ExplorerState
+from workbench.explorer.state import ExplorerState
+from workbench.explorer.words import PRINCIPAL
 from workbench.images import render
 
 LIMIT_MB = 15.0

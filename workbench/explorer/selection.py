@@ -11,19 +11,9 @@ from numpy.typing import NDArray
 
 from workbench.core.records import FloatArray, IntArray, ProbabilityArray, Query
 from workbench.errors import DataError
+from workbench.explorer.words import START
 
 Step = Mapping[str, Any]
-START: Mapping[str, Any] = {
-    "steps": [],
-    "wrong_only": True,
-    "order": "loss",
-    "descending": True,
-    "selected": -1,
-    "picked": [],
-    "methods": ["Grad-CAM"],
-    "layers": [],
-    "targets": ["predicted", "true"],
-}
 _FIELDS: Mapping[str, tuple[str, ...]] = {
     "cells": ("cells",),
     "range": ("column", "low", "high"),

@@ -19,10 +19,11 @@ from workbench.core.records import IntArray, ProbabilityArray, Query
 from workbench.errors import DataError, OutputError
 from workbench.explorer import columns
 from workbench.explorer.decisions import Decisions
-from workbench.explorer.selection import START, checked, inside, query
+from workbench.explorer.selection import checked, inside, query
+from workbench.explorer.words import NEIGHBOURS, PRINCIPAL, START, shared_words
 from workbench.runs.run import Run
 
-PRINCIPAL, NEIGHBOURS, CAUSE = "principal", "neighbours", "cause"
+CAUSE = "cause"
 
 
 class ExplorerState(traitlets.HasTraits):
@@ -138,6 +139,7 @@ class ExplorerState(traitlets.HasTraits):
                 f"{len(self.shown):,} in all. The matrix and the rates count every row."
             )
         header = columns.header_of(self.run.name, self.run.predictions, notes)
+        header |= {"words": shared_words(), "start": dict(START)}
         if self.compared is not None:
             result = compare(self.run.predictions, self.compared.predictions)
             header["comparison"] = columns.comparison_header(self.compared.name, result)

@@ -81,7 +81,7 @@ def outcomes(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
     bars = {
         "fixed": (comparison.fixed, SECOND),
         "broken": (comparison.broken, ACCENT),
-        "both wrong": (comparison.both_wrong, MUTED),
+        "both misclassified": (comparison.both_wrong, MUTED),
     }
     with mpl.rc_context(STYLE):
         ax = own_axes(ax, (7.5, 2.6))

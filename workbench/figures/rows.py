@@ -92,7 +92,7 @@ def neighbours(similarity: ProbabilityArray, correct: NDArray[np.bool_], *, ax: 
     with mpl.rc_context(STYLE):
         ax = own_axes(ax, (7, 3.8))
         edges = np.linspace(float(similarity.min()), 1, 31).tolist()
-        for mask, colour, name in ((correct, MUTED, "right"), (~correct, ACCENT, "wrong")):
+        for mask, colour, name in ((correct, MUTED, "correct"), (~correct, ACCENT, "misclassified")):
             if mask.any():
                 weights = np.full(int(mask.sum()), 1 / mask.sum())
                 ax.hist(

@@ -111,6 +111,15 @@ def test_modules_share_one_scope() -> None:
     assert modules.joined("widget.js").count("export default") == 1
 
 
+@pytest.mark.parametrize("entry", ["widget.js", "page.js"])
+def test_joined_modules_are_one_valid_module(entry: str, tmp_path: Path) -> None:
+    if shutil.which("node") is None:
+        pytest.skip("no Node on this machine")
+    (tmp_path / "joined.mjs").write_text(modules.joined(entry), encoding="utf-8")
+    done = subprocess.run(["node", "--check", tmp_path / "joined.mjs"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_every_module_is_used() -> None:
     both = modules.joined("widget.js") + modules.joined("page.js")
     assert {p.name for p in STATIC.glob("*.js")} == set(re.findall(r"^// (\w+\.js)$", both, re.MULTILINE))

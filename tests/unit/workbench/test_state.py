@@ -12,6 +12,7 @@ from workbench.errors import DataError
 from workbench.explorer import columns, exports
 from workbench.explorer.selection import inside
 from workbench.explorer.state import ExplorerState
+from workbench.explorer.words import START
 from workbench.models.predict import predict
 from workbench.runs.run import Run
 
@@ -185,7 +186,7 @@ def test_the_browser_selects_what_the_kernel_selects(tmp_path: Path) -> None:
     (tmp_path / "fixture.json").write_text(json.dumps(fixture))
     script = f"""
         import {{ readFileSync }} from "node:fs";
-        import {{ START, selectRows }} from "{STATIC}/selection.js";
+        import {{ selectRows }} from "{STATIC}/selection.js";
         import {{ Table }} from "{STATIC}/table.js";
         const found = JSON.parse(readFileSync("{tmp_path}/fixture.json"));
         const kinds = {{ f4: Float32Array, f8: Float64Array, u1: Uint8Array, u2: Uint16Array }};
@@ -193,7 +194,8 @@ def test_the_browser_selects_what_the_kernel_selects(tmp_path: Path) -> None:
         const decisions = new Map(Object.entries(found.decisions).map(([row, d]) => [Number(row), d]));
         const maps = {{ principal: Float32Array.from(found.points) }};
         const data = {{ table: new Table(found.columns), maps, decisions }};
-        const ids = (selection) => [...selectRows({{ ...START, ...selection }}, data)].map((k) => data.table.id(k));
+        const start = {json.dumps(dict(START))};
+        const ids = (selection) => [...selectRows({{ ...start, ...selection }}, data)].map((k) => data.table.id(k));
         const rows = found.selections.map(ids);
         console.log(JSON.stringify(rows));
     """

@@ -1,16 +1,16 @@
 import { h } from "./dom.js";
 import { percent } from "./numbers.js";
 
-/** Probabilities as bars, with people's votes where there are any. */
+/** Probabilities as bars, with human labels where there are any. */
 export function barsOf(bars, classes, label) {
   const best = bars.reduce((a, b) => (b.value > a.value ? b : a), bars[0]);
   const rows = bars.map((bar) => {
     const roles = [bar.class === label && "true", bar === best && "predicted"].filter(Boolean);
     const name = h("span", { title: classes[bar.class], className: roles.length ? "wb-strong" : "" }, classes[bar.class], roles.length ? h("em", { textContent: ` ${roles.join(", ")}` }) : null);
-    const votes = bar.votes === null ? null : h("u", { style: { left: `${100 * bar.votes}%` }, title: `people: ${percent(bar.votes)}` });
+    const votes = bar.votes === null ? null : h("u", { style: { left: `${100 * bar.votes}%` }, title: `human labels: ${percent(bar.votes)}` });
     return [name, h("span", { className: "wb-track" }, h("i", { className: bar === best && bar.class !== label ? "wb-wrongbar" : "", style: { width: `${100 * bar.value}%` } }), votes), h("span", { textContent: percent(bar.value) })];
   });
-  const note = bars.some(({ votes }) => votes !== null) ? h("p", { className: "wb-note", textContent: "Bars: the model. Strokes: people's votes." }) : null;
+  const note = bars.some(({ votes }) => votes !== null) ? h("p", { className: "wb-note", textContent: "Bars: the model. Strokes: human labels." }) : null;
   return h("div", { className: "wb-bars-box" }, h("div", { className: "wb-bars" }, rows.flat()), note);
 }
 

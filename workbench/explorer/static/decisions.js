@@ -1,71 +1,117 @@
 import { button, choice, h, redraw, toggle } from "./dom.js";
 import { counted } from "./numbers.js";
 
-export const TAG_KEYS = { 1: "wrong label", 2: "ambiguous", 3: "ignore", 4: "interesting" };
+const UNDECIDED = { tags: [], label: null, note: "" };
+const AS_IT_IS = "-1"; // the choice of no corrected label
 
 /** Tags, corrected label and note of the picked images, or of the one shown. */
-export function decisionBar({ store, source, header }) {
-  const node = h("div", { className: "wb-bar wb-decisions", role: "group", "aria-label": "Decisions" });
-  const status = h("span", { className: "wb-note", role: "status" });
-  const rows = () => (store.selection.picked.length ? store.selection.picked : store.selection.selected >= 0 ? [store.selection.selected] : []);
-  const known = (id) => store.decisions.get(id) ?? { tags: [], label: null, note: "" };
+class DecisionBar {
+  /** @param {import("./types.d.ts").Context} context */
+  constructor({ store, source, header }) {
+    this.store = store;
+    this.source = source;
+    this.header = header;
+    this.node = h("div", { className: "wb-bar wb-decisions", role: "group", "aria-label": "Decisions" });
+    this.status = h("span", { className: "wb-note", role: "status" });
+  }
 
-  async function change(fields) {
-    const ids = rows();
-    if (ids.length) await said(() => source.decide({ rows: ids, ...fields }));
+  /** Row ids that a decision is about. */
+  rows() {
+    const { picked, selected } = this.store.selection;
+    return picked.length ? picked : selected >= 0 ? [selected] : [];
+  }
+
+  decisionOf(row) {
+    return this.store.decisions.get(row) ?? UNDECIDED;
+  }
+
+  async change(fields) {
+    const rows = this.rows();
+    if (rows.length) await this.commit(() => this.source.decide({ rows, ...fields }));
+  }
+
+  /** Undo, or redo, the last decision. */
+  travel(back) {
+    return this.commit(() => (back ? this.source.undo() : this.source.redo()));
   }
 
   /** Make a change, and say whether it is kept. */
-  async function said(make) {
-    status.textContent = "saving …";
+  async commit(make) {
+    this.status.textContent = "saving …";
     try {
       const { changed, unsaved } = await make();
-      store.decide(changed);
-      status.classList.toggle("wb-problem", Boolean(unsaved));
-      if (unsaved) status.textContent = `Not saved, and kept here until the next try: ${unsaved}`;
-      else status.textContent = source.keeps ? "saved" : "kept until the kernel ends: this run has no folder";
+      this.store.decide(changed);
+      this.status.classList.toggle("wb-problem", Boolean(unsaved));
+      if (unsaved) this.status.textContent = `Not saved, and kept here until the next try: ${unsaved}`;
+      else this.status.textContent = this.source.keeps ? "saved" : "kept until the kernel ends: this run has no folder";
     } catch (error) {
-      status.classList.add("wb-problem");
-      status.textContent = error.message;
+      this.status.classList.add("wb-problem");
+      this.status.textContent = error.message;
     }
   }
 
-  const flip = (word) => {
-    const all = rows().every((id) => known(id).tags.includes(word));
-    return change(all ? { remove: [word] } : { add: [word] });
-  };
+  /** Add a tag, or remove it where all rows have it. */
+  flip(word) {
+    const all = this.rows().every((row) => this.decisionOf(row).tags.includes(word));
+    return this.change(all ? { remove: [word] } : { add: [word] });
+  }
 
-  function update() {
-    node.hidden = !rows().length || !source.decide;
-    if (node.hidden) return;
-    const ids = rows();
-    const own = [...new Set([...store.decisions.values()].flatMap(({ tags }) => tags))].filter((word) => !Object.values(TAG_KEYS).includes(word));
-    const on = (word) => ids.every((id) => known(id).tags.includes(word));
-    const tags = [...Object.entries(TAG_KEYS), ...own.map((word) => ["", word])].map(([key, word]) => toggle(key ? `${word} (${key})` : word, on(word), () => flip(word), { title: key ? `Key ${key}` : "" }));
-    const added = h("input", { type: "text", placeholder: "own tag", maxLength: 60, "aria-label": "Add a tag of your own" });
-    added.onkeydown = (event) => {
+  update() {
+    const rows = this.rows();
+    this.node.hidden = !rows.length || !this.source.decide;
+    if (this.node.hidden) return;
+    const first = this.decisionOf(rows[0]);
+    const [added, note] = [this.tagInput(), this.noteInput(first)];
+    const typing = this.node.contains(document.activeElement) && document.activeElement.matches("input") ? document.activeElement : null;
+    const many = rows.length > 1 ? h("b", { textContent: counted(rows.length, "image") }) : "";
+    redraw(this.node, many, this.tags(rows), added, this.labelChoice(first), note, this.history(), this.status);
+    if (typing) this.typeOn(typing, [added, note], rows);
+    this.node.dataset.rows = rows.join();
+  }
+
+  tags(rows) {
+    const fixed = this.header.words.tags;
+    const own = [...new Set([...this.store.decisions.values()].flatMap(({ tags }) => tags))].filter((word) => !fixed.includes(word));
+    const on = (word) => rows.every((row) => this.decisionOf(row).tags.includes(word));
+    const keyed = fixed.map((word, k) => toggle(`${word} (${k + 1})`, on(word), () => this.flip(word), { title: `Key ${k + 1}` }));
+    return [...keyed, ...own.map((word) => toggle(word, on(word), () => this.flip(word)))];
+  }
+
+  tagInput() {
+    const input = h("input", { type: "text", placeholder: "own tag", maxLength: 60, "aria-label": "Add your own tag" });
+    input.onkeydown = (event) => {
       event.stopPropagation();
-      if (event.key === "Enter" && added.value.trim()) change({ add: [added.value.trim()] });
+      if (event.key === "Enter" && input.value.trim()) this.change({ add: [input.value.trim()] });
     };
-    const first = known(ids[0]);
-    const labels = [["-1", "label is right"], ...header.classes.map((name, k) => [String(k), name])];
-    const corrected = choice("Should be", labels, first.label === null ? "-1" : String(first.label), (next) => change(next === "-1" ? { clear_label: true } : { label: Number(next) }));
-    const note = h("input", { type: "text", placeholder: "note", value: first.note, maxLength: 2000, className: "wb-noteinput", "aria-label": "Note" });
-    note.onkeydown = (event) => event.stopPropagation();
-    note.onchange = () => change({ note: note.value });
-    const travel = [
-      ["Undo", "Undo the last decision (Ctrl+Z)", () => source.undo()],
-      ["Redo", "Make it again (Ctrl+Shift+Z)", () => source.redo()],
-    ].map(([text, title, go]) => button(text, () => said(go), { title }));
-    const typing = node.contains(document.activeElement) && document.activeElement.matches("input") ? document.activeElement : null;
-    redraw(node, ids.length > 1 ? h("b", { textContent: counted(ids.length, "image") }) : "", ...tags, added, corrected, note, ...travel, status);
-    if (typing) {
-      // what is being typed stays, whatever is drawn anew around it
-      const same = [added, note].find((input) => input.getAttribute("aria-label") === typing.getAttribute("aria-label"));
-      if (ids.join() === node.dataset.rows) same.value = typing.value;
-      same.focus({ preventScroll: true });
-    }
-    node.dataset.rows = ids.join();
+    return input;
   }
-  return { node, update, flip, travel: (back) => said(() => (back ? source.undo() : source.redo())) };
+
+  noteInput({ note }) {
+    const input = h("input", { type: "text", placeholder: "note", value: note, maxLength: 2000, className: "wb-noteinput", "aria-label": "Note" });
+    input.onkeydown = (event) => event.stopPropagation();
+    input.onchange = () => this.change({ note: input.value });
+    return input;
+  }
+
+  labelChoice({ label }) {
+    const labels = [[AS_IT_IS, "label is correct"], ...this.header.classes.map((name, k) => [String(k), name])];
+    const take = (next) => this.change(next === AS_IT_IS ? { clear_label: true } : { label: Number(next) });
+    return choice("Should be", labels, label === null ? AS_IT_IS : String(label), take);
+  }
+
+  history() {
+    return [
+      button("Undo", () => this.travel(true), { title: "Undo the last decision (Ctrl+Z)" }),
+      button("Redo", () => this.travel(false), { title: "Redo it (Ctrl+Shift+Z)" }),
+    ];
+  }
+
+  /** What is being typed stays, whatever is drawn anew around it. */
+  typeOn(typing, inputs, rows) {
+    const same = inputs.find((input) => input.getAttribute("aria-label") === typing.getAttribute("aria-label"));
+    if (rows.join() === this.node.dataset.rows) same.value = typing.value;
+    same.focus({ preventScroll: true });
+  }
 }
+
+export const decisionBar = (context) => new DecisionBar(context);

@@ -50,3 +50,9 @@ export function download(name, bytes, type = "application/octet-stream") {
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
+
+/** An error as an alert, with its trace to unfold if there is one. */
+export function problemOf({ message, trace }) {
+  const details = trace ? h("details", {}, h("summary", { textContent: "What happened" }), h("pre", { textContent: trace })) : null;
+  return h("p", { className: "wb-problem", role: "alert" }, message, details);
+}

@@ -1,281 +1,269 @@
+import { colours } from "./colours.js";
 import { button, choice, h, keys, redraw } from "./dom.js";
-import { gradient } from "./picture.js";
 import { short } from "./numbers.js";
+import { gradient } from "./picture.js";
+import { fitted, nearestPoint, paintPoints } from "./points.js";
 import { withStep } from "./selection.js";
 
-const LAYOUTS = { principal: "principal components", neighbours: "neighbours (t-SNE)" };
-const GREY = [140, 140, 140];
+const HINTS = {
+  start: "Circle images to select them. The wheel zooms, Shift and drag moves, a double click shows all.",
+  principal: "The two directions in which the model's features vary most.",
+  neighbours: "Near images look alike to the model; distances between far groups mean nothing.",
+};
+const LASSO_POINTS = 6; // a shorter path is a click
+const CLICK_PIXELS = 12;
 
-/** "#3f90da" as three numbers. */
-export const rgbOf = (hex) => [1, 3, 5].map((k) => parseInt(hex.slice(k, k + 2), 16));
-
-/** The colour of each row by a column, as RGB bytes, with its legend: words with colours, or the ends of a ramp. */
-export function colours(column, palette, ramp) {
-  const rgb = new Uint8Array(3 * column.values.length);
-  if (column.kind !== "number") {
-    const [all, many] = [palette.map(rgbOf), column.categories.length > palette.length];
-    const shown = many ? palette.length - 1 : column.categories.length;
-    const of = (k) => (k < shown ? all[k] : GREY);
-    column.values.forEach((value, k) => rgb.set(of(value), 3 * k));
-    const legend = column.categories.slice(0, shown).map((name, k) => [name, all[k]]);
-    return { rgb, legend: many ? [...legend, [`${column.categories.length - shown} more`, GREY]] : legend };
+/** The images as points on a map of their embeddings; a lasso selects. */
+class ScatterView {
+  /** @param {import("./types.d.ts").Context} context */
+  constructor({ store, source, header }) {
+    this.store = store;
+    this.source = source;
+    this.table = store.table;
+    this.palette = header.palette;
+    this.ramp = header.ramps.false;
+    this.layouts = header.words.layouts; // name -> title
+    this.layout = Object.keys(this.layouts)[0];
+    this.column = "predicted"; // that gives the colours
+    this.view = null; // {x, y, scale}: a point p lies at (p - x) * scale
+    this.painted = null; // the colours of the rows, with the column they are of
+    this.lasso = null; // x and y in turn, while it is drawn
+    this.pan = null; // where a drag began, and the view then
+    this.frame = 0;
+    this.build();
+    this.listen();
+    this.drawControls();
   }
-  let [low, high] = [Infinity, -Infinity];
-  for (const value of column.values) {
-    if (value < low) low = value;
-    if (value > high) high = value;
+
+  get points() {
+    return this.store.maps[this.layout];
   }
-  column.values.forEach((value, k) => {
-    const place = Number.isNaN(value) ? -1 : 3 * Math.round(high > low ? (255 * (value - low)) / (high - low) : 0);
-    for (let c = 0; c < 3; c++) rgb[3 * k + c] = place < 0 ? GREY[c] : ramp[place + c];
-  });
-  return { rgb, ends: [low, high] };
-}
 
-/** Offsets of the pixels of a disc around its middle. */
-export function disc(radius) {
-  const offsets = [];
-  const whole = Math.ceil(radius);
-  for (let y = -whole; y <= whole; y++) for (let x = -whole; x <= whole; x++) if (x * x + y * y <= radius * radius + 0.1) offsets.push([x, y]);
-  return offsets;
-}
+  build() {
+    this.controls = h("div", { className: "wb-bar" });
+    this.canvas = h("canvas", { className: "wb-map", tabIndex: 0, role: "img", "aria-label": "Map of the images; arrows move it, plus and minus zoom" });
+    this.sketch = h("canvas", { className: "wb-sketch" });
+    this.hint = h("div", { className: "wb-hover wb-note", "aria-live": "polite", textContent: HINTS.start });
+    this.legend = h("div", { className: "wb-legend" });
+    this.box = h("div", { className: "wb-canvas" }, this.canvas, this.sketch);
+    this.node = h("div", { className: "wb-scatter" }, this.controls, this.box, this.legend, this.hint);
+  }
 
-export function scatterView({ store, source, header }) {
-  const { table } = store;
-  let layout = "principal";
-  let colour = "predicted";
-  let view = null; // {x, y, scale}: a point p lies at (p - x) * scale
-  let lasso = null;
-  let pan = null;
-  let painted = null;
-  let frame = 0;
-  const controls = h("div", { className: "wb-bar" });
-  const canvas = h("canvas", { className: "wb-map", tabIndex: 0, role: "img", "aria-label": "Map of the images; arrows move it, plus and minus zoom" });
-  const sketch = h("canvas", { className: "wb-sketch" });
-  const hint = h("div", { className: "wb-hover wb-note", "aria-live": "polite", textContent: "Circle images to select them. Wheel zooms, Shift and drag moves, double click shows all." });
-  const legend = h("div", { className: "wb-legend" });
-  const box = h("div", { className: "wb-canvas" }, canvas, sketch);
-  const node = h("div", { className: "wb-scatter" }, controls, box, legend, hint);
-
-  function drawControls() {
-    const columns = table.names("class", "category", "flag", "number").filter((name) => name !== "index");
+  drawControls() {
+    const columns = this.table.names("class", "category", "flag", "number").filter((name) => name !== "index");
     redraw(
-      controls,
-      choice("Layout", Object.entries(LAYOUTS), layout, async (next) => {
-        layout = next;
-        view = null;
-        await load();
+      this.controls,
+      choice("Layout", Object.entries(this.layouts), this.layout, (next) => {
+        this.layout = next;
+        this.view = null;
+        return this.load();
       }),
-      choice("Colour", columns.map((name) => [name, table.columns[name].title]), colour, (next) => {
-        colour = next;
-        painted = null;
-        draw();
+      choice("Colour", columns.map((name) => [name, this.table.columns[name].title]), this.column, (next) => {
+        this.column = next;
+        this.painted = null;
+        this.draw();
       }),
-      button("Show all", () => {
-        view = null;
-        draw();
-      }),
-      button("Select what is in view", () => view && store.maps[layout] && enclose(corners()), { title: "By keyboard: move with the arrows, zoom with plus and minus, then this" }),
+      button("Show all", () => this.showAll()),
+      button("Select what is in view", () => this.view && this.points && this.enclose(this.corners()), { title: "By keyboard: move with the arrows, zoom with plus and minus, then this" }),
     );
   }
 
-  async function load() {
-    const wanted = layout;
-    if (store.maps[wanted]) return draw();
-    hint.textContent = "Placing the images …";
-    try {
-      const points = await source.map(wanted, (words) => (hint.textContent = words));
-      store.addMap(wanted, points);
-      hint.textContent = wanted === "neighbours" ? "Near images look alike to the model; distances between far groups mean nothing." : "The two directions in which the model's features vary most.";
-    } catch (error) {
-      hint.textContent = error.message;
-    }
-    draw();
-    return null;
+  showAll() {
+    this.view = null;
+    this.draw();
   }
 
-  function fit(points) {
-    let [left, right, top, bottom] = [Infinity, -Infinity, Infinity, -Infinity];
-    for (let k = 0; k < points.length; k += 2) {
-      left = Math.min(left, points[k]);
-      right = Math.max(right, points[k]);
-      top = Math.min(top, points[k + 1]);
-      bottom = Math.max(bottom, points[k + 1]);
-    }
-    const scale = 0.94 * Math.min(canvas.width / (right - left || 1), canvas.height / (bottom - top || 1));
-    return { x: (left + right) / 2 - canvas.width / 2 / scale, y: (top + bottom) / 2 - canvas.height / 2 / scale, scale };
-  }
-
-  function draw() {
-    cancelAnimationFrame(frame);
-    frame = requestAnimationFrame(paint);
-  }
-
-  function paint() {
-    const points = store.maps[layout];
-    const { width, height } = box.getBoundingClientRect();
-    if (!points || !width) return;
-    const ratio = window.devicePixelRatio || 1;
-    for (const one of [canvas, sketch]) {
-      if (one.width !== Math.round(width * ratio) || one.height !== Math.round(height * ratio)) {
-        one.width = Math.round(width * ratio);
-        one.height = Math.round(height * ratio);
+  async load() {
+    const wanted = this.layout;
+    if (!this.store.maps[wanted]) {
+      this.hint.textContent = "Placing the images …";
+      try {
+        this.store.addMap(wanted, await this.source.map(wanted, (words) => (this.hint.textContent = words)));
+        this.hint.textContent = HINTS[wanted] ?? "";
+      } catch (error) {
+        this.hint.textContent = error.message;
       }
     }
-    view ??= fit(points);
-    if (!painted || painted.colour !== colour || painted.rows !== table.length) painted = { ...colours(table.columns[colour], header.palette, header.ramps.false), colour, rows: table.length };
-    const [W, H] = [canvas.width, canvas.height];
-    const image = canvas.getContext("2d").createImageData(W, H);
-    const pixels = new Uint32Array(image.data.buffer);
-    const rows = store.rows;
-    const all = rows.length === table.length;
-    const crowd = Math.min(3.2, Math.max(0.6, 320 / Math.sqrt(table.length))) * ratio;
-    const put = (k, offsets, alpha) => {
-      const x = Math.round((points[2 * k] - view.x) * view.scale);
-      const y = Math.round((points[2 * k + 1] - view.y) * view.scale);
-      if (x < 4 || y < 4 || x >= W - 4 || y >= H - 4) return;
-      const value = (alpha << 24) | (painted.rgb[3 * k + 2] << 16) | (painted.rgb[3 * k + 1] << 8) | painted.rgb[3 * k];
-      for (const [dx, dy] of offsets) pixels[(y + dy) * W + x + dx] = value;
-    };
-    const small = disc(crowd * 0.7);
-    if (!all) for (let k = 0; k < table.length; k++) put(k, small, 70);
-    const large = disc(all ? crowd : Math.min(3.2 * ratio, crowd * 1.5));
-    for (const k of rows) put(k, large, 255);
-    canvas.getContext("2d").putImageData(image, 0, 0);
-    ring(points);
-    drawLegend();
-    node.dataset.painted = `${layout} ${rows.length}`;
+    this.draw();
   }
 
-  function ring(points) {
-    const context = sketch.getContext("2d");
-    context.clearRect(0, 0, sketch.width, sketch.height);
-    context.strokeStyle = getComputedStyle(node).color;
+  draw() {
+    cancelAnimationFrame(this.frame);
+    this.frame = requestAnimationFrame(() => this.paint());
+  }
+
+  paint() {
+    const { width, height } = this.box.getBoundingClientRect();
+    if (!this.points || !width) return;
+    const ratio = window.devicePixelRatio || 1;
+    this.resize(Math.round(width * ratio), Math.round(height * ratio));
+    this.view ??= fitted(this.points, this.canvas.width, this.canvas.height);
+    const context = this.canvas.getContext("2d");
+    const image = context.createImageData(this.canvas.width, this.canvas.height);
+    paintPoints(image, this.points, this.view, this.coloured().rgb, this.store.rows, ratio);
+    context.putImageData(image, 0, 0);
+    this.drawSketch();
+    this.drawLegend();
+    this.node.dataset.painted = `${this.layout} ${this.store.rows.length}`;
+  }
+
+  resize(width, height) {
+    for (const one of [this.canvas, this.sketch]) {
+      if (one.width !== width) one.width = width;
+      if (one.height !== height) one.height = height;
+    }
+  }
+
+  coloured() {
+    const { column, table } = this;
+    if (this.painted?.column !== column || this.painted.rows !== table.length) {
+      this.painted = { ...colours(table.columns[column], this.palette, this.ramp), column, rows: table.length };
+    }
+    return this.painted;
+  }
+
+  /** The ring around the selected image, and the lasso. */
+  drawSketch() {
+    const context = this.sketch.getContext("2d");
+    context.clearRect(0, 0, this.sketch.width, this.sketch.height);
+    context.strokeStyle = getComputedStyle(this.node).color;
     context.lineWidth = 2;
-    const place = table.position(store.selection.selected);
+    const on = (x, y) => [(x - this.view.x) * this.view.scale, (y - this.view.y) * this.view.scale];
+    const place = this.table.position(this.store.selection.selected);
     if (place >= 0) {
+      const [x, y] = on(this.points[2 * place], this.points[2 * place + 1]);
       context.beginPath();
-      context.arc((points[2 * place] - view.x) * view.scale, (points[2 * place + 1] - view.y) * view.scale, 9, 0, 2 * Math.PI);
+      context.arc(x, y, 9, 0, 2 * Math.PI);
       context.stroke();
     }
-    const step = store.selection.steps.find(({ kind, map }) => kind === "inside" && map === layout);
-    const path = lasso ?? step?.polygon;
+    const step = this.store.selection.steps.find(({ kind, map }) => kind === "inside" && map === this.layout);
+    const path = this.lasso ?? step?.polygon;
     if (!path) return;
     context.beginPath();
-    for (let k = 0; k < path.length; k += 2) context.lineTo((path[k] - view.x) * view.scale, (path[k + 1] - view.y) * view.scale);
-    if (!lasso) context.closePath();
+    for (let k = 0; k < path.length; k += 2) context.lineTo(...on(path[k], path[k + 1]));
+    if (!this.lasso) context.closePath();
     context.setLineDash([6, 4]);
     context.stroke();
     context.setLineDash([]);
   }
 
-  function drawLegend() {
-    const css = ([r, g, b]) => `rgb(${r},${g},${b})`;
-    if (painted.legend) {
-      legend.replaceChildren(...painted.legend.map(([name, rgb]) => h("span", { title: name }, h("i", { style: { background: css(rgb) } }), name)));
-    } else {
-      const ends = painted.ends.map((value) => h("span", { textContent: short(value) }));
-      legend.replaceChildren(ends[0], h("b", { style: { background: gradient(header.ramps.false) } }), ends[1]);
+  drawLegend() {
+    const { legend, ends } = this.coloured();
+    if (legend) {
+      this.legend.replaceChildren(...legend.map(([name, rgb]) => h("span", { title: name }, h("i", { style: { background: `rgb(${rgb})` } }), name)));
+      return;
+    }
+    const [low, high] = ends.map((value) => h("span", { textContent: short(value) }));
+    this.legend.replaceChildren(low, h("b", { style: { background: gradient(this.ramp) } }), high);
+  }
+
+  /** The place of an event on the canvas, in its own pixels. */
+  at(event) {
+    const box = this.canvas.getBoundingClientRect();
+    const ratio = this.canvas.width / box.width;
+    return [(event.clientX - box.left) * ratio, (event.clientY - box.top) * ratio];
+  }
+
+  /** @param {number[]} place */
+  toData([x, y]) {
+    return [this.view.x + x / this.view.scale, this.view.y + y / this.view.scale];
+  }
+
+  /** @param {number[]} place */
+  zoom([x, y], factor) {
+    const [u, v] = this.toData([x, y]);
+    const scale = this.view.scale * factor;
+    this.view = { scale, x: u - x / scale, y: v - y / scale };
+    this.draw();
+  }
+
+  listen() {
+    const { sketch } = this;
+    sketch.addEventListener("pointerdown", (event) => this.pressed(event));
+    sketch.addEventListener("pointermove", (event) => this.dragged(event));
+    sketch.addEventListener("pointerup", (event) => this.released(event));
+    sketch.addEventListener("dblclick", () => this.showAll());
+    const wheel = (event) => {
+      if (!this.view) return;
+      event.preventDefault();
+      this.zoom(this.at(event), 1.0015 ** -event.deltaY);
+    };
+    sketch.addEventListener("wheel", wheel, { passive: false });
+    const shift = (x, y) => () => this.shifted(x, y);
+    const closer = (factor) => () => this.view && (this.zoom([this.canvas.width / 2, this.canvas.height / 2], factor), true);
+    keys(this.canvas, { ArrowLeft: shift(-1, 0), ArrowRight: shift(1, 0), ArrowUp: shift(0, -1), ArrowDown: shift(0, 1), "+": closer(1.25), "-": closer(0.8) });
+    this.watcher = new ResizeObserver(() => this.showAll());
+    this.watcher.observe(this.box);
+  }
+
+  pressed(event) {
+    if (!this.view || event.button) return;
+    this.sketch.setPointerCapture(event.pointerId);
+    if (event.shiftKey) this.pan = { from: this.at(event), view: this.view };
+    else this.lasso = [...this.toData(this.at(event))];
+  }
+
+  dragged(event) {
+    if (this.pan) {
+      const [x, y] = this.at(event);
+      const { from, view } = this.pan;
+      this.view = { ...this.view, x: view.x - (x - from[0]) / this.view.scale, y: view.y - (y - from[1]) / this.view.scale };
+      this.draw();
+    } else if (this.lasso) {
+      this.lasso.push(...this.toData(this.at(event)));
+      this.drawSketch();
     }
   }
 
-  const at = (event) => {
-    const box_ = canvas.getBoundingClientRect();
-    const ratio = canvas.width / box_.width;
-    return [(event.clientX - box_.left) * ratio, (event.clientY - box_.top) * ratio];
-  };
-  const toData = ([x, y]) => [view.x + x / view.scale, view.y + y / view.scale];
-  const zoom = ([x, y], factor) => {
-    const [u, v] = toData([x, y]);
-    view = { scale: view.scale * factor, x: u - x / (view.scale * factor), y: v - y / (view.scale * factor) };
-    draw();
-  };
-
-  sketch.addEventListener("pointerdown", (event) => {
-    if (!view || event.button) return;
-    sketch.setPointerCapture(event.pointerId);
-    if (event.shiftKey) pan = { from: at(event), view };
-    else lasso = [...toData(at(event))];
-  });
-  sketch.addEventListener("pointermove", (event) => {
-    if (pan) {
-      const [x, y] = at(event);
-      view = { ...view, x: pan.view.x - (x - pan.from[0]) / view.scale, y: pan.view.y - (y - pan.from[1]) / view.scale };
-      draw();
-    } else if (lasso) {
-      lasso.push(...toData(at(event)));
-      ring(store.maps[layout]);
-    }
-  });
-  sketch.addEventListener("pointerup", (event) => {
-    if (lasso) {
-      const drawn = lasso;
-      lasso = null;
-      if (drawn.length >= 12) enclose(drawn);
-      else choosePoint(at(event));
-    }
-    pan = null;
-  });
-  sketch.addEventListener("dblclick", () => {
-    view = null;
-    draw();
-  });
-  sketch.addEventListener(
-    "wheel",
-    (event) => {
-      if (!view) return;
-      event.preventDefault();
-      zoom(at(event), 1.0015 ** -event.deltaY);
-    },
-    { passive: false },
-  );
+  released(event) {
+    const drawn = this.lasso;
+    this.lasso = this.pan = null;
+    if (!drawn) return;
+    if (drawn.length >= 2 * LASSO_POINTS) this.enclose(drawn);
+    else this.choosePoint(this.at(event));
+  }
 
   /** Select what lies within a polygon; its corners are rounded as the points are. */
-  function enclose(polygon) {
-    store.set(withStep(store.selection, { kind: "inside", map: layout, polygon: polygon.map((value) => Math.fround(value)) }));
+  enclose(polygon) {
+    this.store.set(withStep(this.store.selection, { kind: "inside", map: this.layout, polygon: polygon.map((value) => Math.fround(value)) }));
   }
 
-  const corners = () => [[0, 0], [canvas.width, 0], [canvas.width, canvas.height], [0, canvas.height]].flatMap(toData);
-
-  /** Select the nearest image among the selected ones, within 12 pixels. */
-  function choosePoint([x, y]) {
-    const points = store.maps[layout];
-    let [best, nearest] = [-1, 144];
-    for (const k of store.rows) {
-      const distance = ((points[2 * k] - view.x) * view.scale - x) ** 2 + ((points[2 * k + 1] - view.y) * view.scale - y) ** 2;
-      if (distance < nearest) [best, nearest] = [k, distance];
-    }
-    if (best >= 0) store.set({ selected: table.id(best), picked: [] });
+  /** The corners of the canvas, as data. */
+  corners() {
+    const { width, height } = this.canvas;
+    return [[0, 0], [width, 0], [width, height], [0, height]].flatMap((corner) => this.toData(corner));
   }
 
-  const shift = (x, y) => () => {
-    if (!view) return false;
-    view = { ...view, x: view.x + (x * canvas.width) / 10 / view.scale, y: view.y + (y * canvas.height) / 10 / view.scale };
-    draw();
+  choosePoint(place) {
+    const best = nearestPoint(this.points, this.view, this.store.rows, place, CLICK_PIXELS);
+    if (best >= 0) this.store.set({ selected: this.table.id(best), picked: [] });
+  }
+
+  shifted(x, y) {
+    if (!this.view) return false;
+    const { scale } = this.view;
+    this.view = { scale, x: this.view.x + (x * this.canvas.width) / 10 / scale, y: this.view.y + (y * this.canvas.height) / 10 / scale };
+    this.draw();
     return true;
-  };
-  const closer = (factor) => () => view && (zoom([canvas.width / 2, canvas.height / 2], factor), true);
-  keys(canvas, { ArrowLeft: shift(-1, 0), ArrowRight: shift(1, 0), ArrowUp: shift(0, -1), ArrowDown: shift(0, 1), "+": closer(1.25), "-": closer(0.8) });
-  const watcher = new ResizeObserver(() => {
-    view = null;
-    draw();
-  });
-  watcher.observe(box);
-  drawControls();
+  }
 
-  return {
-    node,
-    shown() {
-      if (!store.maps[layout]) load();
-      else draw();
-    },
-    update(changed) {
-      if (changed.has("columns")) {
-        painted = null;
-        drawControls();
-      }
-      if (node.isConnected && ["rows", "selected", "columns", "maps"].some((name) => changed.has(name))) draw();
-    },
-    close: () => watcher.disconnect(),
-  };
+  /** Called when the view comes into sight. */
+  shown() {
+    return this.load();
+  }
+
+  update(changed) {
+    if (changed.has("columns")) {
+      this.painted = null;
+      this.drawControls();
+    }
+    if (this.node.isConnected && ["rows", "selected", "columns", "maps"].some((name) => changed.has(name))) this.draw();
+  }
+
+  close() {
+    this.watcher.disconnect();
+  }
 }
+
+/** @type {(context: import("./types.d.ts").Context) => import("./types.d.ts").View} */
+export const scatterView = (context) => new ScatterView(context);

@@ -1,18 +1,6 @@
 import { counted, count, percent, short } from "./numbers.js";
 import { sorted } from "./table.js";
 
-export const START = {
-  steps: [],
-  wrong_only: true,
-  order: "loss",
-  descending: true,
-  selected: -1,
-  picked: [],
-  methods: ["Grad-CAM"],
-  layers: [],
-  targets: ["predicted", "true"],
-};
-
 /** Whether each point (x, y in turn) lies within the polygon, by the even-odd rule, as the kernel has it. */
 export function insidePolygon(points, polygon) {
   const n = points.length / 2;
@@ -66,7 +54,7 @@ function test(step, { table, maps, decisions }) {
   return (k) => (low === null || values[k] >= low) && (high === null || values[k] < high);
 }
 
-/** Positions of the selected rows, in their order; `without` leaves out the steps of one kind. */
+/** Positions of the selected rows, in their order; `without` omits the steps of one kind. */
 export function selectRows(selection, data, without = null) {
   const { table } = data;
   const steps = selection.steps.filter((step) => step.kind !== without);
@@ -86,9 +74,9 @@ export function selectRows(selection, data, without = null) {
 
 function cellWords([t, p], classes) {
   if (t < 0 && p < 0) return "any class";
-  if (t < 0) return `taken for ${classes[p]}`;
+  if (t < 0) return `predicted as ${classes[p]}`;
   if (p < 0) return `true class ${classes[t]}`;
-  return t === p ? `${classes[t]} rightly recognised` : `${classes[t]} taken for ${classes[p]}`;
+  return t === p ? `${classes[t]} correct` : `${classes[t]} predicted as ${classes[p]}`;
 }
 
 /** A step in words. */
@@ -113,7 +101,7 @@ export function stepWords(step, table) {
   }
 }
 
-/** The selection in words, such as "46 of 953 errors: cat taken for dog, confidence of 90.0 % or more". */
+/** The selection in words, such as "46 of 953 errors: cat predicted as dog, confidence of 90.0 % or more". */
 export function describe(selection, table, found, errors, rows) {
   const noun = selection.wrong_only ? "error" : "image";
   const total = selection.wrong_only ? errors : rows;
@@ -150,7 +138,7 @@ export function withCells(selection, cells, more) {
   const next = wanted.length
     ? withStep(selection, { kind: "cells", cells: wanted })
     : { ...selection, steps: selection.steps.filter(({ kind }) => kind !== "cells") };
-  // images that are right lie on the diagonal alone
+  // correct images lie on the diagonal alone
   const diagonal = wanted.some(([t, p]) => t === p && t >= 0);
   return { ...next, wrong_only: diagonal ? false : selection.wrong_only };
 }

@@ -1,15 +1,26 @@
-import { START, selectRows, describe } from "./selection.js";
+import { selectRows, describe } from "./selection.js";
 
 const FREE = new Set(["selected", "picked"]); // changes of these alone are no step to undo
 
+/** Decisions by row id, from JSON. */
+export const decisionsOf = (values) => new Map(Object.entries(values).map(([row, decision]) => [Number(row), decision]));
+
 /** The one selection, what follows from it, and its history. Views are told with the set of fields that changed. */
 export class Store {
+  /**
+   * @param {import("./types.d.ts").Header} header
+   * @param {import("./table.js").Table} table
+   * @param {Map<number, import("./types.d.ts").Decision>} decisions
+   */
   constructor(header, table, decisions) {
     this.header = header;
     this.table = table;
     this.decisions = decisions; // row id -> {tags, label, note}
+    /** @type {Record<string, Float32Array>} */
     this.maps = {};
-    this.selection = { ...START };
+    /** @type {Record<string, string> | null} */
+    this.evidence = null; // row id -> why it is an error, once the causes are known
+    this.selection = { ...header.start };
     this.past = [];
     this.future = [];
     this.listeners = new Set();
@@ -62,7 +73,7 @@ export class Store {
     if (!from.length) return;
     to.push(this.selection);
     const next = from.pop();
-    this.apply(next, Object.keys(START).filter((name) => JSON.stringify(next[name]) !== JSON.stringify(this.selection[name])));
+    this.apply(next, Object.keys(this.header.start).filter((name) => JSON.stringify(next[name]) !== JSON.stringify(this.selection[name])));
   }
 
   undo() {

@@ -18,6 +18,7 @@ export function halves(bytes) {
 
 /** Columns of numbers by name, in the order of row ids; a position is a row's place in them. */
 export class Table {
+  /** @param {Record<string, import("./types.d.ts").Column>} columns */
   constructor(columns) {
     this.columns = columns; // name -> {title, kind, dtype, categories, values}
     this.length = columns.index ? columns.index.values.length : 0;

@@ -1,8 +1,9 @@
 import { barsOf, enlarged } from "./bars.js";
-import { button, h } from "./dom.js";
+import { button, h, problemOf } from "./dom.js";
 import { mapPanels } from "./maps.js";
 import { fromRgb } from "./picture.js";
 
+const PICTURE_SIDE = 160;
 const SLIDERS = [
   ["rotate", "rotate (degrees)", -180, 180, 1],
   ["crop", "crop (share of the side)", 0, 0.7, 0.01],
@@ -13,88 +14,110 @@ const SLIDERS = [
 ];
 
 /** Sliders that change the image, and what the model makes of it; a rectangle drawn on the image is greyed out. */
-export function whatIfView({ store, source, header }, detail, row) {
-  const change = {};
-  let busy = false;
-  let again = false;
-  const inputs = new Map();
-  const result = h("div", { className: "wb-columns wb-result" });
-  const code = h("code", { className: "wb-note" });
-  const original = enlarged(detail.image, 160, "Draw a rectangle to grey it out");
-  const frame = h("div", { className: "wb-cutout" }, original, h("i"));
-  const label = store.table.value("label", store.table.position(row));
-
-  async function ask() {
-    if (busy) {
-      again = true;
-      return;
-    }
-    busy = true;
-    try {
-      const { methods, layers } = store.selection;
-      const found = await source.whatIf({ row, change, methods, layers });
-      const image = fromRgb(found.rgb, ...found.shape);
-      const { groups } = mapPanels(found.maps, image, header.ramps, { prefix: "changed image, " });
-      result.replaceChildren(h("div", { className: "wb-panel" }, h("b", { textContent: "changed image" }), enlarged(image, 160, "changed image")), barsOf(found.bars, header.classes, label), h("div", { className: "wb-families" }, groups));
-      result.dataset.code = found.code;
-      code.textContent = found.code;
-    } catch (error) {
-      result.replaceChildren(h("p", { className: "wb-problem", role: "alert", textContent: error.message }));
-    }
-    busy = false;
-    if (again) {
-      again = false;
-      ask();
-    }
+class WhatIf {
+  /** @param {import("./types.d.ts").Context} context */
+  constructor({ store, source, header }, detail, row) {
+    this.store = store;
+    this.source = source;
+    this.header = header;
+    this.row = row;
+    this.change = {};
+    this.busy = false;
+    this.again = false; // whether something changed while an answer was under way
+    this.from = null; // where a rectangle begins, in shares of the side
+    this.build(detail);
+    this.listen();
+    this.ask();
   }
 
-  const rows = SLIDERS.map(([name, text, min, max, step]) => {
+  build(detail) {
+    this.original = enlarged(detail.image, PICTURE_SIDE, "Draw a rectangle to grey it out");
+    this.mark = h("i", { hidden: true });
+    this.frame = h("div", { className: "wb-cutout" }, this.original, this.mark);
+    this.code = h("code", { className: "wb-note" });
+    this.result = h("div", { className: "wb-columns wb-result" });
+    this.inputs = new Map(); // slider -> its number
+    const sliders = SLIDERS.map((slider) => this.slider(...slider));
+    const bar = h("div", { className: "wb-bar" }, button("Reset", () => this.reset()), this.code);
+    const picture = h("div", { className: "wb-panel" }, h("b", { textContent: "draw to grey out" }), this.frame);
+    this.node = h("div", { className: "wb-whatif" }, h("div", { className: "wb-columns" }, picture, h("div", { className: "wb-sliders" }, sliders, bar)), this.result);
+  }
+
+  slider(name, text, min, max, step) {
     const shown = h("output", { textContent: "0" });
     const input = h("input", { type: "range", min, max, step, value: 0, "aria-label": text });
     input.oninput = () => {
-      change[name] = Number(input.value);
+      this.change[name] = Number(input.value);
       shown.textContent = input.value;
-      ask();
+      this.ask();
     };
-    inputs.set(input, shown);
+    this.inputs.set(input, shown);
     return h("label", { className: "wb-slider" }, h("span", { textContent: text }), input, shown);
-  });
-  const reset = button("Reset", () => {
-    for (const [input, shown] of inputs) {
+  }
+
+  reset() {
+    for (const [input, shown] of this.inputs) {
       input.value = 0;
       shown.textContent = "0";
     }
-    for (const name of Object.keys(change)) delete change[name];
-    frame.lastChild.hidden = true;
-    ask();
-  });
+    this.change = {};
+    this.mark.hidden = true;
+    this.ask();
+  }
 
-  let from = null;
-  const share = (event) => {
-    const box = original.getBoundingClientRect();
+  /** Ask for the changed image and its answer; of changes meanwhile the last counts. */
+  async ask() {
+    this.again = this.busy;
+    if (this.busy) return;
+    this.busy = true;
+    try {
+      const { methods, layers } = this.store.selection;
+      this.show(await this.source.whatIf({ row: this.row, change: this.change, methods, layers }));
+    } catch (error) {
+      this.result.replaceChildren(problemOf(error));
+    }
+    this.busy = false;
+    if (this.again) this.ask();
+  }
+
+  show(found) {
+    const image = fromRgb(found.rgb, ...found.shape);
+    const label = this.store.table.value("label", this.store.table.position(this.row));
+    const { groups } = mapPanels(found.maps, image, this.header, { prefix: "changed image, " });
+    const picture = h("div", { className: "wb-panel" }, h("b", { textContent: "changed image" }), enlarged(image, PICTURE_SIDE, "changed image"));
+    this.result.replaceChildren(picture, barsOf(found.bars, this.header.classes, label), h("div", { className: "wb-families" }, groups));
+    this.result.dataset.code = this.code.textContent = found.code;
+  }
+
+  listen() {
+    this.frame.addEventListener("pointerdown", (event) => {
+      event.preventDefault();
+      this.frame.setPointerCapture(event.pointerId);
+      this.from = this.share(event);
+    });
+    this.frame.addEventListener("pointermove", (event) => this.from && this.rectangle(this.share(event)));
+    this.frame.addEventListener("pointerup", (event) => {
+      if (!this.from) return;
+      this.change.cutout = this.rectangle(this.share(event));
+      this.from = null;
+      this.ask();
+    });
+  }
+
+  /** The place of an event on the image, in shares of its side. */
+  share(event) {
+    const box = this.original.getBoundingClientRect();
     return [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height].map((value) => Math.min(1, Math.max(0, value)));
-  };
-  const rectangle = (to) => {
-    const [left, top] = [0, 1].map((k) => Math.min(from[k], to[k]));
-    const [width, height] = [0, 1].map((k) => Math.abs(from[k] - to[k]));
-    const mark = frame.lastChild;
-    mark.hidden = width * height === 0;
-    Object.assign(mark.style, { left: `${100 * left}%`, top: `${100 * top}%`, width: `${100 * width}%`, height: `${100 * height}%` });
+  }
+
+  /** Draw the rectangle from where it began: left, top, width and height, in shares of the side. */
+  rectangle(to) {
+    const [left, top] = [0, 1].map((k) => Math.min(this.from[k], to[k]));
+    const [width, height] = [0, 1].map((k) => Math.abs(this.from[k] - to[k]));
+    this.mark.hidden = width * height === 0;
+    Object.assign(this.mark.style, { left: `${100 * left}%`, top: `${100 * top}%`, width: `${100 * width}%`, height: `${100 * height}%` });
     return [left, top, width, height];
-  };
-  frame.lastChild.hidden = true;
-  frame.addEventListener("pointerdown", (event) => {
-    event.preventDefault();
-    frame.setPointerCapture(event.pointerId);
-    from = share(event);
-  });
-  frame.addEventListener("pointermove", (event) => from && rectangle(share(event)));
-  frame.addEventListener("pointerup", (event) => {
-    if (!from) return;
-    change.cutout = rectangle(share(event));
-    from = null;
-    ask();
-  });
-  ask();
-  return h("div", { className: "wb-whatif" }, h("div", { className: "wb-columns" }, h("div", { className: "wb-panel" }, h("b", { textContent: "draw to grey out" }), frame), h("div", { className: "wb-sliders" }, rows, h("div", { className: "wb-bar" }, reset, code))), result);
+  }
 }
+
+export const whatIfView = (context, detail, row) => new WhatIf(context, detail, row).node;

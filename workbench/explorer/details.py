@@ -1,0 +1,106 @@
+"""What is known of one image: the image itself, probabilities, human labels, history, nearest train images."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from workbench.analysis.dynamics import history_of
+from workbench.analysis.neighbours import nearest, unit
+from workbench.core.records import ImageArray, ProbabilityArray
+from workbench.errors import DataError
+from workbench.explorer.replies import THUMBNAIL, Reply, bars_of
+from workbench.explorer.state import ExplorerState
+from workbench.images import render
+
+LARGEST = 512
+NEAREST = 6
+
+
+class Details:
+    """Answers to questions about one image of a state."""
+
+    def __init__(self, state: ExplorerState) -> None:
+        self.state = state
+
+    def reply(self, row: int) -> Reply:
+        """What is known of one image: the image itself, probabilities, votes, history, nearest train images."""
+        state, predictions = self.state, self.state.run.predictions
+        place = predictions.position(row)
+        wanted = [
+            name for name in ("votes", "embedding" if state.run.train is not None else "") if name in self.columns
+        ]
+        one = predictions.table.select("probability", *wanted).slice(place, 1).collect(engine="streaming")
+        votes = one["votes"].to_numpy()[0] if "votes" in one.columns else None
+        label = int(predictions.label[place])
+        reply: dict[str, Any] = {
+            "row": row,
+            "bars": bars_of(predictions.classes, one["probability"].to_numpy()[0], votes, label),
+            "history": self._history(row),
+            "nearest": [],
+        }
+        if state.compared is not None:
+            other = state.compared.predictions
+            after = (
+                other.table.select("probability").slice(other.position(row), 1).collect()["probability"].to_numpy()[0]
+            )
+            reply["compared"] = bars_of(predictions.classes, after, None, label)
+        buffers = []
+        if state.run.images is not None:
+            try:
+                whole = state.run.images.image(row)
+                # maps lie over what the model sees; without a model a large image need not be sent whole
+                model = state.run.classifier
+                image = render.thumbnail(whole, LARGEST) if model is None else model.seen(state.run.images).image(row)
+            except DataError as error:  # the rest of what is known is still of use
+                reply["problem"] = str(error)
+            else:
+                reply["shape"], reply["whole"] = list(image.shape[:2]), list(whole.shape[:2])
+                buffers.append(np.ascontiguousarray(image).tobytes())
+        if state.run.train is not None:
+            reply["nearest"], pictures = self._nearest(one["embedding"].to_numpy())
+            buffers += pictures
+        return reply, buffers
+
+    @cached_property
+    def columns(self) -> list[str]:
+        """Names of the columns of the run's table."""
+        return self.state.run.predictions.table.collect_schema().names()
+
+    def _history(self, row: int) -> dict[str, Any] | None:
+        run = self.state.run
+        if run.checkpoint is None or run.predictions.provenance.split is None:
+            return None
+        return history_of(run.checkpoint / "dynamics.parquet", run.predictions.provenance.split, row)
+
+    @cached_property
+    def _reference(self) -> ProbabilityArray | None:
+        train = self.state.run.train
+        return None if train is None or train.embedding is None else unit(train.embedding)
+
+    def _nearest(self, embedding: ProbabilityArray) -> tuple[list[dict[str, Any]], list[bytes]]:
+        train, images = self.state.run.train, self.state.run.train_images
+        if train is None or self._reference is None:
+            return [], []
+        found = nearest(unit(embedding), self._reference, NEAREST)
+        rows = train.index[found.places[0]]
+        labels = train.label[found.places[0]]
+        said = [
+            {"row": int(row), "label": train.classes[label], "similarity": float(alike)}
+            for row, label, alike in zip(rows, labels, found.similarity[0], strict=True)
+        ]
+        if images is None:
+            return said, []
+        there: list[ImageArray] = []
+        for one in said:
+            try:
+                there.append(images.image(one["row"]))
+            except DataError as error:  # told in its place
+                one["problem"] = str(error)
+        pictures = render.thumbnails(there, THUMBNAIL)
+        for one in said:
+            if "problem" not in one:
+                one["shape"] = list(pictures.shape[1:3])
+        return said, [pictures.tobytes()] if there else []

@@ -1,0 +1,86 @@
+"""Parts of the answers to the views: JSON values and buffers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from workbench.attribution.registry import is_slow, method_of
+from workbench.core.records import ImageSet, ProbabilityArray
+from workbench.errors import DataError
+from workbench.explorer.columns import Column
+from workbench.explorer.work import Report
+from workbench.images import render
+from workbench.models.classifier import Classifier
+
+if TYPE_CHECKING:
+    from workbench.explorer.explain import Explained
+
+Reply = tuple[dict[str, Any], list[bytes]]
+MESSAGE_BYTES = 4 * 2**20
+THUMBNAIL = 64
+PROBABILITIES = 12
+
+
+def send_column(report: Report, name: str, column: Column) -> None:
+    """Report a column in parts of at most 4 MB."""
+    data = np.ascontiguousarray(column.values).tobytes()
+    for first in range(0, max(1, len(data)), MESSAGE_BYTES):
+        part = data[first : first + MESSAGE_BYTES]
+        report({"part": name, "column": column.header(), "bytes": len(data), "first": first}, [part])
+
+
+def images_here(images: ImageSet | None) -> ImageSet:
+    """The images; `DataError` if there are none."""
+    if images is None:
+        raise DataError("The images are not on this machine.")
+    return images
+
+
+def bars_of(classes: tuple[str, ...], probability: ProbabilityArray, votes: Any, label: int) -> list[dict[str, Any]]:
+    """The label and the most probable classes, in the order of classes."""
+    best = set(np.argsort(-probability, kind="stable")[:PROBABILITIES].tolist()) | {label}
+    return [
+        {"class": k, "value": float(probability[k]), "votes": None if votes is None else float(votes[k])}
+        for k in sorted(best)
+    ]
+
+
+def method_header(name: str, classifier: Classifier | None) -> dict[str, Any]:
+    """What the views say of a method."""
+    method = method_of(name)
+    return {
+        "name": name,
+        "family": method.family,
+        "layers": method.at_layer,
+        "slow": is_slow(name, classifier),
+        "citation": method.citation,
+    }
+
+
+def maps_reply(found: list[Explained], models: list[str]) -> Reply:
+    """What is said of each map, and the raw values of those that are there, float32, one buffer each."""
+    said, buffers = [], []
+    for explained, model in zip(found, models, strict=True):
+        one: dict[str, Any] = {
+            "title": explained.title,
+            "method": explained.method,
+            "layer": explained.layer,
+            "target": explained.target,
+            "model": model,
+            "refused": explained.refused,
+        }
+        maps = explained.attribution
+        if maps is not None:
+            residual = None if maps.residual is None else float(maps.residual[0])
+            one |= {
+                "kind": maps.title,
+                "grid": list(maps.values.shape[1:]),
+                "signed": maps.signed and maps.layer == "",
+                "residual": residual if residual is None or np.isfinite(residual) else None,
+                "remark": render.remark(maps.values, signed=maps.signed and maps.layer == ""),
+            }
+            buffers.append(np.ascontiguousarray(maps.values[0], np.float32).tobytes())
+        said.append(one)
+    return {"maps": said}, buffers

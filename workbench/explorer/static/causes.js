@@ -1,0 +1,67 @@
+import { button, h, redraw } from "./dom.js";
+import { hasStep, line } from "./lines.js";
+import { counted } from "./numbers.js";
+import { withStep } from "./selection.js";
+
+const NOTE = "One verdict for every error, as a share of all errors. They are rules of thumb; each image gives its reason.";
+
+/** Take in the causes' evidence and column, for all views. */
+export function takeCauses(store, { evidence, column }) {
+  store.evidence = evidence;
+  if (column) store.addColumn("cause", column);
+}
+
+/** The causes of the errors; they are looked for when the view is first shown. */
+class CausesView {
+  /** @param {import("./types.d.ts").Context} context */
+  constructor({ store, source }) {
+    this.store = store;
+    this.source = source;
+    this.summary = null;
+    this.asked = false;
+    this.node = h("div", { className: "wb-lines" });
+  }
+
+  async load() {
+    this.asked = true;
+    const status = h("p", { className: "wb-note", textContent: "Looking for the cause of every error …" });
+    this.node.replaceChildren(status);
+    try {
+      const found = await this.source.causes((words) => (status.textContent = words));
+      this.summary = found.summary;
+      takeCauses(this.store, found);
+      this.draw();
+    } catch (error) {
+      this.asked = false;
+      this.node.replaceChildren(h("p", { className: "wb-problem", role: "alert", textContent: error.message }), button("Try again", () => this.load()));
+    }
+  }
+
+  draw() {
+    if (!this.summary) return;
+    const largest = Math.max(0.01, ...this.summary.map(({ high }) => high));
+    redraw(this.node, h("p", { className: "wb-note", textContent: NOTE }), this.summary.flatMap((one) => this.linesOf(one, largest)));
+  }
+
+  linesOf({ verdict, errors, share, low, high, action }, largest) {
+    const { store } = this;
+    const step = { kind: "any", column: "cause", values: [verdict] };
+    const choose = () => store.set(withStep({ ...store.selection, wrong_only: true }, step));
+    return [
+      line({ name: verdict, value: share, low, high, largest, note: counted(errors, "error"), on: hasStep(store, step), choose }),
+      h("div", { className: "wb-note wb-action", textContent: `→ ${action}` }),
+    ];
+  }
+
+  /** Called when the view comes into sight. */
+  shown() {
+    if (!this.asked) this.load();
+  }
+
+  update(changed) {
+    if (changed.has("steps")) this.draw();
+  }
+}
+
+/** @type {(context: import("./types.d.ts").Context) => import("./types.d.ts").View} */
+export const causesView = (context) => new CausesView(context);

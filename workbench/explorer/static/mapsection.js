@@ -1,0 +1,170 @@
+import { button, choice, h, problemOf, redraw, toggle } from "./dom.js";
+import { mapPanels, showVerdict } from "./maps.js";
+
+const REST_MS = 500; // the evidence waits until the eye has come to rest
+
+/** The maps of the image shown: what is explained and how, the maps, and the evidence for each. */
+class MapsSection {
+  /** @param {import("./types.d.ts").Context} context */
+  constructor({ store, source, header }, detail) {
+    this.store = store;
+    this.source = source;
+    this.header = header;
+    this.detail = detail; // the view that this is a section of
+    this.own = false; // whether each map has its own scale
+    this.menuOpen = false;
+    this.timer = 0;
+    /** @type {(words: string) => void} */
+    this.tell = () => {};
+  }
+
+  /** What is asked for now. */
+  spec() {
+    const { selected, methods, layers, targets } = this.store.selection;
+    return { row: selected, methods, layers, targets };
+  }
+
+  fetch(spec) {
+    return this.detail.keep(JSON.stringify(spec), () => this.source.explain(spec, (words) => this.tell(words)));
+  }
+
+  /** Ask for the maps ahead of drawing them. */
+  ask() {
+    if (this.source.can.maps) this.fetch(this.spec()).catch(() => {}); // told when they are drawn
+  }
+
+  /** Stop what is under way for the image shown before. */
+  rest() {
+    clearTimeout(this.timer);
+    this.source.stop?.("evidence");
+  }
+
+  async draw() {
+    const { body } = this.detail;
+    if (!this.source.can.maps) {
+      body.replaceChildren(h("p", { className: "wb-note", textContent: this.whyNone() }));
+      return;
+    }
+    const [mine, spec] = [this.detail.number, this.spec()];
+    const status = this.statusOf(spec);
+    const place = h("div", { className: "wb-families" });
+    place.append(...body.querySelectorAll(".wb-families > *")); // the old ones stay until the new ones are there
+    redraw(body, this.controls(), status, place);
+    try {
+      const found = await this.fetch(spec);
+      if (mine === this.detail.number && this.detail.section === "maps" && place.isConnected) this.place(spec, found, place, status);
+    } catch (error) {
+      if (mine === this.detail.number) status.replaceChildren(error.stopped ? "Stopped." : problemOf(error));
+    }
+  }
+
+  whyNone() {
+    if (this.source.noMaps) return this.source.noMaps;
+    return `No maps: ${this.source.can.images ? "the model is" : "the images are"} not on this machine.`;
+  }
+
+  statusOf({ methods }) {
+    const status = h("p", { className: "wb-note", role: "status" });
+    const slow = this.source.methods.some((method) => method.slow && methods.includes(method.name));
+    status.textContent = slow ? "Computing the maps …" : "";
+    if (slow) status.append(" ", button("Stop", () => this.source.stop("explain")));
+    this.tell = (words) => status.firstChild && (status.firstChild.textContent = words);
+    return status;
+  }
+
+  place(spec, found, place, status) {
+    const { row, methods, layers, targets } = spec;
+    const { groups, chips } = mapPanels(found.maps, this.detail.detail.image, this.header, { own: this.own });
+    status.textContent = found.maps.length ? "" : "No map: a correct image has no other class to compare with.";
+    place.replaceChildren(...groups);
+    this.detail.node.dataset.maps = found.maps.length;
+    this.detail.node.dataset.explained = `${row} ${methods} ${layers} ${targets}`;
+    this.judge(spec, found, chips);
+  }
+
+  /** Show the verdicts that are known, and ask for the others once the eye rests. */
+  judge(spec, found, chips) {
+    if (!this.source.evidence) return;
+    found.verdicts ??= new Map();
+    const open = () => [...chips].filter(([place]) => !found.verdicts.has(place) && !found.maps[place].model);
+    const show = (place) => showVerdict(chips.get(place), found.verdicts.get(place), this.header.words.verdicts);
+    for (const place of chips.keys()) if (found.verdicts.has(place)) show(place);
+    for (const [, chip] of open()) chip.textContent = "evidence: waiting …";
+    if (!open().length) return;
+    const mine = this.detail.number;
+    clearTimeout(this.timer);
+    this.timer = setTimeout(async () => {
+      for (const [, chip] of open()) chip.textContent = "evidence: testing …";
+      try {
+        await this.source.evidence(spec, (said) => {
+          found.verdicts.set(said.place, said);
+          if (mine === this.detail.number && chips.has(said.place)) show(said.place);
+        });
+      } catch (error) {
+        if (!error.stopped && mine === this.detail.number) for (const [, chip] of open()) chip.textContent = `no evidence: ${error.message}`;
+      }
+    }, REST_MS);
+  }
+
+  controls() {
+    return h("div", { className: "wb-bar wb-mapbar" }, this.methodMenu(), this.layerButtons(), this.targetButtons(), this.otherTarget(), this.scaleChoice());
+  }
+
+  /** Add a value to one of the lists of the selection, or take it out; a list may be empty only if it is of layers. */
+  flip(name, value) {
+    const before = this.store.selection[name];
+    const next = before.includes(value) ? before.filter((other) => other !== value) : [...before, value];
+    if (next.length || name === "layers") this.store.set({ [name]: next });
+  }
+
+  methodMenu() {
+    const { methods } = this.store.selection;
+    const box = ({ name, slow, citation }) => {
+      const input = h("input", { type: "checkbox", checked: methods.includes(name), onchange: () => this.flip("methods", name) });
+      return h("label", { title: citation }, input, name, slow ? h("small", { className: "wb-note", textContent: " slow" }) : null);
+    };
+    const families = [...new Set(this.source.methods.map(({ family }) => family))];
+    const lists = families.map((family) => [h("h6", { textContent: family }), this.source.methods.filter((method) => method.family === family).map(box)]);
+    const summary = h("summary", { textContent: methods.length === 1 ? `Method: ${methods[0]}` : `${methods.length} methods` });
+    const menu = h("details", { className: "wb-menu" }, summary, h("div", {}, lists));
+    menu.open = this.menuOpen;
+    menu.addEventListener("toggle", () => (this.menuOpen = menu.open));
+    return menu;
+  }
+
+  layerButtons() {
+    const { methods, layers } = this.store.selection;
+    const all = this.source.layers;
+    const onLayers = this.source.methods.some((method) => method.layers && methods.includes(method.name));
+    if (!onLayers || all.length < 2) return null;
+    const last = all[all.length - 1].name;
+    const on = (name) => layers.includes(name) || (!layers.length && name === last);
+    const buttons = all.map(({ name, grid }) => toggle(`${name} ${grid.join("×")}`, on(name), () => this.flip("layers", name)));
+    return h("span", { className: "wb-group", role: "group", "aria-label": "Layers" }, buttons);
+  }
+
+  targetButtons() {
+    const { targets, selected } = this.store.selection;
+    const [predicted, label, contrast] = this.header.words.targets;
+    const wrong = this.store.table.value("correct", this.store.table.position(selected)) === 0;
+    const named = targets.filter((name) => !this.header.words.targets.includes(name));
+    const names = [predicted, label, ...(wrong ? [contrast] : []), ...named];
+    const buttons = names.map((name) => toggle(name === contrast ? "why not the true one" : name, targets.includes(name), () => this.flip("targets", name)));
+    return h("span", { className: "wb-group", role: "group", "aria-label": "What is explained" }, buttons);
+  }
+
+  otherTarget() {
+    const { targets } = this.store.selection;
+    const others = this.header.classes.filter((name) => !targets.includes(name)).map((name) => [name, name]);
+    return choice("", [["", "other class …"], ...others], "", (name) => name && this.flip("targets", name), "Another class to explain");
+  }
+
+  scaleChoice() {
+    return choice("Scale", [["", "one per method"], ["own", "each its own"]], this.own ? "own" : "", (next) => {
+      this.own = next === "own";
+      this.draw();
+    });
+  }
+}
+
+export const mapsSection = (context, detail) => new MapsSection(context, detail);

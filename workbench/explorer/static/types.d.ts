@@ -1,0 +1,133 @@
+/** Shapes that the views share; checked by `tsc --checkJs`, never loaded by a browser. */
+import type { Store } from "./store.js";
+import type { Thumbnails } from "./thumbnails.js";
+
+export interface Column {
+  title: string;
+  kind: "class" | "number" | "flag" | "category";
+  dtype: string;
+  categories: string[];
+  values: ArrayLike<number> & Iterable<number> & { forEach(call: (value: number, k: number) => void): void };
+}
+
+/** One filter; which fields it has follows from its kind, as `selection.checked` in Python describes. */
+export interface Step {
+  kind: "cells" | "range" | "any" | "inside" | "tags";
+  cells?: number[][];
+  column?: string;
+  low?: number | null;
+  high?: number | null;
+  values?: (string | number)[];
+  map?: string;
+  polygon?: number[];
+  words?: string[];
+}
+
+export interface Selection {
+  steps: Step[];
+  wrong_only: boolean;
+  order: string;
+  descending: boolean;
+  selected: number;
+  picked: number[];
+  methods: string[];
+  layers: string[];
+  targets: string[];
+}
+
+export interface Decision {
+  tags: string[];
+  label: number | null;
+  note: string;
+}
+
+/** Words that Python and the views share: `shared_words` in words.py. */
+export interface Words {
+  tags: string[];
+  verdicts: string[];
+  outcomes: Record<string, string>;
+  layouts: Record<string, string>;
+  targets: string[];
+  questions: string[];
+}
+
+/** What the views say of the run as a whole: `ExplorerState.header` in Python. */
+export interface Header {
+  name: string;
+  notes: string[];
+  classes: string[];
+  rows: number;
+  errors: number;
+  cells: number[];
+  order: number[];
+  class_report: { support: number; errors: number; rate: number | null; low: number; high: number }[];
+  reliability: { edges: number[]; counts: number[]; confidence: number[]; accuracy: number[]; low: number[]; high: number[]; ece: number[] };
+  ramps: { true: number[]; false: number[] };
+  palette: string[];
+  words: Words;
+  start: Selection;
+  comparison?: Record<string, any> & { name: string };
+}
+
+export interface Method {
+  name: string;
+  family: string;
+  layers: boolean;
+  slow: boolean;
+  citation: string;
+}
+
+/** One map, or why there is none. */
+export interface AttributionMap {
+  title: string;
+  method: string;
+  kind?: string;
+  layer: string;
+  target: string;
+  model: string;
+  refused: string;
+  grid?: number[];
+  signed?: boolean;
+  residual?: number | null;
+  remark?: string;
+  values: Float32Array | null;
+  of?: number;
+}
+
+/** What the views ask for: answered by the kernel in a notebook, by the page itself in a file. */
+export interface Source {
+  can: { images: boolean; maps: boolean; map: boolean; neighbours: boolean; compare: boolean };
+  methods: Method[];
+  layers: { name: string; grid: number[] }[];
+  thumbnails: Thumbnails;
+  noMaps?: string;
+  keeps?: boolean;
+  detail(row: number): Promise<any>;
+  explain(spec: { row: number; methods: string[]; layers: string[]; targets: string[] }, tell?: (words: string) => void): Promise<{ maps: AttributionMap[]; verdicts?: Map<number, any> }>;
+  map(name: string, tell?: (words: string) => void): Promise<Float32Array>;
+  causes?: ((tell?: (words: string) => void) => Promise<any>) | null;
+  evidence?(spec: object, tell: (said: any) => void): Promise<any>;
+  whatIf?(what: object): Promise<any>;
+  decide?(change: object): Promise<any>;
+  undo?(): Promise<any>;
+  redo?(): Promise<any>;
+  figure?(view: string, format: string): Promise<{ name: string; bytes: BlobPart }>;
+  table?(what: string): Promise<{ name: string; bytes: BlobPart }>;
+  code?(): Promise<string>;
+  warmUp?(): Promise<any>;
+  stop?(job: string): Promise<any>;
+}
+
+export interface Context {
+  store: Store;
+  source: Source;
+  header: Header;
+}
+
+/** What the explorer asks of each view. */
+export interface View {
+  node: HTMLElement;
+  update(changed: Set<string>): unknown;
+  shown?(): unknown;
+  close?(): void;
+}
