@@ -2,27 +2,33 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8888
+# two at a time suit two cores; 0 runs one test after another
+PYTEST_WORKERS ?= 2
 # JupyterLab refuses to run as root unless told to, as in a container
 override LAB_OPTIONS += $(if $(filter 0,$(shell id -u)),--allow-root)
 export CIFAR10_ROOT ?= $(CURDIR)/data
 export NO_ALBUMENTATIONS_UPDATE := 1
 
-.PHONY: lab app test docs setup check clean
+.PHONY: lab app test docs setup check coverage clean
 
 lab: setup
 	cd notebooks && ../$(BIN)/jupyter lab $(LAB_OPTIONS) --ServerApp.ip=127.0.0.1 --ServerApp.port=$(PORT) explore_errors.ipynb
 
 app: setup
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[app]'
-	cd notebooks && ../$(BIN)/voila --Voila.ip=127.0.0.1 --port=$(PORT) --auto-token app.ipynb
+	cd notebooks && ../$(BIN)/voila --Voila.ip=127.0.0.1 --port=$(PORT) --Voila.auto_token=True app.ipynb
 
 test: setup
 	$(BIN)/python -m tests.browser.install
 	$(MAKE) check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup --cov --cov-report=
+	$(MAKE) coverage
+
+# prints what the tests ran, and fails below what they ran when the floor was set
+coverage: setup
+	$(BIN)/python -m coverage report --fail-under=85
 
 docs: setup
-	$(BIN)/python docs/build.py build/reference
+	$(BIN)/python docs/build.py build/site
 
 setup: $(VENV)/ready
 

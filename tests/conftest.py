@@ -4,16 +4,28 @@ import os
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+TOGETHER = {"tests/browser": "browser", "tests/notebooks": "notebooks"}  # share servers, or load the machine
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of one group run in one worker, one after another; those that take longest begin first."""
+    for item in items:
+        for folder, group in TOGETHER.items():
+            if item.nodeid.startswith(folder):
+                item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: not item.nodeid.startswith(tuple(TOGETHER)))
 
 
 @pytest.fixture(scope="session")
-def digits_run() -> Path:
-    """The digits model as a user gets it, in its default place, trained if it is not there yet."""
+def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The digits model in its default place, trained if it is not there yet, once for all workers."""
     from workbench.runs.opening import DIGITS, train_digits
 
-    assert train_digits().predictions.accuracy >= 0.97
+    with FileLock(tmp_path_factory.getbasetemp().parent / "digits.lock"):
+        assert train_digits().predictions.accuracy >= 0.97
     return DIGITS
 
 

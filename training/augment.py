@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # read at import: else it asks the network for its newest version
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # read at import: otherwise it looks for a newer version online
 
 import albumentations
 import cv2
@@ -68,7 +68,7 @@ def pipeline(
 class AugmentedRows(Dataset[tuple[Tensor, int, int]]):
     """Rows ``(image, label, row)`` of a data set in a given order, transformed.
 
-    What is drawn for a row depends on the seed, the epoch and the row alone: neither the number of
+    The random numbers for a row depend on the seed, the epoch and the row alone: neither the number of
     worker processes, nor the batch, nor the rank, nor a restart in mid-epoch changes it.
     """
 

@@ -25,7 +25,7 @@ _REQUIRED = ("architecture", "width", "classes", "mean", "std", "image_size", "w
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide the numbers."""
+    """Versions of Python and of the packages that affect the numbers."""
     packages = ("torch", "torchvision", "numpy", "albumentations", "safetensors")
     return {"python": platform.python_version(), **{package: version(package) for package in packages}}
 
@@ -98,7 +98,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise TrainingError(f"{path} is truncated or no safetensors file ({error}): copy it again") from error
+        raise TrainingError(f"{path} is truncated or not a safetensors file ({error}): copy it again") from error
 
 
 def load(folder: Path) -> tuple[ResNet18LN, dict[str, Any]]:

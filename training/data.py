@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import pickle
 from collections.abc import Callable
@@ -105,14 +106,14 @@ def load(root: str, split: Split, *, download: bool = False) -> DataSet:
     state = "is missing" if not folder.exists() else "is empty" if _is_empty(folder) else "has another layout"
     raise TrainingError(
         f"data folder {root} {state}: expected {_LAYOUTS}; point --data or CIFAR10_ROOT at one, "
-        "fetch CIFAR-10 with `python -m training.run --data DIR --download`, or take the built-in `--data digits`"
+        "fetch CIFAR-10 with `python -m training.run --data DIR --download`, or use the built-in `--data digits`"
     )
 
 
 def reads(root: str, split: str) -> bool:
-    """Whether `load` is the reader of what lies there: images of 32×32 pixels in a known layout, or nothing at all.
+    """Whether `load` reads what is there: images of 32×32 pixels in a known layout, or nothing at all.
 
-    Seen by the head of the first image alone; False leaves other sizes, splits and layouts to other readers.
+    Decided by the header of the first image alone; False leaves other sizes, splits and layouts to other readers.
     """
     folder = Path(root)
     if root == "digits" or not folder.exists() or _is_empty(folder):
@@ -138,12 +139,12 @@ def _first_is_small(shard: Path) -> bool:
             return False
         cell = table.select("img").head(1).collect()["img"]
         return len(cell) > 0 and _side(io.BytesIO(cell.struct.field("bytes")[0])) == (SIDE, SIDE)
-    except (pl.exceptions.PolarsError, OSError, TypeError):  # told by whoever reads the file
+    except (pl.exceptions.PolarsError, OSError, TypeError):  # the reader of the file reports it
         return True
 
 
 def _side(source: Path | io.BytesIO) -> tuple[int, int] | None:
-    """Width and height of an image by its head; None if it has none."""
+    """Width and height from the header of an image; None if it has none."""
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -227,11 +228,23 @@ def _decode(content: bytes | Path, where: str) -> Images:
         with Image.open(io.BytesIO(content) if isinstance(content, bytes) else content) as image:
             pixels = np.asarray(image.convert("RGB"))
     except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise TrainingError(f"{where} is not a readable image ({error}): mend or remove it") from error
+        raise TrainingError(f"{where} is not a readable image ({error}): replace or remove it") from error
     if pixels.shape != (SIDE, SIDE, 3):
         height, width = pixels.shape[:2]
         raise TrainingError(f"{where}: expected {SIDE}×{SIDE} pixels, not {width}×{height}: resize the images first")
     return pixels
+
+
+def _described(path: Path) -> tuple[str, ...] | None:
+    """Class names in the metadata that Hugging Face's writer stores in a Parquet file; None if there are none."""
+    import polars as pl
+
+    text = pl.read_parquet_metadata(path).get("huggingface")
+    try:
+        names = json.loads(text)["info"]["features"]["label"]["names"] if text else None
+    except (ValueError, KeyError, TypeError):  # other metadata names no classes
+        return None
+    return tuple(map(str, names)) if isinstance(names, list) else None
 
 
 def _parquet_reader(folder: Path, split: Split) -> Callable[[], DataSet] | None:
@@ -254,10 +267,15 @@ def _parquet_reader(folder: Path, split: Split) -> Callable[[], DataSet] | None:
             images += [_decode(cell, f"{path} row {row}") for row, cell in enumerate(cells)]
             labels.append(table["label"].to_numpy())
         target = np.concatenate(labels).astype(np.int64)
-        classes = CIFAR10_CLASSES
+        classes = _described(files[0]) or tuple(map(str, range(int(target.max(initial=0)) + 1)))
         if len(target) and not 0 <= target.min() <= target.max() < len(classes):
-            raise TrainingError(f"{folder}: expected labels from 0 to 9, not {target.min()} to {target.max()}")
-        return DataSet("cifar10", split, np.stack(images), target, classes)
+            raise TrainingError(
+                f"{folder}: expected labels from 0 to {len(classes) - 1}, not {target.min()} to {target.max()}: "
+                "the labels and the class names that the file describes must fit each other"
+            )
+        return DataSet(
+            "cifar10" if classes == CIFAR10_CLASSES else folder.name, split, np.stack(images), target, classes
+        )
 
     return read
 
@@ -276,7 +294,7 @@ def _folder_reader(folder: Path, split: Split) -> Callable[[], DataSet] | None:
             if path.suffix.lower() in _IMAGE_SUFFIXES
         ]
         if not paths:
-            raise TrainingError(f"{root} holds class folders but no image ({', '.join(sorted(_IMAGE_SUFFIXES))})")
+            raise TrainingError(f"{root} has class folders but no images: add {', '.join(sorted(_IMAGE_SUFFIXES))}")
         images = np.stack([_decode(path, str(path)) for path, _ in paths])
         return DataSet(folder.name, split, images, np.array([label for _, label in paths], np.int64), tuple(names))
 
@@ -291,5 +309,5 @@ def _download(folder: Path) -> None:
     except (OSError, RuntimeError) as error:
         raise TrainingError(
             f"could not download CIFAR-10 into {folder} ({error}): check the network, point --data at a copy "
-            f"({_LAYOUTS}), or take the built-in `--data digits`"
+            f"({_LAYOUTS}), or use the built-in `--data digits`"
         ) from error

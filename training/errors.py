@@ -1,8 +1,8 @@
-"""The one error a user of ``training`` has to read."""
+"""The only error that a user of ``training`` has to read."""
 
 
 class TrainingError(Exception):
-    """Bad input or a failed write: says what was expected, what came and what to do.
+    """Bad input or a failed write: the message states what was expected, what came and what to do.
 
     ``training.run`` prints the message as one line and exits with code 2.
     """

@@ -12,27 +12,36 @@ from training.errors import TrainingError
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` fill a temporary file beside ``path``, then rename it into place.
+    """Let ``write`` fill a temporary file beside ``path``, flush it to the disk, then rename it into place.
 
     Raises
     ------
     TrainingError
-        If the disk is full or the folder can't be written; an older file at ``path`` stays whole.
+        If the disk is full or the folder can't be written; an older file at ``path`` stays intact.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(temporary)
-        with temporary.open("rb+") as stream:
-            os.fsync(stream.fileno())
+        _flush(temporary)
         temporary.replace(path)
-    except Exception as error:
-        with contextlib.suppress(NotADirectoryError):  # then there is none
+        with contextlib.suppress(OSError):  # a file system that can't flush a folder has renamed the file nevertheless
+            _flush(path.parent)
+    except BaseException as error:
+        with contextlib.suppress(NotADirectoryError):  # then there is no temporary file
             temporary.unlink(missing_ok=True)
-        # safetensors reports a full disk as its own error, with the operating system's words inside
-        full = getattr(error, "errno", None) == errno.ENOSPC or os.strerror(errno.ENOSPC) in str(error)
-        if full:
-            raise TrainingError(f"disk full while writing {path}: free some space and go on with --resume") from error
+        # libraries report a full disk in their own exceptions, with the operating system's words inside
+        if getattr(error, "errno", None) == errno.ENOSPC or os.strerror(errno.ENOSPC) in str(error):
+            raise TrainingError(f"disk full while writing {path}: free some space, then use --resume") from error
         if isinstance(error, OSError):
-            raise TrainingError(f"cannot write {path} ({error.strerror}): choose another --out") from error
+            raise TrainingError(f"cannot write {path} ({error.strerror or error}): choose another --out") from error
         raise
+
+
+def _flush(path: Path) -> None:
+    """Make the operating system write a file, or the names in a folder, to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

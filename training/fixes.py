@@ -1,4 +1,4 @@
-"""What people decided on train rows: dropped, relabelled, or of less weight in the loss."""
+"""A person's decisions on train rows: to drop, relabel, or weight them in the loss."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Fixes:
-    """The train split as people want it.
+    """The train split with a person's decisions applied.
 
-    ``train`` has the corrected labels; ``kept`` bool ``(N,)`` is False for rows to leave out of training and
-    validation; ``weights`` float32 ``(N,)`` are of the rows' losses; ``relabelled`` counts rows; ``digest`` is the
+    ``train`` has the corrected labels; ``kept`` bool ``(N,)`` is False for rows omitted from training and
+    validation; ``weights`` float32 ``(N,)`` multiply the rows' losses; ``relabelled`` counts rows; ``digest`` is the
     SHA-256 of the file.
     """
 
@@ -33,7 +33,7 @@ class Fixes:
     digest: str
 
     def summary(self) -> dict[str, Any]:
-        """What was mended, for the checkpoint's sidecar."""
+        """What was fixed, for the checkpoint's sidecar."""
         return {
             "sha256": self.digest,
             "dropped": int((~self.kept).sum()),
@@ -52,8 +52,8 @@ def read_fixes(path: Path, train: DataSet) -> Fixes:
     Raises
     ------
     TrainingError
-        If the file is missing, damaged, of another format or other data, or a row is out of range, named twice or asks
-        for what does not exist.
+        If the file is missing, damaged, of another format or for other data, or a row is out of range, listed twice
+        or has an invalid action.
     """
     try:
         text = path.read_bytes()
@@ -61,11 +61,11 @@ def read_fixes(path: Path, train: DataSet) -> Fixes:
         bound = (values["format"], values["data"], values["split"])
         rows = [(int(row["index"]), str(row["action"]), row) for row in values["rows"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise TrainingError(f"{path} is missing or no file of fixes ({error}): export it from the explorer") from error
+        raise TrainingError(f"{path} is missing or not a fixes file ({error}): export it from the explorer") from error
     if bound[0] != FORMAT or bound[2] != "train":
         raise TrainingError(f"{path}: expected format {FORMAT} and the split train, not {bound[0]!r} and {bound[2]!r}")
     if bound[1] != train.fingerprint:
-        raise TrainingError(f"{path} was made on other data than --data: its rows would mean other images")
+        raise TrainingError(f"{path} belongs to other data: point --data at the data that it was exported for")
     labels, kept = train.labels.copy(), np.ones(len(train), bool)
     weights = np.ones(len(train), np.float32)
     seen: set[int] = set()
@@ -85,6 +85,6 @@ def read_fixes(path: Path, train: DataSet) -> Fixes:
                 f"10, not { ({k: v for k, v in row.items() if k != 'index'}) }"
             )
     if not kept.any():
-        raise TrainingError(f"{path} drops every row: nothing would be left to train on")
+        raise TrainingError(f"{path} drops every row, so that none is left to train on: keep some")
     relabelled = int((labels != train.labels).sum())
     return Fixes(replace(train, labels=labels), kept, weights, relabelled, hashlib.sha256(text).hexdigest())

@@ -32,7 +32,7 @@ def has_fast_bfloat16(device: torch.device) -> bool:
 
 
 def pick_precision(name: Precision, device: torch.device) -> torch.dtype:
-    """The type of the products; ``"auto"`` is bfloat16 where the hardware has it."""
+    """The type of the matrix products; ``"auto"`` is bfloat16 where the hardware has it."""
     if name == "auto":
         return torch.bfloat16 if has_fast_bfloat16(device) else torch.float32
     return torch.bfloat16 if name == "bfloat16" else torch.float32
@@ -63,7 +63,7 @@ def backward(
 ) -> tuple[Tensor, Tensor]:
     """Per-row losses and correctness ``(n,)`` of a global batch, after leaving its mean gradient in ``.grad``.
 
-    ``weights`` ``(n,)`` multiply the rows' shares of the gradient; the losses returned are without them.
+    ``weights`` ``(n,)`` multiply the rows' shares of the gradient; the losses returned are unweighted.
 
     With several processes each computes its share of the rows and the sums are exchanged, so that
     every process ends with the gradient that one process would compute.
@@ -162,7 +162,7 @@ class Evaluation:
 def evaluate(
     model: nn.Module, rows: AugmentedRows, *, device: torch.device, dtype: torch.dtype, workers: int = 0
 ) -> Evaluation:
-    """One pass over ``rows`` in their order, with the model in evaluation mode, as it was before after it."""
+    """One pass over ``rows`` in their order, with the model in evaluation mode; its own mode is restored afterwards."""
     training = model.training
     model.eval()
     parts: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []

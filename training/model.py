@@ -23,7 +23,7 @@ def layer_norm(channels: int) -> nn.GroupNorm:
 class ResidualBlock(nn.Module):
     """Two 3×3 convolutions and a shortcut (He et al. 2016, arXiv 1512.03385).
 
-    Each ReLU is a module of its own, because DeepLift and Guided Backprop need one per use.
+    Each ReLU is a separate module, because DeepLift and Guided Backprop need one per use.
     """
 
     def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:

@@ -51,7 +51,7 @@ class Optimisation:
             optimizer.step()
 
     def end_epoch(self, validation_loss: float) -> None:
-        """Let a plateau schedule see the validation loss."""
+        """Report the validation loss to a plateau schedule."""
         for plateau in self._plateaus:
             plateau.step(validation_loss)
 
@@ -75,7 +75,7 @@ class Optimisation:
         return {"rates": rates, "plateaus": [plateau.state_dict() for plateau in self._plateaus]}
 
     def restore(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
-        """Return to the state that `tensors` and `values` gave."""
+        """Restore the state that `tensors` and `values` returned."""
         for slot, parameter, state in self._slots():
             for name, value in tensors.items():
                 if name.rpartition(".")[0] == slot:

@@ -1,4 +1,4 @@
-"""What a run leaves beside the weights: history, dynamics and their curves."""
+"""What a run writes beside the weights: history, dynamics and their curves."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ COLUMNS = (
 
 
 def write_history(folder: Path, history: Sequence[Mapping[str, Any]]) -> None:
-    """Write ``history.csv``: a row an epoch; losses in nats without smoothing, accuracies as fractions.
+    """Write ``history.csv``: one row per epoch; losses in nats without smoothing, accuracies as fractions.
 
     Train columns are means over the epoch on augmented images; the others are measured after it.
     """
@@ -89,7 +89,7 @@ def read_history(folder: Path) -> list[dict[str, float]]:
     with path.open(newline="") as stream:
         reader = csv.DictReader(stream)
         if tuple(reader.fieldnames or ()) != COLUMNS:
-            raise TrainingError(f"{path}: expected the columns {', '.join(COLUMNS)}")
+            raise TrainingError(f"{path}: expected the columns {', '.join(COLUMNS)}: restore the original file")
         return [{name: float(value) for name, value in row.items()} for row in reader]
 
 

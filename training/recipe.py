@@ -116,7 +116,7 @@ class Recipe:
         """
         known = {field.name for field in dataclasses.fields(cls)}
         if unknown := sorted(set(values) - known):
-            raise TrainingError(f"recipe: unknown field {unknown[0]!r}; was it written by a newer version?")
+            raise TrainingError(f"recipe: unknown field {unknown[0]!r}: use the version of training that wrote it")
         if missing := sorted({"name", "epochs"} - set(values)):
             raise TrainingError(f"recipe: field {missing[0]!r} is missing")
         fields: dict[str, Any] = {name: tuple(value) if name in _LISTS else value for name, value in values.items()}

@@ -40,10 +40,10 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="fetch CIFAR-10 into --data if it is not there; without --out, do nothing else",
     )
-    top.add_argument("--resume", action="store_true", help="go on with the stopped run in --out")
+    top.add_argument("--resume", action="store_true", help="resume the stopped run in --out")
     top.add_argument("--force", action="store_true", help="replace what is in --out")
-    top.add_argument("--fixes", type=Path, metavar="FILE", help="train rows to drop, relabel or weigh, as exported")
-    top.add_argument("--summary", action="store_true", help="print the model's layers and stop")
+    top.add_argument("--fixes", type=Path, metavar="FILE", help="train rows to drop, relabel or weight, as exported")
+    top.add_argument("--summary", action="store_true", help="print the model's layers and exit")
     group = top.add_argument_group("fields of the recipe")
     hints = typing.get_type_hints(Recipe)
     for field in dataclasses.fields(Recipe):
@@ -84,68 +84,91 @@ def run_epoch(session: Session, folder: Path | None, progress: Progress) -> None
     """
     import torch
 
-    from training import augment, loop, outputs
-    from training.session import row_columns
+    from training import augment, loop
 
     recipe, epoch = session.recipe, session.epoch
     size = recipe.image_size(epoch)
     training = augment.pipeline(recipe, session.statistics, size, train=True, cutout=recipe.cutout_side(epoch))
     order = loop.epoch_order(torch.from_numpy(session.train_rows), recipe.seed, epoch).numpy()
-    columns = row_columns(session)
-    started = saved = time.perf_counter()
-    before = session.epoch_seconds
-
-    def step(number: int) -> None:
-        session.optimisation.step(epoch * session.steps_per_epoch + number)
-
-    def done(number: int, rows: Tensor, losses: Tensor, correct: Tensor) -> None:
-        nonlocal saved
-        if not bool(losses.isfinite().all()):
-            raise TrainingError(
-                f"the loss is not finite at batch {number + 1} of epoch {epoch + 1}: "
-                "lower --learning-rate and start again"
-            )
-        session.measured["row_loss"][epoch, columns[rows]] = losses
-        session.measured["row_correct"][epoch, columns[rows]] = correct.to(torch.int8)
-        session.step = number + 1
-        now = time.perf_counter()
-        session.epoch_seconds = before + now - started
-        progress(number + 1, session.steps_per_epoch, float(losses.mean()), float(correct.mean()))
-        if folder is not None and now - saved > SAVE_EVERY_S:
-            session.save(folder)
-            saved = now
-
+    under_way = _Epoch(session, folder, progress)
     loop.train_epoch(
         session.model,
         augment.AugmentedRows(session.train, order, training, (recipe.seed, epoch)),
         recipe,
         first_step=session.step,
-        step=step,
-        done=done,
+        step=under_way.step,
+        done=under_way.done,
         device=session.device,
         dtype=session.dtype,
         weights=None if session.fixes is None else torch.from_numpy(session.fixes.weights),
     )
     train_seconds = session.epoch_seconds
     measured = evaluate_epoch(session, size)
-    seconds = {"seconds": round(before + time.perf_counter() - started, 2)}
+    seconds = {"seconds": round(under_way.seconds, 2)}
     seconds["images_per_s"] = round(len(session.train_rows) / train_seconds, 2)
     session.finish_epoch(size, measured, seconds)
     if folder is not None:
-        session.save(folder)
-        outputs.write_history(folder, session.history)
-        outputs.write_dynamics(folder, session)
-        outputs.write_curves(folder, session.history)
+        _write_records(session, folder)
+
+
+class _Epoch:
+    """An epoch under way: what follows each batch, and when the state was last saved."""
+
+    def __init__(self, session: Session, folder: Path | None, progress: Progress) -> None:
+        from training.session import row_columns
+
+        self.session, self.folder, self.progress = session, folder, progress
+        self.epoch, self.columns = session.epoch, row_columns(session)
+        self.before = session.epoch_seconds  # of sittings before this one
+        self.started = self.saved = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Since the epoch began, without the time between sittings."""
+        return self.before + time.perf_counter() - self.started
+
+    def step(self, number: int) -> None:
+        """Apply the gradient of a batch."""
+        self.session.optimisation.step(self.epoch * self.session.steps_per_epoch + number)
+
+    def done(self, number: int, rows: Tensor, losses: Tensor, correct: Tensor) -> None:
+        """Keep what a batch measured, and save the state from time to time."""
+        import torch
+
+        session = self.session
+        if not bool(losses.isfinite().all()):
+            raise TrainingError(
+                f"the loss is not finite at batch {number + 1} of epoch {self.epoch + 1}: "
+                "lower --learning-rate and start again with --force"
+            )
+        session.measured["row_loss"][self.epoch, self.columns[rows]] = losses
+        session.measured["row_correct"][self.epoch, self.columns[rows]] = correct.to(torch.int8)
+        session.step = number + 1
+        session.epoch_seconds = self.seconds
+        self.progress(number + 1, session.steps_per_epoch, float(losses.mean()), float(correct.mean()))
+        if self.folder is not None and time.perf_counter() - self.saved > SAVE_EVERY_S:
+            session.save(self.folder)
+            self.saved = time.perf_counter()
+
+
+def _write_records(session: Session, folder: Path) -> None:
+    """The state, and what people read: history, dynamics and curves."""
+    from training import outputs
+
+    session.save(folder)
+    outputs.write_history(folder, session.history)
+    outputs.write_dynamics(folder, session)
+    outputs.write_curves(folder, session.history)
 
 
 def evaluate_epoch(session: Session, size: int) -> dict[str, Evaluation]:
-    """Evaluations of the validation and the test images at ``size`` pixels, as the model stands."""
+    """Evaluations of the validation and the test images at ``size`` pixels, with the current weights."""
     import torch
 
     from training import augment, loop
 
     plain = augment.pipeline(session.recipe, session.statistics, size, train=False)
-    # the last pass is the checkpoint's own accuracy, so it is taken in float32 whatever the training was
+    # the last pass is the checkpoint's own accuracy, so it is measured in float32 whatever the training's precision
     dtype = torch.float32 if session.epoch + 1 == session.recipe.epochs else session.dtype
     sets = {
         "validation": augment.AugmentedRows(session.train, session.validation_rows, plain, None),
@@ -159,7 +182,7 @@ def evaluate_epoch(session: Session, size: int) -> dict[str, Evaluation]:
 
 @contextmanager
 def progress_bar(label: str, total: int, first: int) -> typing.Iterator[Progress]:
-    """A bar with the time left in a terminal or notebook; a plain line a minute elsewhere."""
+    """A bar with the time left in a terminal or notebook; one plain line per minute elsewhere."""
     from tqdm.auto import tqdm
 
     last = time.perf_counter()
@@ -177,7 +200,7 @@ def progress_bar(label: str, total: int, first: int) -> typing.Iterator[Progress
 
 
 def train(session: Session, folder: Path | None, *, quiet: bool = False) -> None:
-    """Run the session's remaining epochs; the end leaves the checkpoint in ``folder``."""
+    """Run the session's remaining epochs, then save the checkpoint in ``folder``."""
     from training import checkpoint
 
     while session.epoch < session.recipe.epochs:
@@ -212,10 +235,10 @@ def open_session(options: argparse.Namespace) -> Session:
     out: Path = options.out
     taken = [name for name in (STATE, "model.safetensors", "model.json") if (out / name).exists()]
     if taken and not (options.force or options.resume):
-        raise TrainingError(f"{out} already holds {taken[0]}: go on with --resume, replace it with --force")
+        raise TrainingError(f"{out} already holds {taken[0]}: resume its run with --resume, or replace it with --force")
     splits: list[DataSet] = [data.load(root, split, download=options.download) for split in ("train", "test")]
     if splits[0].classes != splits[1].classes:
-        raise TrainingError(f"{root}: train and test have other classes: {splits[0].classes}, {splits[1].classes}")
+        raise TrainingError(f"{root}: expected one set of classes, not {splits[0].classes} and {splits[1].classes}")
     mended = None if options.fixes is None else fixes.read_fixes(options.fixes, splits[0])
     session = Session(recipe, splits[0], splits[1], mended)
     if options.resume:
@@ -257,7 +280,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("stopped; go on with --resume", file=sys.stderr)
+        print("stopped; continue with --resume", file=sys.stderr)
         return 130
     return 0
 

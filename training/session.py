@@ -27,7 +27,7 @@ STATE = "state.safetensors"
 
 
 class Session:
-    """What a run needs to go on, and nothing that it could compute again.
+    """What a run needs to resume, and nothing that it could recompute.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class Session:
         self.dtype = pick_precision(recipe.precision, self.device)
         self.statistics = channel_statistics(train.images)
         self.train_rows, self.validation_rows = split_validation(train.labels, recipe.validation_fraction, recipe.seed)
-        if fixes is not None:  # the split is drawn before, so that it is that of a run without fixes
+        if fixes is not None:  # the split is drawn first, so that it is that of a run without fixes
             self.train = fixes.train
             self.train_rows, self.validation_rows = (r[fixes.kept[r]] for r in (self.train_rows, self.validation_rows))
         self.epoch, self.step, self.epoch_seconds = 0, 0, 0.0
@@ -67,7 +67,7 @@ class Session:
         self.optimisation = Optimisation(self.model, recipe, recipe.epochs * self.steps_per_epoch)
 
     def finish_epoch(self, size: int, measured: Mapping[str, Evaluation], seconds: Mapping[str, float]) -> None:
-        """Record the epoch that was trained at ``size`` pixels, let the schedule see it, and go on to the next."""
+        """Record the epoch that was trained at ``size`` pixels, report it to the schedule, and advance to the next."""
         epoch, test = self.epoch, measured["test"]
         self.measured["test_predicted"][epoch] = test.predicted.to(torch.int16)
         self.measured["test_label_probability"][epoch] = test.label_probability
@@ -115,7 +115,7 @@ class Session:
         write_atomically(folder / STATE, lambda path: save_file(plain, path, metadata))
 
     def restore(self, folder: Path) -> None:
-        """Go back to what `save` wrote in ``folder``.
+        """Restore the state that `save` wrote in ``folder``.
 
         Raises
         ------
@@ -130,7 +130,7 @@ class Session:
                 values = json.loads((stream.metadata() or {})["session"])
                 tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
         except (SafetensorError, KeyError, ValueError) as error:
-            raise TrainingError(f"{path} is damaged ({error}): start again with --force") from error
+            raise TrainingError(f"{path} is damaged ({error}): start again with --force, without --resume") from error
         if not Recipe.from_json(values["recipe"]).computes_as(self.recipe) or values["data"] != self._fingerprints():
             raise TrainingError(f"{path} belongs to another recipe or other data: use the options of that run")
         groups: dict[str, dict[str, Tensor]] = {"model": {}, "optimisation": {}, "measured": {}}
@@ -144,7 +144,7 @@ class Session:
         self.epoch_seconds, self.history = float(values["epoch_seconds"]), list(values["history"])
 
     def sidecar(self) -> dict[str, Any]:
-        """What the checkpoint's sidecar says besides the architecture and the weights' hash."""
+        """The fields of the checkpoint's sidecar besides the architecture and the weights' hash."""
         size = self.recipe.image_sizes[-1]
         model = ResNet18LN(len(self.train.classes), self.recipe.width)
         mean, deviation = self.statistics

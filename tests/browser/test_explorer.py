@@ -211,7 +211,7 @@ def test_figures_rows_and_code_are_exported(page: Page, lab, digits: str, reques
     expect(page.locator(".wb-code")).to_have_value(re.compile("workbench.Explorer"))
     menu.click()
     page.get_by_role("button", name="Fixes for training").click()
-    expect(page.locator(".wb-export [role=status]")).to_contain_text("fixes are for the train split")
+    expect(page.locator(".wb-export [role=status]")).to_contain_text("expected rows of the train split")
 
 
 def test_by_keyboard_alone(page: Page, lab, digits: str, request) -> None:
@@ -364,9 +364,16 @@ explorer
 def test_a_run_rewritten_underneath_is_said(page: Page, lab, digits: str, request, tmp_path: Path) -> None:
     code = "explorer = workbench.Explorer(run)\nexplorer"
     folder = tmp_path / "kept"
-    kept = f"from workbench import store, predict\nfrom pathlib import Path\nimport dataclasses\n\
-store.write(run.predictions, Path({json.dumps(str(folder))}))\n\
-run = dataclasses.replace(run, predictions=store.read(Path({json.dumps(str(folder))})))"
+    place = f"Path({json.dumps(str(folder))})"
+    kept = "\n".join(
+        [
+            "import dataclasses",
+            "from pathlib import Path",
+            "from workbench import store",
+            f"store.write(run.predictions, {place})",
+            f"run = dataclasses.replace(run, predictions=store.read({place}))",
+        ]
+    )
     open_and_run(page, lab[1], notebook(lab, request, digits, kept, code))
     explorer(page)
     (folder / "predictions.parquet").write_bytes(b"being rewritten")

@@ -18,4 +18,5 @@ test("Wilson's interval is that of the published example", () => {
   assert.deepEqual(wilson(0, 0), [0, 1]);
 });
 
-test("nouns have their plural", () => assert.deepEqual([counted(1, "image"), counted(1200, "error")], ["1 image", "1,200 errors"]));
+test("nouns have their plural", () =>
+  assert.deepEqual([counted(1, "image"), counted(1200, "error")], ["1 image", "1,200 errors"]));

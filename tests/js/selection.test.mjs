@@ -34,7 +34,16 @@ test("a cell, a row and several cells; the same again releases", () => {
   assert.equal(store.words, "1 of 4 errors: bee predicted as ant");
   store.set(withCells(store.selection, [[2, -1]], true));
   assert.deepEqual(ids(store), [3, 5, 4]);
-  store.set(withCells(store.selection, [[1, 0], [2, -1]], true));
+  store.set(
+    withCells(
+      store.selection,
+      [
+        [1, 0],
+        [2, -1],
+      ],
+      true,
+    ),
+  );
   assert.deepEqual(ids(store), [3, 5, 1, 4]);
 });
 
@@ -95,7 +104,12 @@ test("inside a polygon, by the even-odd rule", () => {
 
 test("words for what has steps that are many", () => {
   const store = small();
-  const cells = [[0, 1], [1, 0], [2, 0], [2, 1]];
+  const cells = [
+    [0, 1],
+    [1, 0],
+    [2, 0],
+    [2, 1],
+  ];
   const selection = { ...START, steps: [{ kind: "cells", cells }] };
   assert.equal(describe(selection, store.table, 4, 4, 6), "4 of 4 errors: 4 cells of the matrix");
 });

@@ -18,7 +18,11 @@ test("the radix sort agrees with the engine's own, ties as they came, nan last",
 
 test("many random keys are in order", () => {
   const keys = Float64Array.from({ length: 5000 }, () => (Math.random() - 0.5) * 10 ** (40 * Math.random() - 20));
-  const order = sorted(Uint32Array.from(keys, (_, k) => k), (k) => keys[k], true);
+  const order = sorted(
+    Uint32Array.from(keys, (_, k) => k),
+    (k) => keys[k],
+    true,
+  );
   for (let k = 1; k < order.length; k++) assert.ok(keys[order[k - 1]] >= keys[order[k]]);
   assert.equal(new Set(order).size, keys.length);
 });
@@ -35,7 +39,13 @@ test("rows are found by id, and cells say what they mean", () => {
   const bytes = new Uint8Array(Float64Array.from([4, 9, 17]).buffer);
   const table = new Table({
     index: { title: "row id", kind: "number", dtype: "f8", categories: [], values: valuesOf("f8", bytes) },
-    label: { title: "true class", kind: "class", dtype: "u2", categories: ["<b>", "cat"], values: Uint16Array.of(0, 1, 1) },
+    label: {
+      title: "true class",
+      kind: "class",
+      dtype: "u2",
+      categories: ["<b>", "cat"],
+      values: Uint16Array.of(0, 1, 1),
+    },
   });
   assert.deepEqual([table.position(9), table.position(5), table.position(17)], [1, -1, 2]);
   assert.deepEqual([table.text("index", 2), table.text("label", 0)], ["17", "<b>"]);

@@ -13,8 +13,17 @@ import { Thumbnails } from "../../workbench/explorer/static/thumbnails.js";
 
 test("a cell says its count, share and interval", () => {
   const counts = countsOf({ classes: ["cat", "dog"], cells: [0, 0, 8, 0, 1, 2, 1, 1, 5] });
-  assert.deepEqual(counts.map((row) => [...row]), [[8, 2], [0, 5]]);
-  assert.equal(describeCell(["cat", "dog"], counts, 0, 1), "2 × cat predicted as dog: 20.0 % of the true class (95 % interval 5.7 % to 51.0 %)");
+  assert.deepEqual(
+    counts.map((row) => [...row]),
+    [
+      [8, 2],
+      [0, 5],
+    ],
+  );
+  assert.equal(
+    describeCell(["cat", "dog"], counts, 0, 1),
+    "2 × cat predicted as dog: 20.0 % of the true class (95 % interval 5.7 % to 51.0 %)",
+  );
   assert.deepEqual(mostConfused(counts, [0, 1], 1), [0]);
 });
 
@@ -33,31 +42,74 @@ test("a stronger value never looks weaker, and none is lost in enlarging", () =>
     assert.ok(rampPlace(value, 2, true) >= before);
     before = rampPlace(value, 2, true);
   }
-  assert.deepEqual([rampPlace(-1, 2, false), rampPlace(0, 2, true), rampPlace(5, 2, false), rampPlace(1, 0, false)], [0, 128, 255, 0]);
-  assert.deepEqual([...upsample([1, 2, 3, 4], [2, 2], 4, 4)].map((v) => v.toFixed(4)), ["1.0000", "1.2500", "1.7500", "2.0000", "1.5000", "1.7500", "2.2500", "2.5000", "2.5000", "2.7500", "3.2500", "3.5000", "3.0000", "3.2500", "3.7500", "4.0000"]);
+  assert.deepEqual(
+    [rampPlace(-1, 2, false), rampPlace(0, 2, true), rampPlace(5, 2, false), rampPlace(1, 0, false)],
+    [0, 128, 255, 0],
+  );
+  assert.deepEqual(
+    [...upsample([1, 2, 3, 4], [2, 2], 4, 4)].map((v) => v.toFixed(4)),
+    [
+      "1.0000",
+      "1.2500",
+      "1.7500",
+      "2.0000",
+      "1.5000",
+      "1.7500",
+      "2.2500",
+      "2.5000",
+      "2.5000",
+      "2.7500",
+      "3.2500",
+      "3.5000",
+      "3.0000",
+      "3.2500",
+      "3.7500",
+      "4.0000",
+    ],
+  );
   assert.deepEqual([scaleOf([[-3, 1]], true), scaleOf([[-3, 1]], false), scaleOf([[-3]], false)], [3, 1, 0]);
 });
 
 test("maps of one method and layer share a scale, others do not", () => {
   const maps = ["a", "a", "b"].map((method) => ({ model: "", method, layer: "x" }));
-  assert.deepEqual(families(maps, false).map((family) => family.map(({ place }) => place)), [[0, 1], [2]]);
+  assert.deepEqual(
+    families(maps, false).map((family) => family.map(({ place }) => place)),
+    [[0, 1], [2]],
+  );
   assert.equal(families(maps, true).length, 3);
 });
 
 test("every row has one tile, in order, under its group", () => {
   const rows = Uint32Array.from({ length: 23 }, (_, k) => k);
   const plain = layout(rows, 5, 100, null, null);
-  assert.deepEqual(plain.lines.flatMap((line) => [...line.rows]), [...rows]);
+  assert.deepEqual(
+    plain.lines.flatMap((line) => [...line.rows]),
+    [...rows],
+  );
   assert.equal(plain.height, plain.lines[0].top + 500);
-  const groups = layout(rows, 5, 100, (k) => k % 2, (k) => (k % 2 ? "odd" : "even"));
-  assert.deepEqual(groups.lines.filter(({ heading }) => heading).map(({ heading }) => heading), ["even (12)", "odd (11)"]);
+  const groups = layout(
+    rows,
+    5,
+    100,
+    (k) => k % 2,
+    (k) => (k % 2 ? "odd" : "even"),
+  );
+  assert.deepEqual(
+    groups.lines.filter(({ heading }) => heading).map(({ heading }) => heading),
+    ["even (12)", "odd (11)"],
+  );
   assert.equal(groups.lines.flatMap((line) => (line.rows ? [...line.rows] : [])).length, 23);
-  for (let k = 1; k < groups.lines.length; k++) assert.equal(groups.lines[k].top, groups.lines[k - 1].top + groups.lines[k - 1].height);
+  for (let k = 1; k < groups.lines.length; k++)
+    assert.equal(groups.lines[k].top, groups.lines[k - 1].top + groups.lines[k - 1].height);
 });
 
 test("rows as CSV keep quotes, commas and line breaks", () => {
   const column = (kind, values, categories = []) => ({ kind, values, categories });
-  const table = new Table({ index: column("number", Float64Array.of(7)), label: column("class", Uint16Array.of(0), ['a "b", c']), margin: column("number", Float64Array.of(NaN)) });
+  const table = new Table({
+    index: column("number", Float64Array.of(7)),
+    label: column("class", Uint16Array.of(0), ['a "b", c']),
+    margin: column("number", Float64Array.of(NaN)),
+  });
   const decisions = new Map([[7, { tags: ["x", "y"] }]]);
   assert.equal(csvOf({ table, rows: [0], decisions }), 'index,label,margin,tags\r\n7,"a ""b"", c",,x; y\r\n');
 });
@@ -90,7 +142,17 @@ test("pictures are asked for once, in parts, and a missing one is known", async 
 
 test("an image's history says what it never was", () => {
   const classes = ["cat", "dog"];
-  assert.deepEqual(historyWords({ correct: [false, false], predicted: [1, 1] }, classes), ["Never learnt", "last predicted as dog"]);
-  assert.deepEqual(historyWords({ correct: [false, true, true] }, classes), ["Correct from epoch 2 to the end", "never forgotten"]);
-  assert.deepEqual(historyWords({ correct: [true, false], predicted: [0, 1] }, classes), ["Misclassified at the end", "forgotten once", "last predicted as dog"]);
+  assert.deepEqual(historyWords({ correct: [false, false], predicted: [1, 1] }, classes), [
+    "Never learnt",
+    "last predicted as dog",
+  ]);
+  assert.deepEqual(historyWords({ correct: [false, true, true] }, classes), [
+    "Correct from epoch 2 to the end",
+    "never forgotten",
+  ]);
+  assert.deepEqual(historyWords({ correct: [true, false], predicted: [0, 1] }, classes), [
+    "Misclassified at the end",
+    "forgotten once",
+    "last predicted as dog",
+  ]);
 });

@@ -1,4 +1,4 @@
-"""Is a confidence of 90 % right nine times in ten? Reliability, its summary numbers, temperature, risk and coverage."""
+"""Whether 90 % confidence means nine correct in ten: reliability, its summary numbers, temperature, risk, coverage."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SQUARES = (pl.col("probability") * pl.col("probability")).arr.sum().cast(pl.Flo
 class Reliability:
     """A reliability diagram: for each of B bins its edges, rows, mean confidence and accuracy, and the ECE.
 
-    ``edges`` ``(B + 1,)``; a bin holds its lower edge and not its upper one, but the last is closed at 1.
+    ``edges`` ``(B + 1,)``; a bin holds its lower edge but not its upper one, except that the last is closed at 1.
     ``low`` and ``high`` bound the accuracy of each bin (Wilson 95 %), ``ece_low`` and ``ece_high`` the ECE
     (basic bootstrap, 95 %, at least 0). Empty bins have nan.
     """
@@ -45,15 +45,15 @@ class Reliability:
 def reliability(predictions: Predictions, *, bins: int = 15, binning: Binning = "equal width") -> Reliability:
     """Confidence against accuracy in ``bins`` bins, and the expected calibration error.
 
-    ECE = sum over bins of |B_m|/n · |accuracy − confidence| (Guo et al. 2017, arXiv 1706.04599, equation
+    ECE is ``sum over bins of |B_m|/n · |accuracy − confidence|`` (Guo et al. 2017, arXiv 1706.04599, equation
     3). Equal mass: the bins hold equally many rows (Nguyen & O'Connor 2015, arXiv 1508.05154); rows of equal
     confidence share a bin, so that bins may differ and there may be fewer.
 
-    The bootstrap resamples rows: counts of right and wrong rows in each bin are multinomial; the mean confidence
-    within such a cell is drawn as normal with the cell's own variance, which for cells of many rows is what
-    resampling gives, so that the cost does not grow with the rows. The interval is the basic one, 2·ECE less the
-    upper and lower percentile (Davison & Hinkley 1997, section 5.2): the ECE of a resample is biased upwards, as
-    noise cannot cancel between absolute gaps. The estimate itself is biased the same way for few rows.
+    The bootstrap resamples rows: counts of correct and misclassified rows in each bin are multinomial; the mean
+    confidence within such a cell is drawn as normal with the cell's own variance, which for cells of many rows is
+    what resampling gives, so that the cost does not grow with the rows. The interval is the basic one, 2·ECE less
+    the upper and lower percentile (Davison & Hinkley 1997, section 5.2): the ECE of a resample is biased upwards,
+    as noise cannot cancel between absolute gaps. The estimate itself is biased the same way for few rows.
 
     Raises
     ------
@@ -119,7 +119,7 @@ def _mass_edges(predictions: Predictions, confidence: pl.Expr, bins: int) -> Flo
 
 
 def _ece(counts: FloatArray, totals: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """ECE, mean confidence and accuracy of bins, from counts and confidence sums ``(..., B, 2)`` of wrong and right."""
+    """ECE, mean confidence and accuracy of bins, from counts and confidence sums ``(..., B, 2)``, errors first."""
     rows = counts.sum(-1)
     blank = np.full(rows.shape, np.nan)
     confidence = np.divide(totals.sum(-1), rows, out=blank.copy(), where=rows > 0)
@@ -180,7 +180,7 @@ class RiskCoverage:
     """Error rate among the most confident share of rows.
 
     ``coverage`` and ``risk`` float64 ``(m,)``: at most 2,000 points, the last at full coverage; ``aurc`` the area
-    under the whole curve, ``best_aurc`` that of an order that puts every right row first, both error rates.
+    under the whole curve, ``best_aurc`` that of an order that puts every correct row first; both are error rates.
     """
 
     coverage: FloatArray
@@ -190,10 +190,10 @@ class RiskCoverage:
 
 
 def risk_coverage(predictions: Predictions, *, points: int = 2000) -> RiskCoverage:
-    """Selective risk over coverage when the least confident rows are set aside first.
+    """Selective risk over coverage when the least confident rows are rejected first.
 
     AURC is the mean of the risk over coverages 1/n to 1 (Geifman & El-Yaniv 2017, arXiv 1705.08500; Geifman et al.
-    2019, arXiv 1805.08206). Rows of equal confidence are set aside together: each gets the risk expected of a
+    2019, arXiv 1805.08206). Rows of equal confidence are rejected together: each gets the risk expected of a
     random order among them, so that the order of the table does not matter.
     """
     frame = predictions.columns("confidence", "correct")
@@ -224,13 +224,13 @@ class Temperature:
 
     @property
     def at_bound(self) -> bool:
-        """Whether the search ended at one of its ends."""
+        """Whether the search ended at one of its bounds."""
         low, high = TEMPERATURES
         return not low * 1.001 < self.temperature < high / 1.001
 
 
 def fit_temperature(log_probability: FloatArray, label: IntArray) -> float:
-    """The T with the least mean NLL of ``softmax(log P / T)``, from 0.05 to 20; a bound stands for what lies beyond it.
+    """The T that minimises the mean NLL of ``softmax(log P / T)``, from 0.05 to 20; a bound stands for values beyond.
 
     Guo et al. 2017 (arXiv 1706.04599, section 4.2): log probabilities are logits up to a constant of each row,
     which softmax ignores.
@@ -260,7 +260,7 @@ def _logs(probability: ProbabilityArray) -> FloatArray:
 def temperature(predictions: Predictions, *, seed: int = 0) -> Temperature:
     """A temperature fitted on a random half of the rows and judged on the other half.
 
-    Of more than 200,000 rows (of many classes: fewer) a random sample of as many is used.
+    Beyond 200,000 rows (fewer for many classes), a random sample of that size is used.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""One verdict for every error: whose fault it is, how sure that is, and where the next hour of work would pay."""
+"""One verdict for every error: its cause, how certain that is, and where the next hour of work would pay off."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ SURE = 0.9
 
 ACTIONS: Mapping[str, str] = {
     "near-duplicate with another label": "compare the two images and settle on one label",
-    "doubtful label": "look at the label; the model may be right",
+    "doubtful label": "check the label; the prediction may be correct",
     "ambiguous to people": "accept the error, or give the image a soft label",
-    "rare look": "collect or generate more images like it",
-    "overconfident": "calibrate, and look for what misleads the model",
-    "model's own fault": "train longer, or a larger model, or with other augmentation",
+    "atypical": "collect or generate more images like it",
+    "overconfident": "look for what misleads the model; calibration changes no prediction",
+    "unexplained": "none of the other rules applies: look at the images and their maps",
 }
 
 
 @dataclass(frozen=True)
 class _Rule:
-    """A verdict, the columns it needs, when it holds, how sure it is (0 to 1) and the evidence in words."""
+    """A verdict, the columns it needs, when it holds, how certain it is (0 to 1) and the evidence in words."""
 
     verdict: str
     needs: tuple[str, ...]
@@ -41,7 +41,7 @@ class _Rule:
 
 
 def _span(value: pl.Expr, low: float, high: float) -> pl.Expr:
-    """0.5 at ``low``, 1 at ``high``, straight between."""
+    """0.5 at ``low``, 1 at ``high``, linear in between."""
     return (0.5 + 0.5 * (value.cast(pl.Float64) - low) / (high - low)).clip(0.5, 1.0)
 
 
@@ -72,7 +72,8 @@ RULES = (
         (pl.col("votes_top") != pl.col("label")) & (pl.col("votes_entropy") < AMBIGUOUS_BITS),
         _span(pl.col("votes_for_label"), 0.5, 0.0),
         lambda row, classes: (
-            f"most people say {classes[row['votes_top']]}; {row['votes_for_label']:.0%} say {classes[row['label']]}"
+            f"most human labels are {classes[row['votes_top']]}; "
+            f"{row['votes_for_label']:.0%} are {classes[row['label']]}"
         ),
     ),
     _Rule(
@@ -81,7 +82,7 @@ RULES = (
         pl.col("votes_entropy") >= AMBIGUOUS_BITS,
         _span(pl.col("votes_entropy"), AMBIGUOUS_BITS, 2.0),
         lambda row, classes: (
-            f"people disagree (entropy {row['votes_entropy']:.2f} bits, {row['votes_for_label']:.0%} for "
+            f"human labels disagree (entropy {row['votes_entropy']:.2f} bits, {row['votes_for_label']:.0%} for "
             f"{classes[row['label']]})"
         ),
     ),
@@ -96,7 +97,7 @@ RULES = (
         ),
     ),
     _Rule(
-        "rare look",
+        "atypical",
         ("typicality", "familiarity"),
         (pl.col("typicality") <= RARE) & (pl.col("familiarity") <= RARE),
         _span(pl.col("familiarity"), RARE, 0.0),
@@ -110,46 +111,48 @@ RULES = (
         (),
         pl.col("confidence") >= SURE,
         _span(pl.col("confidence"), SURE, 1.0),
-        lambda row, classes: f"wrong with {row['confidence']:.1%} for {classes[row['predicted']]}",
+        lambda row, classes: f"misclassified with {row['confidence']:.1%} for {classes[row['predicted']]}",
     ),
     _Rule(
-        "model's own fault",
+        "unexplained",
         (),
         pl.lit(True),
         pl.lit(0.5),
-        lambda row, classes: f"no other cause was found; {row['confidence']:.1%} for {classes[row['predicted']]}",
+        lambda row, classes: (
+            f"none of the rules that could run applies; {row['confidence']:.1%} for {classes[row['predicted']]}"
+        ),
     ),
 )
 
 
 def causes(predictions: Predictions) -> pl.DataFrame:
-    """A verdict for every error, with how certain it is and its evidence in words, by row id.
+    """A verdict for every error, with its certainty and its evidence in words, by row id.
 
-    The first rule that holds decides; a rule is left out if the table lacks its columns:
+    The first rule that holds decides; a rule is omitted if the table lacks its columns:
 
     1. near-duplicate with another label: a train image that is nearly the same picture (`copies.join_copies`) has
        another label; where pictures were not compared: cosine similarity to the nearest train row at least 0.995, its
        label another;
-    2. doubtful label: most people chose another class, and agree (entropy of the votes under 1 bit);
+    2. doubtful label: most human labels are another class, and they agree (entropy of the votes under 1 bit);
     3. ambiguous to people: entropy of the votes at least 1 bit;
-    4. doubtful label, where people were not asked: a suspect of the confident joint with a normalised margin of
+    4. doubtful label, where there are no human labels: a suspect of the confident joint with a normalised margin of
        at most -0.9, and at most a tenth of the nearest train rows have its label;
-    5. rare look: typicality and familiarity at most 0.05, that is far from its class's train images and from all
-       others too (an error lies far from its class by nature: in the midst of another class it is no rare look);
+    5. atypical: typicality and familiarity at most 0.05, that is, far from its class's train images and from all
+       others too (an error lies far from its class by nature: in the midst of another class it is not atypical);
     6. overconfident: confidence at least 0.9;
-    7. else the model's own fault.
+    7. else unexplained.
 
     ``certainty`` runs from 0.5 where a rule just holds to 1 where it holds in full (rule 4: 0.4 to 0.8, as a model
-    is a witness in its own case). The thresholds are conventions, not estimates. Columns: index, label, predicted,
-    verdict, certainty, evidence.
+    is not an independent judge of its own errors). The thresholds are conventions, not estimates. Columns: index,
+    label, predicted, verdict, certainty, evidence.
 
-    People's answers are joined by `votes.join_votes`, neighbours and typicality by `neighbours.join_neighbours`,
+    Human labels are joined by `votes.join_votes`, neighbours and typicality by `neighbours.join_neighbours`,
     near-duplicates by `copies.join_copies`.
     """
     suspects = label_suspects(predictions).select("index", pl.col("score").alias("suspect_score"))
     wrong = predictions.scan().filter(~pl.col("correct")).select(pl.exclude("probability", "embedding", "votes"))
     frame = wrong.join(suspects.lazy(), on="index", how="left").sort("index").collect(engine="streaming")
-    # where people were asked the model is no witness to a label, nor are embeddings where pictures were compared
+    # the model does not judge a label where there are human labels, nor do embeddings where pictures were compared
     better = {"suspect_score": "votes_top", "nearest_row": "copy_row"}
     worse = {name for name, instead in better.items() if instead in frame.columns}
     usable = [rule for rule in RULES if set(rule.needs) <= set(frame.columns) and worse.isdisjoint(rule.needs)]
@@ -170,7 +173,7 @@ def causes(predictions: Predictions) -> pl.DataFrame:
 
 
 def where_to_work(verdicts: pl.DataFrame) -> pl.DataFrame:
-    """Of all errors, how many have each cause and what to do about it, most first.
+    """How many of the errors have each cause, and what to do about it, most frequent first.
 
     Columns: verdict, errors, share (of the errors) with its 95 % Wilson interval ``low`` and ``high``, mean certainty,
     action, examples (up to five row ids, the most certain first).

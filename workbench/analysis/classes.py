@@ -13,8 +13,8 @@ from workbench.core.records import ClassReport, ConfusionMatrix, IntArray, Rate
 def class_report(predictions: Predictions | ConfusionMatrix) -> ClassReport:
     """Support, errors, error rate, precision, recall and F1 of each class with 95 % intervals.
 
-    Error rate, recall (its complement) and precision are proportions and have Wilson intervals. So has the
-    Jaccard index tp / (tp + fp + fn), of which F1 is the rising function 2J / (1 + J).
+    Error rate, recall (its complement) and precision are proportions and have Wilson intervals. So does the
+    Jaccard index tp / (tp + fp + fn), of which F1 is the increasing function 2J / (1 + J).
     A value without rows to compute it from is nan and its interval 0 to 1: nothing is known of it.
     """
     matrix = predictions if isinstance(predictions, ConfusionMatrix) else confusion_matrix(predictions)
@@ -31,6 +31,6 @@ def class_report(predictions: Predictions | ConfusionMatrix) -> ClassReport:
 
 
 def _f1(right: IntArray, claimed_wrongly: IntArray, missed: IntArray) -> Rate:
-    """F1 = 2J / (1 + J) of the Jaccard index J, which is a proportion; a rising function carries its interval over."""
+    """F1 = 2J / (1 + J) of the Jaccard index J, which is a proportion; the increasing function maps its interval."""
     jaccard = proportion(right, right + claimed_wrongly + missed)
     return Rate(*(2 * j / (1 + j) for j in (jaccard.value, jaccard.low, jaccard.high)))

@@ -20,10 +20,10 @@ OUTCOMES = BOTH_CORRECT, FIXED, BROKEN, BOTH_WRONG = ("both correct", "fixed", "
 class Comparison:
     """A model (``before``) and another (``after``) on the same rows.
 
-    ``both_right``, ``fixed`` (wrong before, right after), ``broken`` and ``both_wrong`` count rows;
-    ``both_wrong_alike`` those that both give the same wrong class. ``churn`` is the share of rows with another
-    predicted class. ``difference`` is accuracy after less accuracy before, with its 95 % interval; ``test``
-    McNemar's. ``classes`` has a row a class: class, support, fixed, broken, difference, p_value, adjusted_p_value
+    ``both_right``, ``fixed`` (misclassified before, correct after), ``broken`` and ``both_wrong`` count rows;
+    ``both_wrong_alike`` counts those that both misclassify as the same class. ``churn`` is the share of rows whose
+    predicted class differs. ``difference`` is accuracy after less accuracy before, with its 95 % interval; ``test`` is
+    McNemar's. ``classes`` has one row per class: class, support, fixed, broken, difference, p_value, adjusted_p_value
     (smallest first).
     """
 
@@ -42,7 +42,7 @@ class Comparison:
 
 
 def paired(before: Predictions, after: Predictions) -> pl.LazyFrame:
-    """Both models' answers by row id: index, label, ``before``, ``after`` (predicted classes) and ``outcome``.
+    """Both models' predictions by row id: index, label, ``before``, ``after`` (predicted classes) and ``outcome``.
 
     Raises
     ------
@@ -50,7 +50,10 @@ def paired(before: Predictions, after: Predictions) -> pl.LazyFrame:
         If classes, row ids or labels differ.
     """
     if before.classes != after.classes:
-        raise DataError(f"compare: the models have other classes, {before.classes[:3]} ... and {after.classes[:3]} ...")
+        raise DataError(
+            f"compare: expected models with the same classes, not other classes ({before.classes[:3]} ... and "
+            f"{after.classes[:3]} ...): predict both on the same data"
+        )
     if len(before) != len(after):
         raise DataError(f"compare: expected the same rows of both models, not {len(before):,} and {len(after):,}")
     one = before.table.select("index", "label", pl.col("predicted").alias("before"))
@@ -59,9 +62,9 @@ def paired(before: Predictions, after: Predictions) -> pl.LazyFrame:
     facts = both.select(rows=pl.len(), moved=(pl.col("label") != pl.col("other")).sum()).collect(engine="streaming")
     rows, moved = facts.row(0)
     if rows != len(before):
-        raise DataError(f"compare: only {rows:,} of {len(before):,} row ids are in both tables; predict the same split")
+        raise DataError(f"compare: only {rows:,} of {len(before):,} row ids are in both tables: predict the same split")
     if moved:
-        raise DataError(f"compare: {moved:,} rows have another label in the second table; these are other data")
+        raise DataError(f"compare: {moved:,} rows have another label in the second table: predict the same data")
     was, now = pl.col("before") == pl.col("label"), pl.col("after") == pl.col("label")
     named = pl.when(was & now).then(pl.lit(BOTH_CORRECT)).when(now).then(pl.lit(FIXED))
     outcome = named.when(was).then(pl.lit(BROKEN)).otherwise(pl.lit(BOTH_WRONG))
@@ -109,7 +112,7 @@ def compare(before: Predictions, after: Predictions) -> Comparison:
 def newcombe_paired(both: int, second: int, first: int, neither: int) -> tuple[float, float]:
     """95 % interval of (second − first) / n for paired proportions: Newcombe 1998, method 10.
 
-    ``both`` and ``neither`` count concordant rows, ``second`` and ``first`` those that only one gets right.
+    ``both`` and ``neither`` count concordant rows, ``second`` and ``first`` those correct in only one model.
     """
     n = both + second + first + neither
     p1, p2 = (both + second) / n, (both + first) / n
@@ -148,11 +151,11 @@ def _by_class(cells: pl.DataFrame, classes: tuple[str, ...]) -> pl.DataFrame:
 
 @dataclass(frozen=True)
 class Churn:
-    """Whether a change is more than what another seed of the same recipe brings.
+    """Whether a change exceeds what another seed of the same recipe brings.
 
     ``seed_churn`` and ``seed_differences`` come from every pair of the seeds; ``change`` is the new model's mean
-    difference of accuracy to them. ``p_value``: two-sided, of a new model that is one more seed (prediction
-    interval of Student's t); nan with fewer than two seeds' worth of spread.
+    difference of accuracy to them. ``p_value``: two-sided, if the new model is just one more seed (prediction
+    interval of Student's t); nan if the seeds do not differ in accuracy.
     """
 
     seed_churn: float
@@ -163,7 +166,7 @@ class Churn:
 
 
 def churn_against_seeds(seeds: list[Predictions], after: Predictions) -> Churn:
-    """The new model ``after`` beside models of one recipe that differ in their seed alone.
+    """The new model ``after`` compared with models of one recipe that differ only in their seed.
 
     Under "nothing but another seed" the new accuracy is one more draw of the seeds' normal distribution, so
     that (a − mean) / (s · sqrt(1 + 1/m)) follows Student's t with m − 1 degrees of freedom (Hahn 1970,

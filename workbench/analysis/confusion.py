@@ -11,7 +11,7 @@ from scipy import stats
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
-from workbench.analysis.statistics import benjamini_hochberg, proportion, wilson_interval
+from workbench.analysis.statistics import benjamini_hochberg, proportion
 from workbench.core.predictions import Predictions
 from workbench.core.records import ConfusionMatrix, FloatArray, IntArray, Rate
 from workbench.errors import DataError
@@ -36,16 +36,11 @@ def _totals(matrix: ConfusionMatrix, by: Normalisation) -> FloatArray:
 def normalised(matrix: ConfusionMatrix, by: Normalisation) -> FloatArray:
     """Fractions float64 ``(K, K)`` of each row (``"true"``), column (``"predicted"``) or the whole (``"all"``).
 
-    A row or column without counts is all zeros, as scikit-learn's ``confusion_matrix`` has it.
+    A row or column without counts is all zeros, as in scikit-learn's ``confusion_matrix``.
     """
     counts, total = matrix.counts.astype(np.float64), _totals(matrix, by)
     shares: FloatArray = np.divide(counts, total, out=np.zeros_like(counts), where=total > 0)
     return shares
-
-
-def cell_intervals(matrix: ConfusionMatrix, by: Normalisation = "true") -> tuple[FloatArray, FloatArray]:
-    """Bounds float64 ``(K, K)`` of the 95 % Wilson interval of every share in `normalised`; 0 to 1 without rows."""
-    return wilson_interval(matrix.counts, np.broadcast_to(_totals(matrix, by), matrix.counts.shape))
 
 
 def most_confused(matrix: ConfusionMatrix, count: int = 10) -> list[tuple[int, int, int]]:
@@ -58,16 +53,16 @@ def most_confused(matrix: ConfusionMatrix, count: int = 10) -> list[tuple[int, i
 
 
 def asymmetries(matrix: ConfusionMatrix) -> pl.DataFrame:
-    """Whether a is taken for b more often than b for a, for every pair of classes that is confused at all.
+    """Whether a is predicted as b more often than b as a, for every pair of classes that is confused at all.
 
-    Columns: ``first`` and ``second`` (class numbers; the larger share is ``first`` taken for ``second``),
+    Columns: ``first`` and ``second`` (class numbers; the larger share is ``first`` predicted as ``second``),
     ``first_as_second`` and ``second_as_first`` (rows), ``first_rate`` and ``second_rate`` (shares of the
     true class), ``p_value`` and ``adjusted_p_value`` (Benjamini-Hochberg over all these pairs), smallest
     first. The test is the exact conditional one of two rates (Przyborowski & Wilenski 1940,
     doi 10.1093/biomet/31.3-4.313): given their sum, one count is binomial with the share that its class
-    has of both classes' rows. With classes of equal size it is the sign test. It takes the counts as rare
-    (Poisson): for shares beyond a tenth or so it errs towards no difference. Pairs with a class that no row
-    is labelled as are left out.
+    has of both classes' rows. With classes of equal size it is the sign test. It treats the counts as rare
+    events (Poisson): for shares beyond a tenth or so it errs towards no difference. Pairs with a class without
+    labelled rows are omitted.
     """
     counts, support = matrix.counts, matrix.counts.sum(1)
     rows = []
@@ -108,7 +103,7 @@ def grouped(matrix: ConfusionMatrix, groups: Mapping[str, Sequence[str]]) -> Con
 def top_k_accuracy(predictions: Predictions) -> Rate:
     """Fraction of rows whose label is among the k most probable classes, for k from 1 to K, with 95 % Wilson intervals.
 
-    Arrays float64 ``(K,)``; the first is the accuracy, the last is 1. The label counts as among them if fewer
+    Arrays float64 ``(K,)``; the first is the accuracy, the last is 1. The label counts as one of them if fewer
     than k classes are more probable, or equally probable with a smaller number: ties go to the first class, as in
     ``predicted``.
     """
@@ -124,10 +119,10 @@ def top_k_accuracy(predictions: Predictions) -> Rate:
 
 
 def similarity_order(matrix: ConfusionMatrix) -> IntArray:
-    """The classes in an order that brings those together that are taken for each other, int64 ``(K,)``.
+    """The classes in an order that places those confused with each other side by side, int64 ``(K,)``.
 
-    Average linkage on one less the larger share of one class taken for the other, relative to the largest such share;
-    up to 200 classes the leaves are in the optimal order (Bar-Joseph et al. 2001, doi
+    Average linkage on one less the larger share of one class predicted as the other, relative to the largest such
+    share; up to 200 classes the leaves are in the optimal order (Bar-Joseph et al. 2001, doi
     10.1093/bioinformatics/17.suppl_1.S22).
     """
     shares = normalised(matrix, "true")

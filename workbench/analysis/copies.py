@@ -13,7 +13,7 @@ from workbench.core.predictions import Predictions
 from workbench.core.records import FloatArray, ImageArray, ImageSet, ProbabilityArray
 from workbench.errors import DataError
 
-SAME = 0.9  # correlation of two pictures from which they count as one
+SAME = 0.9  # correlation from which two pictures count as the same
 SIDE = 16
 LOOKED_AT = 10
 
@@ -48,11 +48,12 @@ def join_copies(
 ) -> Predictions:
     """The predictions with the near-duplicate of each row among the reference rows, if it has one.
 
-    Of its ``k`` nearest reference rows in embedding space the one whose picture is most alike, if the two
+    Among its ``k`` nearest reference rows in embedding space this is the one whose picture is most similar, if the two
     correlate at 0.9 or more (`picture_correlation`). Added columns: ``copy_row``, ``copy_label`` and
-    ``copy_correlation``, null where there is none. Two views: neighbours in embedding space alone are often different
-    images of one kind, pictures alone often different things before one sky. Barz & Denzler 2020 (arXiv 1902.00423)
-    judged by eye and found near-duplicates of 3.3 % of CIFAR-10's test images in the train split.
+    ``copy_correlation``, null where there is none. Both views are needed: neighbours in embedding space alone are often
+    different images of one kind, and similar pictures alone are often different objects against the same sky. Barz &
+    Denzler 2020 (arXiv 1902.00423) judged by eye and found near-duplicates of 3.3 % of CIFAR-10's test images in the
+    train split.
 
     Raises
     ------
@@ -61,7 +62,10 @@ def join_copies(
     """
     query, base = predictions.embedding, reference.embedding
     if query is None or base is None:
-        raise DataError("near-duplicates: expected predictions with embeddings on both sides; predict again")
+        raise DataError(
+            "near-duplicates: expected predictions with embeddings on both sides: predict again with a model that has "
+            "a linear head, or add an `embedding` column"
+        )
     for rows, pictures in ((predictions, images), (reference, reference_images)):
         pictures.places(rows.index)
     places = nearest(query, base, min(k, len(base))).places

@@ -1,4 +1,4 @@
-"""What happened to each train row while the model learnt it."""
+"""Training dynamics: what happened to each train row from epoch to epoch."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from workbench.errors import DataError
 
 
 def forgetting_events(correct: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """How often a row went from right to wrong between neighbouring epochs, int64 ``(N,)`` of bool ``(epochs, N)``.
+    """How often a correct row became misclassified in the next epoch, int64 ``(N,)`` of bool ``(epochs, N)``.
 
     Toneva et al. 2019 (arXiv 1812.05159, section 3), counted at epochs rather than at each presentation within
-    them, which is the same where a row is shown once an epoch. A row that was never right has none; see
+    them, which is the same where a row is shown once an epoch. A row that was never correct has none; see
     ``learnt_epoch``.
     """
     events: NDArray[np.int64] = (correct[:-1] & ~correct[1:]).sum(0).astype(np.int64)
@@ -28,10 +28,10 @@ def cartography(loss: FloatArray, correct: NDArray[np.bool_]) -> pl.DataFrame:
     """Training dynamics of each row from its loss (nats) and correctness, both ``(epochs, N)``.
 
     Columns: ``confidence``, the mean over epochs of P[label] = exp(−loss); ``variability``, its standard deviation
-    (of the population, as in the source); ``correctness``, the share of epochs in which the row was right
+    (of the population, as in the source); ``correctness``, the share of epochs in which the row was correct
     (Swayamdipta et al. 2020, arXiv 2009.10795, section 2); ``forgetting`` (see `forgetting_events`);
-    ``learnt_epoch``, the first epoch, counted from 1, from which the row stayed right to the end, null if the last
-    was wrong.
+    ``learnt_epoch``, the first epoch, counted from 1, from which the row stayed correct to the end, null if it
+    was misclassified in the last.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def region(frame: pl.DataFrame, share: float = 0.33) -> pl.Series:
 
 
 def read_dynamics(path: Path) -> pl.DataFrame:
-    """`cartography` and `region` of the train rows in a ``dynamics.parquet`` that ``training.run`` left, by row id.
+    """`cartography` and `region` of the train rows in a ``dynamics.parquet`` that ``training.run`` wrote, by row id.
 
     Raises
     ------
@@ -100,7 +100,7 @@ def read_dynamics(path: Path) -> pl.DataFrame:
 def history_of(path: Path, split: str, row: int) -> dict[str, Any] | None:
     """How one row fared over the epochs: ``predicted``, ``correct``, ``label_probability`` and ``loss``, a list each.
 
-    None if ``path`` (a ``dynamics.parquet``) is not there or does not know the row; a list is None if it was not
+    None if ``path`` (a ``dynamics.parquet``) does not exist or does not contain the row; a list is None if it was not
     recorded for this split.
 
     Raises

@@ -21,7 +21,7 @@ def select(predictions: Predictions, query: Query, *, first: int = 0, count: int
     """The rows that the query asks for, in its order; with ``count`` only that page of them, from ``first`` on.
 
     Columns: index, label, predicted, those of `DERIVED`, ``true_class`` and ``predicted_class`` (names), and
-    whatever the table has of its own besides the matrices. ``query.where`` may use all of these and the
+    the user's own columns except for matrices. ``query.where`` may use all of these and the
     functions of Polars' SQL, such as ``confidence > 0.9 AND true_class IN ('cat', 'dog')``.
 
     Raises
@@ -31,7 +31,7 @@ def select(predictions: Predictions, query: Query, *, first: int = 0, count: int
     """
     if count is None:
         return _collected(table_of(predictions, query, first=first), query)
-    # only what the order needs is computed of every row, the other columns of the page alone
+    # only the column that orders is computed for every row, the other columns only for the page
     page = _collected(table_of(predictions, query, first=first, count=count).select("index"), query)["index"]
     rows = _named(predictions.scan().filter(pl.col("index").is_in(page.to_list())), predictions.classes)
     return page.to_frame().join(
@@ -53,7 +53,7 @@ def table_of(predictions: Predictions, query: Query, *, first: int = 0, count: i
 
 
 def _named(table: pl.LazyFrame, classes: tuple[str, ...]) -> pl.LazyFrame:
-    """The rows with the names of their classes; filters behind it are slower than before it."""
+    """The rows with the names of their classes; filters after it are slower than before it."""
     names = pl.lit(pl.Series(classes, dtype=pl.String))
     return table.with_columns(
         true_class=names.gather(pl.col("label")), predicted_class=names.gather(pl.col("predicted"))
@@ -115,10 +115,10 @@ def sample_errors(predictions: Predictions, count: int = SAMPLE, seed: int = 0) 
 
 
 def tagged(predictions: Predictions, tags: Mapping[str, Iterable[int]]) -> Predictions:
-    """The predictions with words of one's own on some rows: ``{"blurred": [row ids], ...}``.
+    """The predictions with the user's own tags on some rows: ``{"blurred": [row ids], ...}``.
 
-    The column ``tags`` (a list of words a row, in alphabetical order, empty for none) can be asked for with
-    ``array_contains(tags, 'blurred')`` and is kept in files. Tags that are there already stay.
+    The column ``tags`` (a list of words a row, in alphabetical order, empty for none) can be queried with
+    ``array_contains(tags, 'blurred')`` and is stored in files. Existing tags are kept.
 
     Raises
     ------

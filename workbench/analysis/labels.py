@@ -14,13 +14,13 @@ from workbench.errors import DataError
 
 @dataclass(frozen=True)
 class ConfidentJoint:
-    """How often rows labelled i look like class j with confidence.
+    """How often the model confidently sees class j in rows labelled i.
 
     ``thresholds`` float64 ``(K,)``: mean probability of class j over the rows labelled j, nan for an absent class.
     ``counts`` int64 ``(K, K)``: rows labelled i whose confident class is j. ``joint`` float64 ``(K, K)``: the
     counts calibrated so that its rows sum to the shares of the labels and all of it to 1; ``noise_rate``: its share
-    off the diagonal. That is the noise of the labels only as far as the model's confident answers are right: it
-    holds the model's own confident errors too, and of a model with many errors it is an upper limit.
+    off the diagonal. That is the label noise only as far as the model's confident predictions are correct: it
+    includes the model's own confident errors, and for a model with many errors it is an upper bound.
     """
 
     thresholds: FloatArray
@@ -30,7 +30,7 @@ class ConfidentJoint:
 
 
 def class_thresholds(predictions: Predictions) -> FloatArray:
-    """Mean probability of each class over the rows labelled so, float64 ``(K,)``; nan for an absent class."""
+    """Mean probability of each class over the rows with that label, float64 ``(K,)``; nan for an absent class."""
     means = (
         predictions.scan()
         .group_by("label")
@@ -44,7 +44,7 @@ def class_thresholds(predictions: Predictions) -> FloatArray:
 
 def confident_class(probability: ProbabilityArray, thresholds: FloatArray) -> IntArray:
     """The most probable class among those at or above their threshold, int64 ``(n,)``; -1 where there is none."""
-    # a mean of equal probabilities may lie a rounding above each of them
+    # by rounding, the mean of equal probabilities may lie slightly above each of them
     reached = probability >= np.where(np.isnan(thresholds), np.inf, thresholds - 1e-6)
     best = np.where(reached, probability, -1.0).argmax(1)
     return np.where(reached.any(1), best, -1).astype(np.int64)
@@ -142,10 +142,9 @@ def out_of_sample(
     """Probabilities of each row by a linear classifier trained on the other folds' embeddings.
 
     Logistic regression by scikit-learn on standardised embeddings ``(N, D)``, in ``folds`` stratified folds, so that
-    train labels too can be judged by a model that has not seen them;
-    ``index`` gives their row ids. The embedding itself was
-    learnt with these labels: what the network memorised stays memorised, and doubtful labels are found less often
-    than by folds of the whole network.
+    train labels, too, can be judged by a model that has not seen them; ``index`` gives their row ids. The embedding
+    itself was learnt with these labels: what the network memorised stays memorised, and doubtful labels are found less
+    often than by folds of the whole network.
 
     Raises
     ------

@@ -35,7 +35,7 @@ def unit(embedding: ProbabilityArray) -> ProbabilityArray:
     Raises
     ------
     DataError
-        If they are no finite matrix.
+        If they are not a finite matrix.
     """
     values = np.ascontiguousarray(embedding, np.float32)
     if values.ndim != 2 or not np.isfinite(values).all():
@@ -57,7 +57,7 @@ def nearest(
     Exact, block by block, up to ``exact_up_to`` reference rows. Beyond that the reference rows are gathered
     around up to 4,096 centres (k-means by scikit-learn) and only the nearest of these are searched (an inverted
     file, Jégou et al. 2011, doi 10.1109/TPAMI.2010.57): a few true neighbours are missed.
-    ``exclude_self`` leaves out the row of the same position, for a query that is its own reference.
+    ``exclude_self`` omits the row at the same position, for a query that is its own reference.
 
     Raises
     ------
@@ -129,23 +129,6 @@ def neighbour_votes(neighbours: Neighbours, reference_labels: IntArray, classes:
     return np.asarray(shares / labels.shape[1])
 
 
-def near_duplicates(
-    query: ProbabilityArray, reference: ProbabilityArray, *, similarity: float = ALIKE, k: int = 5
-) -> pl.DataFrame:
-    """Pairs of query and reference rows that look almost alike to the model, most alike first.
-
-    Columns: ``query`` and ``reference`` (positions), ``similarity`` (cosine). At most ``k`` a query row. A
-    model's embedding also brings together different images that it takes for the same thing: a pair is a candidate to
-    look at, not a proof (Barz & Denzler 2020, arXiv 1902.00423, judged theirs by eye).
-    """
-    found = nearest(query, reference, min(k, len(reference)))
-    row, column = np.nonzero(found.similarity >= similarity)
-    frame = pl.DataFrame(
-        {"query": row, "reference": found.places[row, column], "similarity": found.similarity[row, column]}
-    )
-    return frame.sort(["similarity", "query"], descending=[True, False])
-
-
 def typicality(
     query: ProbabilityArray,
     label: IntArray,
@@ -158,7 +141,7 @@ def typicality(
 
     The mean cosine similarity to the ``k`` nearest reference rows of its class, as its rank among the same figure
     of the class's own reference rows (each without itself): 0.05 means that 95 % of the train rows of its class
-    have nearer company. The distance to the k nearest is the outlier score of Ramaswamy et al. 2000, doi
+    have closer neighbours. The distance to the k nearest is the outlier score of Ramaswamy et al. 2000, doi
     10.1145/335191.335437.
     """
     ranks = np.full(len(label), np.nan)
@@ -174,12 +157,12 @@ def typicality(
 
 
 def join_neighbours(predictions: Predictions, reference: Predictions, *, k: int = 10) -> Predictions:
-    """The predictions with what lies near them among the reference rows, such as those of the train split.
+    """The predictions with their nearest neighbours among the reference rows, such as those of the train split.
 
     Added columns: ``nearest_row``, ``nearest_label`` and ``nearest_similarity`` (of the nearest reference row),
     ``neighbours_for_label`` (share of the ``k`` nearest that have the row's label), ``typicality``, and
     ``familiarity``, 0 to 1: the mean similarity to the ``k`` nearest reference rows of any class, as its rank among
-    that of all the predictions' rows (0.05: 95 % of them have nearer company). Rows are ranked among themselves and not
+    that of all the predictions' rows (0.05: 95 % of them have closer neighbours). Rows are ranked among themselves, not
     among train rows, as a model pulls the rows that it was trained on closer together than new ones.
 
     Raises
@@ -191,10 +174,13 @@ def join_neighbours(predictions: Predictions, reference: Predictions, *, k: int 
         raise DataError("neighbours: expected reference rows of the same classes")
     query, base = predictions.embedding, reference.embedding
     if query is None or base is None:
-        raise DataError("neighbours: expected predictions with embeddings on both sides; predict again")
+        raise DataError(
+            "neighbours: expected predictions with embeddings on both sides: predict again with a model that has a "
+            "linear head, or add an `embedding` column"
+        )
     here, there = predictions.provenance, reference.provenance
     if here.checkpoint and there.checkpoint and here.checkpoint != there.checkpoint:
-        raise DataError("neighbours: the reference rows were predicted with other weights; predict them again")
+        raise DataError("neighbours: the reference rows were predicted with other weights: predict them with the same")
     same = here.data is not None and here.data == there.data
     found = nearest(query, base, min(k, len(base) - same), exclude_self=same)
     votes = neighbour_votes(found, reference.label, len(reference.classes))

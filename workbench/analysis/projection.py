@@ -1,4 +1,4 @@
-"""A run's embeddings on a plane, for the eye."""
+"""A two-dimensional layout of a run's embeddings, for display."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def principal(embedding: ProbabilityArray, *, components: int = 2, seed: int = 0
     """The embeddings ``(N, D)`` along their first principal components, float32 ``(N, components)``.
 
     Components are those of at most 50,000 rows drawn without replacement (Hotelling 1933, doi 10.1037/h0071325).
-    Each points to where its coordinates are skewed, so that the picture does not flip.
+    The sign of each is that of the skewness of its coordinates, so that the picture does not flip.
 
     Raises
     ------
@@ -43,8 +43,9 @@ def principal(embedding: ProbabilityArray, *, components: int = 2, seed: int = 0
 def neighbours(embedding: ProbabilityArray, *, seed: int = 0) -> ProbabilityArray:
     """The embeddings ``(N, D)`` laid out so that near rows stay near, float32 ``(N, 2)``: t-SNE by scikit-learn.
 
-    Of the first 50 principal components of rows of length 1, started from the first two of them (van der Maaten &
-    Hinton 2008; Kobak & Berens 2019, doi 10.1038/s41467-019-13056-x). Distances between far groups mean nothing.
+    It uses the first 50 principal components of rows of length 1 and is initialised with the first two of them (van der
+    Maaten & Hinton 2008; Kobak & Berens 2019, doi 10.1038/s41467-019-13056-x). Distances between distant groups are
+    meaningless.
 
     Raises
     ------
@@ -63,7 +64,7 @@ def neighbours(embedding: ProbabilityArray, *, seed: int = 0) -> ProbabilityArra
 
 
 def kept(path: Path, digest: str) -> ProbabilityArray | None:
-    """The layout in ``path`` if it was made of embeddings with this digest; None if there is none such.
+    """The layout in ``path`` if it was computed from embeddings with this digest, else None.
 
     Raises
     ------
@@ -76,11 +77,11 @@ def kept(path: Path, digest: str) -> ProbabilityArray | None:
         with np.load(path, allow_pickle=False) as found:
             return np.asarray(found["points"], np.float32) if str(found["digest"]) == digest else None
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-        raise DataError(f"{path} is damaged ({error}): delete it, and it is computed again") from error
+        raise DataError(f"{path} is damaged ({error}): delete it, and it is regenerated") from error
 
 
 def keep(path: Path, digest: str, points: ProbabilityArray) -> None:
-    """Write a layout with the digest of its embeddings, whole or not at all; `OutputError` as `write_atomically`."""
+    """Write a layout with the digest of its embeddings atomically; `OutputError` as in `write_atomically`."""
 
     def save(target: Path) -> None:
         with target.open("wb") as stream:

@@ -1,4 +1,4 @@
-"""Systematic failures: groups that go wrong more often than their like, found on one half, judged on the other."""
+"""Systematic failures: groups with more errors than comparable rows, found on one half, tested on the other."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from workbench.core.predictions import Predictions
 from workbench.core.records import ImageSet
 from workbench.errors import DataError
 
-PLAIN = ("brightness", "contrast", "sharpness", "cluster")  # values that need no name before them
+PLAIN = ("brightness", "contrast", "sharpness", "cluster")  # values that need no column name before them
 MOST_ROWS = 200_000
 Condition = tuple[str, str]
 Mask = NDArray[np.bool_]
@@ -100,8 +100,8 @@ def find_slices(
     ``wrong`` ``(N,)``. Every conjunction of up to ``depth`` values with at least ``least_rows`` rows in a random
     half is a candidate. The ``judged`` candidates with the strongest excess there are tested on the other half,
     once each: a one-sided Fisher test (Fisher 1922, doi 10.2307/2340521) against the rows that meet all but one of
-    the conditions, the largest of these p-values counting (Berger 1982, doi 10.1080/00401706.1982.10487790), so
-    that "dark cats" is no discovery if all cats or all dark images fail as often. Benjamini-Hochberg over the
+    the conditions, and the largest of these p-values counts (Berger 1982, doi 10.1080/00401706.1982.10487790), so
+    that "dark cats" is not a discovery if all cats or all dark images fail as often. Benjamini-Hochberg over the
     candidates keeps the share of false discoveries at most ``rate``.
 
     Raises

@@ -47,7 +47,7 @@ def percentile_interval(samples: FloatArray, axis: int = 0) -> tuple[FloatArray,
     """The 2.5th and 97.5th percentile over ``axis``: Efron's percentile bootstrap interval at 95 %.
 
     Efron & Tibshirani 1993, An Introduction to the Bootstrap, chapter 13. Values that are nan (a statistic
-    that a resample leaves undefined) are left out; where all are, so are the bounds.
+    that a resample leaves undefined) are omitted; where all are nan, so are the bounds.
     """
     defined = ~np.isnan(samples).all(axis=axis)
     filled = np.where(np.expand_dims(defined, axis), samples, 0.0)
@@ -100,7 +100,7 @@ class McNemar:
 
 
 def mcnemar(first_only: int, second_only: int) -> McNemar:
-    """McNemar's test of two counts of discordant pairs, such as rows that only one of two models gets right.
+    """McNemar's test of two counts of discordant pairs, such as rows for which only one of two models is correct.
 
     McNemar 1947, doi 10.1007/BF02295996; correction of Edwards 1948, doi 10.1007/BF02289261.
 

@@ -104,12 +104,12 @@ def group_metrics(matrix: ConfusionMatrix) -> Values:
 
 
 def churn_metrics(churn: Churn) -> Values:
-    """A change beside that between seeds as JSON values."""
+    """A change compared with that between seeds, as JSON values."""
     return {name: None if math.isnan(value) else value for name, value in dataclasses.asdict(churn).items()}
 
 
 def vote_metrics(predictions: Predictions) -> Values:
-    """What people's answers add, of predictions with votes; the two shares are of the model's errors."""
+    """What human labels add to predictions with votes; the two shares are shares of the model's errors."""
     rate = shared_errors(predictions)
     frame = predictions.columns("votes_top", "label", "votes_entropy")
     names = ("people_miss_it_too", "people_say_the_same")

@@ -1,4 +1,4 @@
-"""What people answered for the same images, beside what the model says."""
+"""Human labels of the same images, compared with the model's predictions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def read_votes(path: Path) -> NDArray[np.generic]:
     Raises
     ------
     DataError
-        If the file is missing, damaged, holds objects or is no matrix.
+        If the file is missing, damaged, holds objects or is not a matrix.
     """
     try:
         votes: NDArray[np.generic] = np.load(path, allow_pickle=False)
@@ -33,10 +33,10 @@ def read_votes(path: Path) -> NDArray[np.generic]:
 
 
 def join_votes(predictions: Predictions, votes: ArrayLike) -> Predictions:
-    """The predictions with what people answered for each row.
+    """The predictions with the human labels of each row.
 
     ``votes`` is ``(M, K)``, counts or shares, and its row i belongs to row id i. Added columns: ``votes``, shares
-    as an array of K float64; ``votes_top``, the class with most of them (of equals the label, else the first);
+    as an array of K float64; ``votes_top``, the class with most of them (among equals the label, else the first);
     ``votes_for_label``, the label's share; ``votes_entropy``, their entropy in bits; ``votes_count``, their number
     (null for shares); ``soft_loss``, cross entropy ``-sum_k share[k] log P[k]`` in nats (Peterson et al. 2019,
     arXiv 1908.07086).
@@ -44,7 +44,7 @@ def join_votes(predictions: Predictions, votes: ArrayLike) -> Predictions:
     Raises
     ------
     DataError
-        If the matrix does not fit the classes or row ids, or a row has a negative value or none at all.
+        If the matrix does not fit the classes or row ids, or a row has a negative value or no vote.
     """
     matrix = np.asarray(votes)
     if matrix.ndim != 2 or matrix.shape[1] != len(predictions.classes) or matrix.dtype.kind not in "iuf":
@@ -84,7 +84,7 @@ def _with_votes(predictions: Predictions) -> pl.LazyFrame:
 
 
 def ambiguous(predictions: Predictions, *, bits: float = AMBIGUOUS_BITS) -> pl.DataFrame:
-    """Rows on which people disagree: entropy of the votes at least ``bits`` (1: like an even split over two classes).
+    """Rows on which human labels disagree: entropy of the votes at least ``bits`` (1: an even split over two classes).
 
     Columns: index, label, predicted, correct, confidence, votes_top, votes_for_label, votes_entropy; highest
     entropy first. `DataError` without votes.
@@ -95,7 +95,7 @@ def ambiguous(predictions: Predictions, *, bits: float = AMBIGUOUS_BITS) -> pl.D
 
 
 def human_confusion(predictions: Predictions, *, majority: bool = True) -> ConfusionMatrix:
-    """People's own confusion matrix, counts int64 ``(K, K)``: rows are labels, columns what most people said.
+    """The confusion matrix of human labels, counts int64 ``(K, K)``: rows are labels, columns the majority's class.
 
     Without ``majority`` every single vote counts, which needs counts of votes. `DataError` without votes.
     """
@@ -114,7 +114,7 @@ def human_confusion(predictions: Predictions, *, majority: bool = True) -> Confu
 
 
 def shared_errors(predictions: Predictions) -> Rate:
-    """Of the model's errors: the shares on which most people miss the label too, and on which they say what it says.
+    """Shares of the model's errors: those where the majority misses the label too, and where it agrees with the model.
 
     Arrays of two, with 95 % Wilson intervals. `DataError` without votes.
     """

@@ -1,1 +1,1 @@
-"""Attributions: maps of what a model's output rests on."""
+"""Attributions: maps of what a model's output depends on."""

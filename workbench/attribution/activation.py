@@ -1,4 +1,4 @@
-"""Class activation maps: activations of a layer, weighed."""
+"""Class activation maps: activations of a layer, weighted."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def from_gradients(weigh: Weigh, output: Output = Batch.scored, *, needs_gradien
     """A class activation map from what a layer gives and the gradient of the output there.
 
     ``weigh(module, activation, gradient)`` makes maps ``(n, h, w)`` of two tensors ``(n, C, h, w)``;
-    ``output(batch, logits)`` is what is differentiated. With ``needs_gradient`` a layer that nothing reaches the output
-    from is refused.
+    ``output(batch, logits)`` is what is differentiated. With ``needs_gradient`` a layer from which nothing reaches the
+    output is refused.
     """
 
     def kernel(classifier: Classifier, batch: Batch, layers: Sequence[Layer]) -> dict[str, Tensor]:
@@ -77,8 +77,8 @@ def at_each(compute: OneByOne) -> LayerKernel:
 def check_influence(classifier: Classifier, layer: Layer) -> None:
     """Refuse a layer that no output depends on, as four images of noise show.
 
-    Behind the last block of a transformer with a class token, for one, patches no longer matter. A layer that only the
-    images at hand do not reach, as through dead ReLUs, has maps of zeros.
+    Behind the last block of a transformer with a class token, for example, patches no longer matter. A layer without
+    influence on the images at hand alone, as behind dead ReLUs, has maps of zeros.
 
     Raises
     ------
@@ -95,7 +95,7 @@ def check_influence(classifier: Classifier, layer: Layer) -> None:
 
 
 def finer(batch: Batch, logits: Tensor) -> Tensor:
-    """Finer-CAM's output: the target's lead over the classes of most similar logit, weighed by their probabilities."""
+    """Finer-CAM's output: the target's lead over the classes of most similar logit, weighted by their probabilities."""
     from pytorch_grad_cam.utils.model_targets import FinerWeightedTarget
 
     own = logits.gather(1, batch.of[:, None])
@@ -127,7 +127,7 @@ def _weighed(activation: Tensor, weights: Tensor) -> Tensor:
 
 
 def eigen_cam(module: nn.Module, activation: Tensor, gradient: Tensor) -> Tensor:
-    """Eigen-CAM as pytorch-grad-cam has it, turned so that it is high where the activations are large.
+    """Eigen-CAM as in pytorch-grad-cam, with its sign chosen so that it is high where the activations are large.
 
     The sign of a principal component is arbitrary; here it correlates with the norm of the activations.
     """
@@ -139,15 +139,15 @@ def eigen_cam(module: nn.Module, activation: Tensor, gradient: Tensor) -> Tensor
 
 
 def grad_cam(_: nn.Module, activation: Tensor, gradient: Tensor) -> Tensor:
-    """``sum_c mean(gradient_c) activation_c`` ``(n, h, w)``, as pytorch-grad-cam has it, on the device."""
+    """``sum_c mean(gradient_c) activation_c`` ``(n, h, w)``, as in pytorch-grad-cam, on the device."""
     return _weighed(activation, gradient.mean((2, 3)))
 
 
 def score_cam(module: nn.Module, x: Tensor, layer: Layer, of: Tensor, against: Tensor) -> Tensor:
-    """Score-CAM ``(n, h, w)``: channels weighed by the output when the image is masked with them.
+    """Score-CAM ``(n, h, w)``: channels weighted by the output when the image is masked with them.
 
     Wang et al. 2020 (arXiv 1910.01279): softmax over the channels of the output for the image times the channel's
-    map, upsampled and scaled to 0..1. As pytorch-grad-cam has it; the output of an empty image, which the paper
+    map, upsampled and scaled to 0..1. As in pytorch-grad-cam; the output of an empty image, which the paper
     subtracts, is a constant that the softmax ignores.
     """
     with torch.no_grad(), kept(module, [layer.name]) as outputs:
@@ -167,10 +167,10 @@ def score_cam(module: nn.Module, x: Tensor, layer: Layer, of: Tensor, against: T
 
 
 def ablation_cam(module: nn.Module, x: Tensor, layer: Layer, of: Tensor, against: Tensor) -> Tensor:
-    """Ablation-CAM ``(n, h, w)``: channels weighed by the share of the output that goes when they are set to zero.
+    """Ablation-CAM ``(n, h, w)``: channels weighted by the share of the output lost when they are set to zero.
 
-    Desai & Ramaswamy 2020 (doi 10.1109/WACV45572.2020.9093360), equation 5, but for the share being that of the
-    output's magnitude: the equation divides by the output itself and so turns the map around where that is negative,
+    Desai & Ramaswamy 2020 (doi 10.1109/WACV45572.2020.9093360), equation 5, except that the share is relative to the
+    output's magnitude: the equation divides by the output itself and so flips the map's sign where that is negative,
     as a logit or a contrast may be. pytorch-grad-cam sets channels to a value far below the lowest where a layer has
     negative activations; here it is zero as in the paper.
     """

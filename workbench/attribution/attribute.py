@@ -42,23 +42,23 @@ def attribute(
     ----------
     images : uint8 array (n, H, W, 3)
     rows : int64 array (n,)
-        Row ids; they also seed what a method draws, so that an image's map does not depend on its batch.
+        Row ids; they also seed a method's random numbers, so that an image's map does not depend on its batch.
     targets : Targets
-        The class explained of each image, or its lead over another.
+        The class explained for each image, or its lead over another.
     method : str
         A name in `registry.METHODS`.
     layers : names of CAM layers of the classifier; default: the last
     precision : "float32" or "bfloat16"
-        Of the model's products; maps are float32 in either case. bfloat16 is faster where the processor has it.
+        Of the model's products; maps are float32 in either case. bfloat16 is faster where the processor supports it.
     settings : options of the method
 
-    Out of memory, the batch is halved, with a warning that says so.
+    If memory runs out, the batch is halved with a warning.
 
     Raises
     ------
     AttributionError
         If the method, a layer, a target or a setting does not exist, counts differ, the images are not finite, the
-        model can't carry the method, or a baseline is degenerate on this model.
+        method does not apply to the model, or a baseline is degenerate on this model.
     """
     chosen = method_of(method)
     options = chosen.with_settings(settings)
@@ -66,7 +66,7 @@ def attribute(
     if targets.against is not None and chosen.no_contrast:
         raise AttributionError(f"{chosen.name} {chosen.no_contrast}: it takes no contrast; take another method")
     if layers and not chosen.at_layer:
-        raise AttributionError(f"{chosen.name} gives maps on the input; it takes no layer")
+        raise AttributionError(f"{chosen.name} gives maps on the input: it takes no layer; omit it")
     named = [classifier.layer(name) for name in chosen.layer_names(classifier, layers) if chosen.at_layer]
     parts: dict[str, list[NDArray[np.float32]]] = {layer.name: [] for layer in named} or {"": []}
     residuals: list[NDArray[np.float64]] = []

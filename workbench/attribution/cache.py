@@ -1,4 +1,4 @@
-"""Maps on disk: computed once, found again by everything that they depend on."""
+"""Maps on disk: computed once, identified by everything that they depend on."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ _KEY, _FORMAT = "key.json", 2
 
 
 def _structure(module: nn.Module) -> str:
-    """SHA-256 of a model's classes and settings, as torch writes them: equal weights can mean another model."""
+    """SHA-256 of a model's classes and settings, as torch prints them: equal weights may belong to another model."""
     kinds = [f"{type(part).__module__}.{type(part).__qualname__}" for part in module.modules()]
     return hashlib.sha256(f"{module!r}{kinds}".encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class MapCache:
-    """A folder of maps, at most ``limit_bytes`` of them: what was read longest ago goes first.
+    """A folder of maps, at most ``limit_bytes`` of them: the least recently read are deleted first.
 
     An entry is a folder named by the hash of what its maps depend on: the model's structure and the weights in memory,
-    its preprocessing, method, settings, layer, precision, libraries and format; in it lie one file for each part of the
-    rows, named by the hash of their ids, pixels and targets. Change any of them, and nothing old can be found. Other
+    its preprocessing, method, settings, layer, precision, libraries and format; it holds one file for each part of the
+    rows, named by the hash of their ids, pixels and targets. If any of these changes, no old map is found. Other
     folders in the same place are left alone.
     """
 
@@ -50,7 +50,7 @@ class MapCache:
     def entry(
         self, classifier: Classifier, method: str, layer: str, settings: Mapping[str, Any], precision: str
     ) -> Entry:
-        """The entry for one method at one layer; made when its first part is stored."""
+        """The entry for one method at one layer; created when its first part is stored."""
         key = {
             "format": _FORMAT,
             "model": _structure(classifier.module),
@@ -81,7 +81,7 @@ class MapCache:
         return sum(size for _, size, _ in self._parts())
 
     def shrink(self, keep: Path) -> None:
-        """Delete parts, the longest unread first, until the limit holds; ``keep`` stays."""
+        """Delete parts, the least recently read first, until the limit holds; ``keep`` stays."""
         parts = self._parts()
         total = sum(size for _, size, _ in parts)
         for _, size, path in parts:
@@ -138,10 +138,10 @@ class Entry:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-            raise DataError(f"{path} is damaged ({error}): delete it, and it is computed again") from error
+            raise DataError(f"{path} is damaged ({error}): delete it, and it is regenerated") from error
 
     def store(self, path: Path, maps: Attribution) -> None:
-        """Keep the maps of a part, whole or not at all.
+        """Store the maps of a part atomically.
 
         Raises
         ------

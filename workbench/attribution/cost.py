@@ -1,4 +1,4 @@
-"""What a method will cost, said before it runs."""
+"""What a method will cost, estimated before it runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BACKWARD = 2.0  # a backward pass to the input costs about as much as two forwa
 
 @dataclass(frozen=True)
 class Cost:
-    """Forward and backward passes for one image; for all of them about how many seconds, and at most how many bytes."""
+    """Forward and backward passes per image; for all images the approximate seconds and the most bytes of memory."""
 
     forward_passes: float
     backward_passes: float

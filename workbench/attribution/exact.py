@@ -41,7 +41,7 @@ class ClassMaps:
 
 @dataclass(frozen=True)
 class PooledHead:
-    """The end of a model that allows exact maps: a layer, the mean over its cells, and weights ``(K, C)`` of a line."""
+    """The end of a model that allows exact maps: a layer, the mean over its cells, and a linear layer ``(K, C)``."""
 
     layer: Layer
     linear: nn.Linear
@@ -53,13 +53,13 @@ _KNOWN: WeakKeyDictionary[nn.Module, dict[tuple[object, ...], PooledHead | None]
 def pooled_head(classifier: Classifier) -> PooledHead | None:
     """The end of the model if its head is linear and reads the mean over the cells of the last CAM layer; else None.
 
-    Seen on one forward pass over four images of noise: the layer's mean is what the head reads, and what the head gives
-    are the logits.
+    Checked in one forward pass over four images of noise: the layer's mean is what the head reads, and what the head
+    gives are the logits.
     """
     last = classifier.last_layer
     key = (classifier.embedding_layer, last, classifier.image_size)
     known = _KNOWN.setdefault(classifier.module, {})
-    if key not in known:  # how a model ends is a matter of its structure: looked at once
+    if key not in known:  # how a model ends is a matter of its structure: checked once
         known[key] = None if last is None else _seen(classifier, last)
     return known[key]
 
@@ -86,7 +86,7 @@ def _seen(classifier: Classifier, last: Layer) -> PooledHead | None:
 
 
 def _forward(classifier: Classifier, layer: Layer, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Activations of a layer and logits, without a graph, the model as it was afterwards."""
+    """Activations of a layer and logits, without a graph; the model is restored afterwards."""
     found: list[Tensor] = []
     with untouched(classifier.module), torch.no_grad():
         classifier.module.get_submodule(layer.name).register_forward_hook(lambda _, __, output: found.append(output))
@@ -111,7 +111,7 @@ def gives_all_classes(classifier: Classifier, method: str, layer: str = "") -> b
 
 
 def grad_cam(classifier: Classifier, batch: Batch, layers: Sequence[Layer]) -> dict[str, Tensor]:
-    """Grad-CAM; at the last layer before a `pooled_head` without a backward pass, which gives the same."""
+    """Grad-CAM; at the last layer before a `pooled_head` without a backward pass, which gives the same maps."""
     head = pooled_head(classifier)
     if head is None or list(layers) != [head.layer]:
         return activation.from_gradients(activation.grad_cam)(classifier, batch, layers)
@@ -123,9 +123,9 @@ def grad_cam(classifier: Classifier, batch: Batch, layers: Sequence[Layer]) -> d
 def class_maps(classifier: Classifier, images: ImageArray, *, precision: str = "float32") -> ClassMaps:
     """Maps of all classes for images uint8 ``(n, H, W, 3)``, from one forward pass and no backward pass.
 
-    The original class activation maps (Zhou et al. 2016, arXiv 1512.04150) over the number of cells: with a mean over
-    the cells and a linear head the logit is the sum over cells of ``w_k . a(cell) / cells`` plus the bias. They equal
-    Grad-CAM at this layer, and their sums the logits, to rounding.
+    The original class activation maps (Zhou et al. 2016, arXiv 1512.04150) divided by the number of cells: with a mean
+    over the cells and a linear head the logit is the sum over cells of ``w_k . a(cell) / cells`` plus the bias. They
+    equal Grad-CAM at this layer, and their sums plus the bias equal the logits, to rounding.
 
     Raises
     ------

@@ -45,7 +45,7 @@ Parts = tuple[Tensor, Tensor | None]
 
 
 def saliency(classifier: Classifier, batch: Batch, _: dict[str, Any]) -> Parts:
-    """Gradient of the output by the input."""
+    """Gradient of the output with respect to the input."""
     from captum.attr import Saliency
 
     return Saliency(Scored(classifier.module)).attribute(
@@ -98,7 +98,7 @@ def gradient_shap(classifier: Classifier, batch: Batch, settings: dict[str, Any]
 
 
 def smoothgrad(classifier: Classifier, batch: Batch, settings: dict[str, Any]) -> Parts:
-    """Mean gradient under noise, a share of the image's range of values (Smilkov et al. 2017)."""
+    """Mean gradient under noise, given as a share of the image's range of values (Smilkov et al. 2017)."""
     from captum.attr import NoiseTunnel, Saliency
 
     def one(image: Batch) -> Tensor:
@@ -143,7 +143,7 @@ def guided_backprop(classifier: Classifier, batch: Batch, _: dict[str, Any]) -> 
 
 
 def occlusion(classifier: Classifier, batch: Batch, settings: dict[str, Any]) -> Parts:
-    """Drop of the output when a window is replaced by the baseline, averaged over the windows of a pixel."""
+    """Drop of the output when a window is replaced by the baseline, averaged over the windows that cover a pixel."""
     from captum.attr import Occlusion
 
     size, stride, side = settings["window"], settings["stride"], batch.x.shape[2]
@@ -187,12 +187,12 @@ def relevance(classifier: Classifier, batch: Batch, _: dict[str, Any]) -> Parts:
 
 
 def _leaf(x: Tensor) -> Tensor:
-    """The images as a tensor that Captum may ask gradients of."""
+    """The images as a tensor whose gradients Captum may compute."""
     return x.detach().requires_grad_()
 
 
 def _each(batch: Batch, compute: Callable[[Batch], Tensor]) -> Tensor:
-    """A method that draws numbers, image by image with the image's own seed: batch and order change nothing."""
+    """A method that draws numbers, image by image with the image's own seed: batch and order do not matter."""
     parts = []
     for k, seed in enumerate(batch.seeds):
         row = slice(k, k + 1)
@@ -204,7 +204,7 @@ def _each(batch: Batch, compute: Callable[[Batch], Tensor]) -> Tensor:
 
 
 class _numpy_seed:  # noqa: N801
-    """NumPy's global generator, which Captum's GradientShap draws from, seeded for the time and put back."""
+    """NumPy's global generator, which Captum's GradientShap draws from, seeded temporarily and then restored."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed

@@ -35,7 +35,7 @@ def check_request(classifier: Classifier, images: ImageArray, rows: IntArray, ta
 
 
 def probes(classifier: Classifier) -> ImageArray:
-    """Four images of noise, the same every time, uint8 ``(4, s, s, 3)``: what is asked of a model, not of a batch."""
+    """Four images of noise, the same every time, uint8 ``(4, s, s, 3)``, for checks of a model, not of a batch."""
     side = classifier.image_size
     return np.random.default_rng(0).integers(0, 256, (PROBES, side, side, 3)).astype(np.uint8)
 
@@ -46,7 +46,7 @@ def check_baseline(classifier: Classifier, start_of: Callable[[ImageArray], Tens
     Where a bias-free convolution is followed by a normalisation, F(a·x) = F(x) for every a > 0. From
     the zero tensor the path to x is such a ray: the output jumps at its start and is constant
     after, so integrated gradients are zero in exact arithmetic and noise in floating point.
-    Refused is therefore a kind of baseline x' for which F at 10, 30 and 60 % of the path equals F(x) within 2 % of
+    A kind of baseline x' is therefore refused if F at 10, 30 and 60 % of the path equals F(x) within 2 % of
     the change F(x) - F(x'), for all of four images of noise, in float32: the answer depends on model and baseline
     alone. ``start_of(images)`` gives their baselines.
 
@@ -85,7 +85,7 @@ def completeness_residual(
 
 
 def check_separate_relus(classifier: Classifier, *, needed: bool = False) -> None:
-    """Refuse models for which rules at ReLUs would be wrong: re-used or in-place modules, or ReLUs that are no modules.
+    """Refuse models for which rules at ReLUs fail: re-used or in-place modules, or ReLUs that are not modules.
 
     One forward pass over a black image counts how often each ReLU module runs; a model in which fewer ReLU modules run
     than ReLUs are computed calls the function instead, which Captum's rules never see.
@@ -123,7 +123,7 @@ def check_separate_relus(classifier: Classifier, *, needed: bool = False) -> Non
     if computed.count > len(runs):
         raise AttributionError(
             f"{computed.count - len(runs)} ReLUs are computed by function calls, where this method's rule does not "
-            "reach them and the map would be wrong without a word; use nn.ReLU modules"
+            "reach them and the map would be silently incorrect; use nn.ReLU modules"
         )
 
 
@@ -177,7 +177,7 @@ def check_finite(x: Tensor) -> None:
 
 @contextmanager
 def rules_kept(module: nn.Module) -> Iterator[None]:
-    """Within it Captum's relevance propagation may set and delete the modules' rules; afterwards they are as before."""
+    """Let Captum's relevance propagation set and delete the modules' rules, which are restored afterwards."""
     before = {name: part.rule for name, part in module.named_modules() if hasattr(part, "rule")}
     try:
         yield

@@ -36,16 +36,16 @@ class Method:
     citation : str
         Where it was described: authors, year, arXiv or DOI.
     needs : tuple of str
-        What it wants of a model, in words.
+        What it requires of a model, in words.
     signed : bool
         Whether values below 0 mean evidence against the target.
     cost : function (settings, channels, side) -> (forward, backward)
         Passes for one image of ``side`` pixels at a layer of ``channels`` channels.
     input : function (classifier, batch, settings) -> (values, baseline), optional
-        Of a method on the input: values ``(n, 3, s, s)``, and for the completeness error the normalised baseline, or
+        For a method on the input: values ``(n, 3, s, s)``, and for the completeness error the normalised baseline, or
         None.
     layer : function (classifier, batch, layers) -> maps, optional
-        Of a class activation map: by the layer's name maps ``(n, h, w)``. Exactly one of ``input`` and ``layer``.
+        For a class activation map: by the layer's name maps ``(n, h, w)``. Exactly one of ``input`` and ``layer``.
     settings : mapping
         Its options with their defaults.
     complete : bool
@@ -107,7 +107,7 @@ class Method:
         return [classifier.last_layer.name]
 
     def with_settings(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """The defaults with the given ones in their place.
+        """The defaults, overridden by the given settings.
 
         Raises
         ------

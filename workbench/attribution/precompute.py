@@ -1,4 +1,4 @@
-"""Maps of many rows, part by part, each kept in the cache as it is done."""
+"""Maps of many rows, part by part, each stored in the cache as it is done."""
 
 from __future__ import annotations
 
@@ -49,16 +49,16 @@ def maps_of(
     world: int = 1,
     progress: Progress | None = None,
 ) -> Iterator[Attribution]:
-    """The maps of ``rows``, 500 rows at a time, from the cache where they are there, else computed and stored.
+    """The maps of ``rows``, 500 rows at a time, from the cache if present, else computed and stored.
 
-    Of ``world`` processes each takes every ``world``-th part; a killed run goes on where it stopped, as parts that are
+    Of ``world`` processes each takes every ``world``-th part; a killed run resumes where it stopped, as parts that are
     stored are not computed again. With ``"all"`` a part has K maps for each row, row by row in the order of classes.
     ``progress(done, total)`` is called after each part, in rows.
 
     Raises
     ------
     AttributionError
-        As `attribute`; or if the model can't carry the method.
+        As `attribute`; or if the method does not apply to the model.
     DataError, OutputError
         If a cached file is damaged, or the cache can't be written.
     """

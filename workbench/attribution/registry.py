@@ -1,4 +1,4 @@
-"""Every attribution method by name; a further method is one entry here, or comes with a package of its own."""
+"""Every attribution method by name; a further method is one entry here, or comes with a separate package."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytorch_grad_cam
 
 from workbench.attribution import activation, exact, gradient
 from workbench.attribution.activation import at_each, by_library, eigen_cam, finer, from_gradients
-from workbench.attribution.method import Cost, Method
+from workbench.attribution.method import Cost, Family, InputKernel, LayerKernel, Method
 from workbench.errors import AttributionError
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ def _passes(forward: float, backward: float) -> Cost:
     return lambda settings, channels, side: (forward, backward)
 
 
+_ONE_PASS = _passes(1, 0.1)  # the backward pass ends at the layer
+
+
 def _windows(settings: Mapping[str, Any], channels: int, side: int) -> tuple[float, float]:
     steps = -(-(side - settings["window"]) // settings["stride"]) + 1
     return 1.0 + steps * steps, 0.0
@@ -36,213 +39,170 @@ def _cells(settings: Mapping[str, Any], channels: int, side: int) -> tuple[float
     return 1.0 + (-(-side // settings["cell"])) ** 2, 0.0
 
 
-_CAM = ("a layer with a grid",)
-_LIBRARY = "pytorch-grad-cam"
+def _a_channel(settings: Mapping[str, Any], channels: int, side: int) -> tuple[float, float]:
+    return 1.0 + channels, 0.0
+
+
+def _a_sample(settings: Mapping[str, Any], channels: int, side: int) -> tuple[float, float]:
+    return settings["samples"], settings["samples"]
+
+
+RELUS, BASELINE = "a ReLU module for each use", "a baseline"
+
+
+def _cam(name: str, citation: str, layer: LayerKernel, *, cost: Cost = _ONE_PASS, **more: Any) -> Method:
+    """A class activation map."""
+    more = {"signed": True, **more}
+    needs = ("a layer with a grid",)
+    return Method(name, "class activation", "pytorch-grad-cam", citation, needs, cost=cost, layer=layer, **more)
+
+
+def _captum(
+    name: str, family: Family, citation: str, kernel: InputKernel, cost: Cost, *needs: str, **more: Any
+) -> Method:
+    """A method on the input that Captum computes."""
+    more = {"signed": True, **more}
+    return Method(name, family, "Captum", citation, needs, cost=cost, input=kernel, **more)
+
 
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
-        Method(
-            "Grad-CAM",
-            "class activation",
-            _LIBRARY,
-            "Selvaraju et al. 2017, arXiv 1610.02391",
-            _CAM,
-            True,
-            _passes(1, 0.1),
-            layer=exact.grad_cam,
-        ),
-        Method(
+        _cam("Grad-CAM", "Selvaraju et al. 2017, arXiv 1610.02391", exact.grad_cam),
+        _cam(
             "Grad-CAM++",
-            "class activation",
-            _LIBRARY,
             "Chattopadhay et al. 2018, arXiv 1710.11063",
-            _CAM,
-            False,
-            _passes(1, 0.1),
-            layer=from_gradients(by_library(pytorch_grad_cam.GradCAMPlusPlus)),
+            from_gradients(by_library(pytorch_grad_cam.GradCAMPlusPlus)),
+            signed=False,
         ),
-        Method(
+        _cam(
             "HiResCAM",
-            "class activation",
-            _LIBRARY,
             "Draelos & Carin 2020, arXiv 2011.08891",
-            _CAM,
-            True,
-            _passes(1, 0.1),
-            layer=from_gradients(by_library(pytorch_grad_cam.HiResCAM)),
+            from_gradients(by_library(pytorch_grad_cam.HiResCAM)),
         ),
-        Method(
+        _cam(
             "LayerCAM",
-            "class activation",
-            _LIBRARY,
             "Jiang et al. 2021, doi 10.1109/TIP.2021.3089943",
-            _CAM,
-            False,
-            _passes(1, 0.1),
-            layer=from_gradients(by_library(pytorch_grad_cam.LayerCAM)),
+            from_gradients(by_library(pytorch_grad_cam.LayerCAM)),
+            signed=False,
         ),
-        Method(
-            "XGrad-CAM",
-            "class activation",
-            _LIBRARY,
-            "Fu et al. 2020, arXiv 2008.02312",
-            _CAM,
-            True,
-            _passes(1, 0.1),
-            layer=from_gradients(by_library(pytorch_grad_cam.XGradCAM)),
-        ),
-        Method(
+        _cam("XGrad-CAM", "Fu et al. 2020, arXiv 2008.02312", from_gradients(by_library(pytorch_grad_cam.XGradCAM))),
+        _cam(
             "Eigen-CAM",
-            "class activation",
-            _LIBRARY,
             "Muhammad & Yeasin 2020, arXiv 2008.00299",
-            _CAM,
-            False,
-            _passes(1, 0),
-            layer=from_gradients(eigen_cam, needs_gradient=False),
+            from_gradients(eigen_cam, needs_gradient=False),
+            cost=_passes(1, 0),
+            signed=False,
             no_contrast="explains no class, but what is common to the activations",
         ),
-        Method(
+        _cam(
             "Finer-CAM",
-            "class activation",
-            _LIBRARY,
             "Zhang et al. 2025, arXiv 2501.11309",
-            _CAM,
-            True,
-            _passes(1, 0.1),
-            layer=from_gradients(activation.grad_cam, finer),
+            from_gradients(activation.grad_cam, finer),
             no_contrast="compares its class with those most like it already",
         ),
-        Method(
+        _cam(
             "Score-CAM",
-            "class activation",
-            _LIBRARY,
             "Wang et al. 2020, arXiv 1910.01279",
-            _CAM,
-            False,
-            lambda settings, channels, side: (1.0 + channels, 0.0),
-            layer=at_each(activation.score_cam),
+            at_each(activation.score_cam),
+            cost=_a_channel,
+            signed=False,
         ),
-        Method(
+        _cam(
             "Ablation-CAM",
-            "class activation",
-            _LIBRARY,
             "Desai & Ramaswamy 2020, doi 10.1109/WACV45572.2020.9093360",
-            _CAM,
-            True,
-            lambda settings, channels, side: (1.0 + channels, 0.0),
-            layer=at_each(activation.ablation_cam),
+            at_each(activation.ablation_cam),
+            cost=_a_channel,
         ),
-        Method(
+        _captum(
             "Saliency",
             "gradient",
-            "Captum",
             "Simonyan et al. 2014, arXiv 1312.6034",
-            (),
-            False,
-            _passes(1, 1),
             gradient.saliency,
+            _passes(1, 1),
+            signed=False,
             reduction="largest",
         ),
-        Method(
+        _captum(
             "Input x gradient",
             "gradient",
-            "Captum",
             "Shrikumar et al. 2016, arXiv 1605.01713",
-            (),
-            True,
-            _passes(1, 1),
             gradient.input_x_gradient,
+            _passes(1, 1),
         ),
-        Method(
+        _captum(
             "SmoothGrad",
             "gradient",
-            "Captum",
             "Smilkov et al. 2017, arXiv 1706.03825",
-            (),
-            False,
-            lambda settings, channels, side: (settings["samples"], settings["samples"]),
             gradient.smoothgrad,
-            {"samples": 16, "noise": 0.1},
+            _a_sample,
+            signed=False,
+            settings={"samples": 16, "noise": 0.1},
             reduction="largest",
         ),
-        Method(
+        _captum(
             "Guided Backprop",
             "gradient",
-            "Captum",
             "Springenberg et al. 2015, arXiv 1412.6806",
-            ("a ReLU module for each use",),
-            True,
-            _passes(1, 1),
             gradient.guided_backprop,
+            _passes(1, 1),
+            RELUS,
         ),
-        Method(
+        _captum(
             "Integrated gradients",
             "reference",
-            "Captum",
             "Sundararajan et al. 2017, arXiv 1703.01365",
-            ("a baseline",),
-            True,
-            lambda settings, channels, side: (settings["steps"] + 2.0, settings["steps"]),
             gradient.integrated_gradients,
-            {"baseline": "black", "steps": 64},
+            lambda settings, channels, side: (settings["steps"] + 2.0, settings["steps"]),
+            BASELINE,
+            settings={"baseline": "black", "steps": 64},
             complete=True,
         ),
-        Method(
+        _captum(
             "GradientSHAP",
             "reference",
-            "Captum",
             "Lundberg & Lee 2017, arXiv 1705.07874",
-            ("baselines",),
-            True,
-            lambda settings, channels, side: (settings["samples"], settings["samples"]),
             gradient.gradient_shap,
-            {"samples": 32, "noise": 0.05},
+            _a_sample,
+            "baselines",
+            settings={"samples": 32, "noise": 0.05},
         ),
-        Method(
+        _captum(
             "DeepLIFT",
             "reference",
-            "Captum",
             "Shrikumar et al. 2017, arXiv 1704.02685",
-            ("a baseline", "a ReLU module for each use"),
-            True,
-            _passes(4, 2),
             gradient.deep_lift,
-            {"baseline": "black"},
+            _passes(4, 2),
+            BASELINE,
+            RELUS,
+            settings={"baseline": "black"},
             complete=True,
         ),
-        Method(
+        _captum(
             "Occlusion",
             "perturbation",
-            "Captum",
             "Zeiler & Fergus 2014, arXiv 1311.2901",
-            ("a baseline",),
-            True,
-            _windows,
             gradient.occlusion,
-            {"baseline": "blurred", "window": 8, "stride": 4},
+            _windows,
+            BASELINE,
+            settings={"baseline": "blurred", "window": 8, "stride": 4},
         ),
-        Method(
+        _captum(
             "Feature ablation",
             "perturbation",
-            "Captum",
             "Zeiler & Fergus 2014, arXiv 1311.2901, on a grid without overlap",
-            ("a baseline",),
-            True,
-            _cells,
             gradient.feature_ablation,
-            {"baseline": "blurred", "cell": 4},
+            _cells,
+            BASELINE,
+            settings={"baseline": "blurred", "cell": 4},
         ),
-        Method(
+        _captum(
             "LRP",
             "relevance",
-            "Captum",
             "Bach et al. 2015, doi 10.1371/journal.pone.0130140",
-            ("a rule for every layer",),
-            True,
-            _passes(2, 1),
             gradient.relevance,
+            _passes(2, 1),
+            "a rule for every layer",
         ),
     )
 }
@@ -257,7 +217,7 @@ def register(method: Method) -> None:
         If there is a method of that name.
     """
     if any(_plain(known) == _plain(method.name) for known in METHODS):
-        raise AttributionError(f"method: {method.name!r} is there already; give it another name")
+        raise AttributionError(f"method: {method.name!r} already exists: give it another name")
     METHODS[method.name] = method
 
 
@@ -284,12 +244,12 @@ def _load_packages() -> None:
 
 
 def method_of(name: str) -> Method:
-    """The method of that name, in any case and with hyphens for spaces too.
+    """The method of that name, in any case, and with hyphens or spaces.
 
     Raises
     ------
     AttributionError
-        With the names there are.
+        If there is no such method; the message lists the names.
     """
     for known, method in methods().items():
         if _plain(known) == _plain(name):

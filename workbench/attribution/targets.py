@@ -16,7 +16,7 @@ from workbench.errors import AttributionError
 
 @dataclass(frozen=True)
 class Targets:
-    """For each of ``n`` images the class explained, int64 ``(n,)``, and for a contrast the class it is held against.
+    """For each of ``n`` images the class explained, int64 ``(n,)``, and for a contrast the class it is compared with.
 
     The explained output is the logit of ``of``, or with ``against`` its lead, logit of ``of`` less logit of
     ``against``: "why a dog and not a cat".
@@ -90,7 +90,7 @@ def have_target(predictions: Predictions, rows: IntArray, what: str) -> bool:
 def named_targets(predictions: Predictions, row: int, names: Sequence[str]) -> list[NamedTarget]:
     """What the names of targets stand for at row id ``row``.
 
-    Of targets that are one class the first is kept, and a contrast is omitted where the row is correct.
+    Of targets that are the same class only the first is kept, and a contrast is omitted where the row is correct.
 
     Raises
     ------

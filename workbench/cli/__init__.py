@@ -1,1 +1,1 @@
-"""The command line: words to objects, and commands that call the library."""
+"""The command line: arguments to objects, and commands that call the library."""

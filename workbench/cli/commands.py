@@ -1,4 +1,4 @@
-"""What the commands do, each a thin layer over the library; imports wait until a command runs."""
+"""The commands, each a thin layer over the library; heavy imports wait until a command runs."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def predict(options: argparse.Namespace) -> int:
 
 
 def attribute(options: argparse.Namespace) -> int:
-    """Compute maps of many rows and keep them."""
+    """Compute maps of many rows and cache them."""
     from tqdm import tqdm
 
     from workbench.attribution.cache import MapCache
@@ -98,13 +98,13 @@ def _cost(classifier: Classifier, method: Method, layer: str, targets: str, rows
 
 
 def advance(bar: Any, done: int, total: int) -> None:
-    """Bring a progress bar to ``done`` of ``total``."""
+    """Advance a progress bar to ``done`` of ``total``."""
     bar.total = total
     bar.update(done - bar.n)
 
 
 def evidence(options: argparse.Namespace) -> int:
-    """Put methods to the test and rank them."""
+    """Evaluate methods and rank them."""
     from tqdm import tqdm
 
     from workbench.analysis.index import sample_errors

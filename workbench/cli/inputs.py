@@ -1,4 +1,4 @@
-"""What the words of a command name: a model, a run, names and their values."""
+"""What the arguments of a command name: a model, a run, names and their values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DATA = "folder or table with the images, or digits; default: CIFAR10_ROOT, else 
 
 
 def place(text: str) -> Path | str:
-    """A path, or a URL as it is."""
+    """A path, or a URL unchanged."""
     return text if "://" in text else Path(text)
 
 
@@ -29,7 +29,7 @@ def bad_option(option: str, expected: str, got: object) -> WorkbenchError:
 
 
 def pair(option: str, text: str) -> tuple[str, str]:
-    """``NAME=VALUE`` as two words; `DataError` if it is no such pair."""
+    """``NAME=VALUE`` as two strings; `DataError` if it is not such a pair."""
     name, equals, value = text.partition("=")
     if not equals or not value:
         raise bad_option(option, "NAME=VALUE, such as label=y_true or vehicle=car,truck", repr(text))
@@ -37,7 +37,7 @@ def pair(option: str, text: str) -> tuple[str, str]:
 
 
 def classifier_named(checkpoint: Path | None, model: str | None) -> Classifier | None:
-    """The classifier of ``--checkpoint``, or the one that the user's own code gives; None if neither is named."""
+    """The classifier of ``--checkpoint``, or the one that the user's own function returns; None if neither is named."""
     if model is None:
         from workbench.runs import training
 

@@ -1,4 +1,4 @@
-"""The words of ``python -m workbench``: each command with its options and the function that runs it."""
+"""The argument parser of ``python -m workbench``: each command with its options and the function that runs it."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from pathlib import Path
 
 from workbench.cli import commands, reporting
 from workbench.cli.inputs import DATA, place
+from workbench.cli.options import ReportOptions
 from workbench.errors import WorkbenchError
 
 
 def parser() -> argparse.ArgumentParser:
     """The commands and their options."""
-    top = argparse.ArgumentParser(prog="workbench", description="See what an image classifier gets wrong.")
+    top = argparse.ArgumentParser(prog="workbench", description="Find and explain the errors of an image classifier.")
     added = top.add_subparsers(dest="command", required=True)
     _predict(added.add_parser("predict", help="write a checkpoint's predictions on a split"))
     _report(added.add_parser("report", help="write figures and tables of a run's errors"))
-    _attribute(added.add_parser("attribute", help="compute maps of many rows once and keep them"))
-    _evidence(added.add_parser("evidence", help="put attribution methods to the test and rank them"))
+    _attribute(added.add_parser("attribute", help="compute attribution maps of many rows once and cache them"))
+    _evidence(added.add_parser("evidence", help="evaluate attribution methods and rank them"))
     _card(added.add_parser("card", help="write a checkpoint's MODEL_CARD.md from its predictions"))
     _verify(
         added.add_parser("verify", help="regenerate a figure, table, page or predictions; report same or different")
@@ -29,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _model(one: argparse.ArgumentParser, checkpoint: str) -> None:
     one.add_argument("--checkpoint", type=Path, help=checkpoint)
-    one.add_argument("--model", metavar="MODULE:FUNCTION", help="your own code that returns a Classifier, in its place")
+    one.add_argument("--model", metavar="MODULE:FUNCTION", help="your function that returns a Classifier, in its place")
     one.add_argument("--data", help=DATA)
 
 
@@ -38,23 +39,23 @@ def _precision(one: argparse.ArgumentParser) -> None:
         "--precision",
         choices=("float32", "bfloat16"),
         default="float32",
-        help="of the model's products; bfloat16 is faster on processors that have it, and less exact",
+        help="precision of the matrix products; bfloat16 is faster on processors that support it, but less exact",
     )
 
 
 def _predict(one: argparse.ArgumentParser) -> None:
     _model(one, "folder with model.safetensors and model.json")
-    one.add_argument("--split", default="test", help="of the data, such as train, test or val; default: test")
+    one.add_argument("--split", default="test", help="split of the data, such as train, test or val; default: test")
     _precision(one)
-    one.add_argument("--skip-unreadable", action="store_true", help="omit images that can't be read; name them")
+    one.add_argument("--skip-unreadable", action="store_true", help="omit images that can't be read, and list them")
     one.add_argument("--out", required=True, help="folder for predictions.parquet and provenance.json, or a URL")
     one.add_argument("--force", action="store_true", help="replace what is in --out")
     one.set_defaults(run=commands.predict)
 
 
 def _report(one: argparse.ArgumentParser) -> None:
-    reporting.ReportOptions.add_to(one)
-    one.add_argument("--model", metavar="MODULE:FUNCTION", help="your own code that returns a Classifier")
+    ReportOptions.add_to(one)
+    one.add_argument("--model", metavar="MODULE:FUNCTION", help="your function that returns a Classifier")
     one.add_argument("--out", type=Path, required=True, help="folder for the bundle")
     one.add_argument("--force", action="store_true", help="replace what is in --out")
     one.set_defaults(run=reporting.report)
@@ -62,22 +63,33 @@ def _report(one: argparse.ArgumentParser) -> None:
 
 def _maps(one: argparse.ArgumentParser, targets: str) -> None:
     """What ``attribute`` and ``evidence`` share."""
-    one.add_argument("--predictions", type=place, required=True, help="what predict wrote")
+    one.add_argument("--predictions", type=place, required=True, help="predictions that predict wrote")
     _model(one, "folder with the model; default: the one that holds --predictions")
     _precision(one)
-    one.add_argument("--targets", default="predicted", metavar="WHAT", help=f"predicted, true, contrast, {targets}")
+    one.add_argument(
+        "--targets",
+        default="predicted",
+        metavar="WHAT",
+        help=f"class to explain: predicted, true, contrast, {targets}",
+    )
 
 
 def _attribute(one: argparse.ArgumentParser) -> None:
     _maps(one, "all or a class's name")
     one.add_argument("--methods", default="Grad-CAM", help="names separated by commas, such as grad-cam,saliency")
     one.add_argument("--rows", choices=("errors", "all"), default="errors")
-    one.add_argument("--layer", default="", help="of class activation maps; default: the last")
+    one.add_argument("--layer", default="", help="layer of class activation maps; default: the last")
     one.add_argument(
-        "--cache", type=Path, metavar="DIR", help="folder for the maps; default: explorer/maps beside the predictions"
+        "--cache",
+        type=Path,
+        metavar="DIR",
+        help="folder for the maps; default: explorer/maps in the folder of the predictions",
     )
     one.add_argument(
-        "--limit-gb", type=float, default=2.0, help="size of the cache; the least recently read maps are deleted first"
+        "--limit-gb",
+        type=float,
+        default=2.0,
+        help="size limit of the cache in GB; the least recently read maps are deleted first",
     )
     one.set_defaults(run=commands.attribute)
 
@@ -93,18 +105,18 @@ def _evidence(one: argparse.ArgumentParser) -> None:
 
 def _card(one: argparse.ArgumentParser) -> None:
     one.add_argument("--checkpoint", type=Path, required=True, help="folder with the model and its predictions")
-    one.add_argument("--hardware", required=True, help="what it was trained on, in words")
+    one.add_argument("--hardware", required=True, help="hardware it was trained on, in words")
     one.add_argument("--pixels", required=True, help="encoding of the images, in words")
-    one.add_argument("--note", default="", help="what else a reader should know of how it came about, in words")
+    one.add_argument("--note", default="", help="what else a reader should know about its origin, in words")
     one.add_argument("--data", help=DATA)
     one.add_argument("--force", action="store_true", help="replace the card that is there")
     one.set_defaults(run=commands.card)
 
 
 def _verify(one: argparse.ArgumentParser) -> None:
-    one.add_argument("file", type=Path, help="what predict, report or the explorer wrote")
-    one.add_argument("--predictions", type=Path, help="what it was computed from; default: as its manifest says")
-    _model(one, "folder with the model; default: as its manifest says")
+    one.add_argument("file", type=Path, help="file that predict, report or the explorer wrote")
+    one.add_argument("--predictions", type=Path, help="its predictions; default: those named in its manifest")
+    _model(one, "folder with the model; default: the one named in its manifest")
     one.set_defaults(run=reporting.verify)
 
 

@@ -1,1 +1,1 @@
-"""The nouns: records, predictions, the stamp of a file, files that are whole or absent."""
+"""The nouns: records, predictions, the provenance stamp of a file, atomic file writes."""

@@ -1,4 +1,4 @@
-"""Files that are either whole or absent."""
+"""Atomic file writes: a file is either complete or absent."""
 
 from __future__ import annotations
 
@@ -15,42 +15,53 @@ from workbench.errors import OutputError
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` fill a temporary file beside ``path``, then rename it into place.
+    """Let ``write`` fill a temporary file beside ``path``, flush it to the disk, then rename it into place.
 
     Raises
     ------
     OutputError
-        If the disk is full or the folder can't be written; an older file at ``path`` stays whole.
+        If the disk is full or the folder can't be written; an older file at ``path`` stays unchanged.
     """
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(temporary)
+        _flush(temporary)
         temporary.replace(path)
-    except OSError as error:
-        with contextlib.suppress(NotADirectoryError):  # then there is none
-            temporary.unlink(missing_ok=True)
-        if error.errno == errno.ENOSPC or os.strerror(errno.ENOSPC) in str(error):
-            raise OutputError(f"disk full while writing {path}: free some space and run again") from error
-        raise OutputError(f"cannot write {path} ({error.strerror or error}): choose another --out") from error
+        with contextlib.suppress(OSError):  # a file system that can't flush a folder has renamed the file nevertheless
+            _flush(path.parent)
     except BaseException as error:
-        with contextlib.suppress(NotADirectoryError):  # then there is none
+        with contextlib.suppress(NotADirectoryError):  # then there is no temporary file
             temporary.unlink(missing_ok=True)
-        if os.strerror(errno.ENOSPC) in str(error):  # libraries tell of it in errors of their own
+        # libraries report a full disk in their own exceptions, with the operating system's words inside
+        if getattr(error, "errno", None) == errno.ENOSPC or os.strerror(errno.ENOSPC) in str(error):
             raise OutputError(f"disk full while writing {path}: free some space and run again") from error
+        if isinstance(error, OSError):
+            raise OutputError(
+                f"cannot write {path} ({error.strerror or error}): choose another output folder"
+            ) from error
         raise
+
+
+def _flush(path: Path) -> None:
+    """Make the operating system write a file, or the names in a folder, to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 @contextlib.contextmanager
 def alone(path: Path, wait_s: float = 0.0) -> Iterator[None]:
-    """Within it no other process is within the same; ``path`` is the file that stands for it, made if it is not there.
+    """Hold an exclusive lock among processes; ``path`` is the lock file, which is created if it does not exist.
 
     The lock is the operating system's, so that a killed process leaves none behind.
 
     Raises
     ------
     OutputError
-        If another process is within it for longer than ``wait_s`` seconds, or the folder can't be written.
+        If another process holds the lock for longer than ``wait_s`` seconds, or the folder can't be written.
     """
     from filelock import FileLock, Timeout
 
@@ -75,7 +86,7 @@ def refuse_to_overwrite(paths: list[Path], force: bool) -> None:
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
-    """Write values as JSON, whole or not at all; `OutputError` as `write_atomically`."""
+    """Write values as JSON atomically; `OutputError` as in `write_atomically`."""
     text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     write_atomically(path, lambda target: target.write_text(text, encoding="utf-8"))
 

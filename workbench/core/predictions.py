@@ -1,9 +1,9 @@
-"""What a model said about each row: a lazy table, checked once, with the columns that follow from it."""
+"""A model's predictions: a lazy table, checked once, with the columns derived from it."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,40 +12,17 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.core.checks import check_ids, check_probabilities, check_schema
+from workbench.core.derived import DERIVED, FEW, IS_CORRECT, margin_of_few
 from workbench.core.records import FloatArray, IntArray, ProbabilityArray, Provenance
 from workbench.errors import DataError
 
-TOLERANCE = 1e-3
-FEW = 64
+__all__ = ["CORE", "DERIVED", "Predictions"]
 CORE = ("index", "label", "predicted", "probability", "embedding")
-_TINY = float(np.finfo(np.float32).smallest_subnormal)
-_P = pl.col("probability")
-# classes are in range, as checked; yet where a condition masks a row, Polars looks up a class that is not there
-_CONFIDENCE = _P.arr.get(pl.col("predicted"), null_on_oob=True)
-_OF_LABEL = _P.arr.get(pl.col("label"), null_on_oob=True)
-_CORRECT = pl.col("label") == pl.col("predicted")
-
-DERIVED: Mapping[str, pl.Expr] = {
-    "correct": _CORRECT,
-    "confidence": _CONFIDENCE,
-    "label_probability": _OF_LABEL,
-    # if the row is right the strongest other class is the second of all, else it is the predicted one
-    "margin": _OF_LABEL - pl.when(_CORRECT).then(_P.arr.sort(descending=True).arr.get(1)).otherwise(_CONFIDENCE),
-    "loss": -pl.max_horizontal(_OF_LABEL, pl.lit(_TINY, pl.Float32)).cast(pl.Float64).log(),
-    "entropy": -_P.arr.to_list()
-    .list.eval(pl.element().cast(pl.Float64) * pl.max_horizontal(pl.element(), _TINY).cast(pl.Float64).log())
-    .list.sum(),
-}
-
-
-def _margin_of_few(classes: int) -> pl.Expr:
-    """The margin without sorting a row's probabilities: three times as fast for ten classes, slower for hundreds."""
-    others = [pl.when(pl.col("label") != k).then(_P.arr.get(k)) for k in range(classes)]
-    return _OF_LABEL - pl.max_horizontal(others)
 
 
 class Predictions:
-    """What a model said about each row.
+    """A model's prediction for each row.
 
     Parameters
     ----------
@@ -53,15 +30,15 @@ class Predictions:
         ``index`` int64, unique row ids (the position in the source's own order); ``label`` and
         ``predicted`` int64, the truth and the class of highest probability; ``probability`` an array of
         K float32 that sums to 1; optionally ``embedding``, an array of D float32 (what the last linear
-        layer reads), and further columns of the user's own. It stays where it is: nothing is loaded
-        but what is asked for.
+        layer reads), and further columns of the user's own. It stays lazy: only what
+        is asked for is loaded.
     classes : tuple of str
         K names, at least two.
     provenance : Provenance, optional
         What they were computed from.
     files : sequence of Path, optional
-        Where the table lies, if it is read from files. It is refused once one of them has changed: what was read
-        before and after would be of two runs.
+        The files that the table is read from, if any. The table is refused once one of them has changed, as what was
+        read before and after would come from two runs.
 
     `DERIVED` names the columns that follow from these:
 
@@ -69,7 +46,7 @@ class Predictions:
     - ``confidence`` and ``label_probability``: the probability of ``predicted`` and of ``label`` (the
       self-confidence of Northcutt 2021, arXiv 1911.00068), float32;
     - ``margin``: the label's probability less the highest of the others (Northcutt's normalised
-      margin), float32 from -1 to 1, negative where the model is wrong;
+      margin), float32 from -1 to 1, negative where the row is misclassified;
     - ``loss``: cross entropy ``-log P[label]`` in nats, float64. A probability that float32 rounds to
       0 counts as the smallest positive float32, so that the loss stays finite;
     - ``entropy``: ``-sum P log P`` in nats, float64.
@@ -90,17 +67,17 @@ class Predictions:
     ) -> None:
         self.classes = classes
         self.provenance = provenance or Provenance()
-        # numbers of the user's own that are no numbers are missing ones, wherever they are sorted and filtered
+        # NaN in the user's own columns counts as missing wherever rows are sorted and filtered
         kinds = table.collect_schema()
         own = [name for name, kind in kinds.items() if kind.is_float() and name not in CORE]
         self._table = table.with_columns(pl.col(own).fill_nan(None)) if own else table
         self.files = tuple(files)
         self._stamps = {path: _stamp(path) for path in files}
         if twice := sorted({name for name in self.classes if self.classes.count(name) > 1}):
-            raise DataError(f"classes: expected names of their own, {twice[0]!r} is there twice")
-        _check_schema(self.table, len(self.classes))
-        _check_ids(self.table, len(self.classes))
-        _check_probabilities(self.table)
+            raise DataError(f"classes: expected unique names, not {twice[0]!r} twice: rename one of them")
+        check_schema(self.table, len(self.classes))
+        check_ids(self.table, len(self.classes))
+        check_probabilities(self.table)
 
     @classmethod
     def from_arrays(
@@ -113,7 +90,7 @@ class Predictions:
         embedding: ArrayLike | None = None,
         provenance: Provenance | None = None,
     ) -> Predictions:
-        """Predictions of arrays: labels ``(N,)`` and probabilities ``(N, K)``; the first of equals is predicted.
+        """Predictions from arrays: labels ``(N,)`` and probabilities ``(N, K)``; ties go to the first class.
 
         Raises
         ------
@@ -123,7 +100,7 @@ class Predictions:
         try:
             values, labels = np.ascontiguousarray(probability, np.float32), np.asarray(label)
         except (ValueError, TypeError) as error:
-            raise DataError(f"expected numbers, in rows of one length, in label and probability ({error})") from error
+            raise DataError(f"label and probability: expected numbers in rows of one length ({error})") from error
         if values.shape != (len(labels), len(classes)):
             raise DataError(
                 f"probability: expected {len(labels)} rows of {len(classes)} classes, not {values.shape}: "
@@ -156,7 +133,7 @@ class Predictions:
         Raises
         ------
         DataError
-            If a file of them has changed since.
+            If one of the files has changed since it was opened.
         """
         for path, stamp in self._stamps.items():
             if _stamp(path) != stamp:
@@ -164,8 +141,8 @@ class Predictions:
         return self._table
 
     def scan(self) -> pl.LazyFrame:
-        """The table with every column of `DERIVED`; what is not asked for is not computed."""
-        derived = {**DERIVED, "margin": _margin_of_few(len(self.classes))} if len(self.classes) <= FEW else DERIVED
+        """The table with every column of `DERIVED`; columns that are not asked for are not computed."""
+        derived = {**DERIVED, "margin": margin_of_few(len(self.classes))} if len(self.classes) <= FEW else DERIVED
         return self.table.with_columns(**derived)
 
     def columns(self, *names: str) -> pl.DataFrame:
@@ -203,18 +180,18 @@ class Predictions:
         return self.columns("index", "label", "predicted", "correct", "confidence", "margin", "loss")
 
     def join(self, columns: pl.DataFrame) -> Predictions:
-        """These predictions with further columns, matched by row id (``index``); null where there is none.
+        """These predictions with further columns, matched by row id (``index``); null where no row matches.
 
         Raises
         ------
         DataError
-            If ``index`` is missing or not unique, or a column is there already.
+            If ``index`` is missing or not unique, or a column already exists.
         """
         if "index" not in columns.columns or columns["index"].is_duplicated().any():
             raise DataError("columns to join: expected a column 'index' of unique row ids")
         taken = set(self.scan().collect_schema()) & (set(columns.columns) - {"index"})
         if taken:
-            raise DataError(f"columns to join: {sorted(taken)[0]!r} is there already; give it another name")
+            raise DataError(f"columns to join: {sorted(taken)[0]!r} already exists: give it another name")
         joined = self.table.join(columns.lazy(), on="index", how="left", maintain_order="left")
         return Predictions(joined, self.classes, self.provenance, files=self.files)
 
@@ -283,12 +260,12 @@ class Predictions:
 
     @cached_property
     def error_count(self) -> int:
-        """Number of rows predicted otherwise than labelled."""
-        return int(self.table.select((~_CORRECT).sum()).collect(engine="streaming").item())
+        """Number of misclassified rows."""
+        return int(self.table.select((~IS_CORRECT).sum()).collect(engine="streaming").item())
 
     @property
     def accuracy(self) -> float:
-        """Fraction of rows predicted as labelled."""
+        """Fraction of correct rows."""
         return 1 - self.error_count / len(self)
 
     @cached_property
@@ -306,75 +283,9 @@ class Predictions:
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:
-    """What tells a file from one that is written in its place; None if there is none."""
+    """What distinguishes a file from one written in its place; None if there is no file."""
     try:
         found = path.stat()
     except OSError:
         return None
     return found.st_ino, found.st_size, found.st_mtime_ns
-
-
-def _check_schema(table: pl.LazyFrame, classes: int) -> None:
-    schema = table.collect_schema()
-    if classes < 2:
-        raise DataError(f"classes: expected at least 2, not {classes}")
-    if "embedding" in schema and not isinstance(schema["embedding"], pl.Array):
-        raise DataError(f"embedding: expected arrays of float32, not {schema['embedding']}")
-    for name in ("index", "label", "predicted"):
-        if schema.get(name) != pl.Int64:
-            raise DataError(f"{name}: expected a column of int64, not {schema.get(name, 'none')}")
-    if schema.get("probability") != pl.Array(pl.Float32, classes):
-        raise DataError(
-            f"probability: expected arrays of {classes} float32, not {schema.get('probability', 'none')}: "
-            "the class names and the model must have the same count"
-        )
-
-
-def _check_ids(table: pl.LazyFrame, classes: int) -> None:
-    numbers = ("index", "label", "predicted")
-    bounds = table.select(
-        pl.len().alias("rows"),
-        *(pl.col(n).null_count().alias(f"{n} missing") for n in numbers),
-        *(pl.col(n).min().alias(f"{n} low") for n in numbers),
-        *(pl.col(n).max().alias(f"{n} high") for n in numbers),
-    )
-    found = bounds.collect(engine="streaming").row(0, named=True)
-    if found["rows"] == 0:
-        raise DataError("predictions hold no row: expected at least one")
-    for name in numbers:
-        if found[f"{name} missing"]:
-            raise DataError(f"{name}: {found[f'{name} missing']:,} rows have none; fill or drop them")
-    for name in ("label", "predicted"):
-        if not 0 <= found[f"{name} low"] <= found[f"{name} high"] < classes:
-            raise DataError(
-                f"{name}: expected 0 to {classes - 1}, not {found[f'{name} low']} to {found[f'{name} high']}"
-            )
-    ids = table.select("index").collect(engine="streaming")["index"].to_numpy()
-    if not (np.diff(ids) > 0).all() and len(np.unique(ids)) != len(ids):
-        raise DataError("index: expected unique row ids, some occur twice")
-
-
-def _check_probabilities(table: pl.LazyFrame) -> None:
-    total = _P.arr.sum()
-    found = (
-        table.select(
-            missing=_P.null_count() + (_P.arr.count_matches(None) > 0).sum(),
-            finite=total.is_finite().all(),
-            lowest=_P.arr.min().min(),
-            worst=(total.cast(pl.Float64) - 1).abs().max(),
-            beaten=(_P.arr.max() > _CONFIDENCE).sum(),
-        )
-        .collect(engine="streaming")
-        .row(0, named=True)
-    )
-    if found["missing"] or not found["finite"] or found["lowest"] is None or found["lowest"] < 0:
-        raise DataError("probability: expected finite values from 0 to 1; the model or the file is damaged")
-    if found["worst"] > TOLERANCE:
-        raise DataError(
-            f"probability: expected rows that sum to 1, one is off by {found['worst']:.3g}; "
-            "if these are logits, name the column `logit`"
-        )
-    if found["beaten"]:
-        raise DataError(
-            f"predicted: {found['beaten']:,} rows are not their most probable class; leave the column out to get it"
-        )

@@ -26,7 +26,7 @@ TARGETS = ("predicted", "true", "contrast")
 class Provenance:
     """What a result was computed from; stamped into every export.
 
-    ``checkpoint`` and ``data`` are SHA-256 digests; None where a result knows no such source.
+    ``checkpoint`` and ``data`` are SHA-256 digests; None where a result has no such source.
     """
 
     checkpoint: str | None = None
@@ -43,7 +43,7 @@ class Provenance:
 
 
 class Pixels(Protocol):
-    """A sequence of images, each uint8 ``(H, W, 3)`` RGB, that may be read only when it is asked for."""
+    """A sequence of images, each uint8 ``(H, W, 3)`` RGB, that may be read on demand."""
 
     def __len__(self) -> int: ...
 
@@ -52,7 +52,7 @@ class Pixels(Protocol):
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images by row id, read when they are asked for.
+    """Images by row id, read on demand.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class ImageSet:
     classes : tuple of str
     split : str
     digest : str or function
-        What tells these images from others, 64 hexadecimal digits; a function is called when it is first needed.
+        What identifies these images, 64 hexadecimal digits; a function is called when the digest is first needed.
     ids : int64 array (N,), optional
         Row ids; by default the positions.
     """
@@ -80,9 +80,9 @@ class ImageSet:
         ):
             raise DataError(f"images: expected uint8 (N, H, W, 3), not {self.pixels.dtype} {self.pixels.shape}")
         if len(self.pixels) != len(self.labels):
-            raise DataError(f"expected a label for each of {len(self.pixels)} images, not {len(self.labels)}")
+            raise DataError(f"expected a label for each of {len(self.pixels)} images, not {len(self.labels)} labels")
         if self.ids is not None and len(np.unique(self.ids)) != len(self.labels):
-            raise DataError(f"expected a row id of its own for each of {len(self.labels)} images")
+            raise DataError(f"row ids: expected {len(self.labels)} unique ones, not {len(np.unique(self.ids))}")
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -211,16 +211,16 @@ class Attribution:
     Parameters
     ----------
     values : float32 array (n, h, w)
-        One map a row on the method's own grid; signed as the method gives it.
+        One map per row on the method's own grid; signed as the method gives it.
     rows, targets : int64 array (n,)
         Row ids, and the class that each map explains.
     method, layer : str
-        Its name in the registry; the layer is empty for maps on the input.
+        The method's name in the registry, and the layer's, which is empty for maps on the input.
     residual : float64 array (n,) or None
         ``|sum of the map - (F(x) - F(baseline))| / |F(x) - F(baseline)|``, for methods that promise
         completeness (Sundararajan 2017, arXiv 1703.01365).
     against : int64 array (n,) or None
-        For a contrast the class that the target is held against.
+        For a contrast, the class that the target is compared with.
     signed : bool
         Whether values below 0 mean evidence against the target.
     title : str

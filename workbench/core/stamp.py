@@ -22,9 +22,9 @@ Stamp = Mapping[str, Any]
 def stamp_of(predictions: Predictions, made_by: str, part: str, parameters: Mapping[str, Any] | None = None) -> Stamp:
     """The stamp of one file.
 
-    ``made_by`` is the command or object that made it, ``part`` which of its results it holds, ``parameters`` what else
-    decided it. With the hashes of weights, images and predictions and the code's version it names no path: a stamped
-    file may be shared.
+    ``made_by`` is the command or object that made the file, ``part`` names the result that the file holds, and
+    ``parameters`` is whatever else determined it. The stamp also holds the hashes of weights, images and predictions
+    and the code's version, but no path, so that a stamped file may be shared.
     """
     of = predictions.provenance
     return {
@@ -61,7 +61,7 @@ def text_of(stamp: Stamp) -> str:
 
 
 def read_stamp(path: Path) -> Stamp | None:
-    """The stamp of a PNG, SVG, PDF, HTML or Parquet file, or what a manifest beside it says of it; None if neither.
+    """The stamp of a PNG, SVG, PDF, HTML or Parquet file, or what a manifest beside it records; None if neither exists.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def read_stamp(path: Path) -> Stamp | None:
             if isinstance(values, dict) and path.name in values.get("files", {}) and "stamp" in values:
                 return {**values["stamp"], "part": path.name}
     except (ValueError, TypeError) as error:
-        raise DataError(f"{path}: what it says of its origin is damaged ({error})") from error
+        raise DataError(f"{path}: its provenance stamp is damaged ({error}): export the file again") from error
     return None
 
 
@@ -96,7 +96,7 @@ def _inside(path: Path) -> str | None:
                 image.load()
                 found = image.info.get(NAME)
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise DataError(f"{path} is no readable PNG file ({error})") from error
+            raise DataError(f"{path} is not a readable PNG file ({error}): export it again") from error
         return None if found is None else str(found)
     if kind == ".parquet":
         import polars as pl
@@ -104,7 +104,7 @@ def _inside(path: Path) -> str | None:
         try:
             return pl.read_parquet_metadata(path).get(NAME)
         except (pl.exceptions.PolarsError, OSError) as error:
-            raise DataError(f"{path} is no readable Parquet file ({error})") from error
+            raise DataError(f"{path} is not a readable Parquet file ({error}): export it again") from error
     patterns = {
         ".svg": rb"<dc:description>(\{.*?\})</dc:description>",
         ".pdf": rb"/Subject \((\{.*?\})\)",

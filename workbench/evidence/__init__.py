@@ -1,1 +1,1 @@
-"""Whether a map is to be believed."""
+"""Whether a map can be trusted."""

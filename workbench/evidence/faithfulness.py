@@ -1,4 +1,4 @@
-"""Whether the output follows the map: deletion, insertion and ROAD, beside random and blurred-random controls."""
+"""Whether the output follows the map: deletion, insertion and ROAD against random and blurred-random controls."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MEASURES = ("deletion", "insertion", "road")
 
 @dataclass(frozen=True)
 class Measures:
-    """Three measures of maps, float64 ``(n,)``, or ``(draws, n)`` of controls.
+    """Three measures of maps, float64 ``(n,)``, or ``(draws, n)`` for controls.
 
     ``deletion``: area under the target's probability while the most relevant pixels are blurred first, lower is
     better; ``insertion``: while they are the first to be restored into the blurred image, higher is better (Petsiuk
@@ -62,7 +62,7 @@ class Faithfulness:
     def beats(self, measure: str) -> NDArray[np.bool_]:
         """Whether each map does better than all of its controls, bool ``(n,)``.
 
-        Three draws of two controls: a map that is no better than they are passes about once in seven times.
+        With three draws of each of two controls, a map that is no better passes about one time in seven.
         """
         best = np.max([c.goodness(measure).max(0) for c in self.controls.values()], axis=0)
         passed: NDArray[np.bool_] = self.measures.goodness(measure) > best
@@ -70,7 +70,7 @@ class Faithfulness:
 
 
 class Bench:
-    """Images and what is explained of them, on which maps are put to the test; controls are measured once each.
+    """Images and what is explained of them, on which maps are tested; each control is measured once.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ class Bench:
     rows : int64 array (n,)
         Row ids: they seed ties, noise and controls.
     precision : "float32" or "bfloat16"
-        Of the model's products, for the maps and for what is measured of them.
+        Of the model's products, for the maps and for their measures.
     """
 
     def __init__(
@@ -168,10 +168,10 @@ def _of_tensor(classifier: Classifier, x: Tensor, targets: Targets) -> FloatArra
 
 
 def paired_interval(values: NDArray[np.float64], *, seed: int = 0, resamples: int = 2000) -> tuple[float, float, float]:
-    """Mean of paired differences ``(n,)`` with its 95 % interval over the images; nan left out.
+    """Mean of paired differences ``(n,)`` with its 95 % interval over the images; nan is omitted.
 
-    From 20 images on the percentile bootstrap (Efron 1979, doi 10.1214/aos/1176344552), of fewer, for which that is too
-    narrow, Student's t; of fewer than five the interval is nan: nothing can be said.
+    From 20 images on, it is the percentile bootstrap (Efron 1979, doi 10.1214/aos/1176344552); for fewer, where that is
+    too narrow, Student's t; for fewer than five the interval is nan, as nothing can be said.
     """
     from scipy import stats
 

@@ -20,7 +20,7 @@ RANDOM_REGIONS = 5
 
 
 def mean_map(attribution: Attribution) -> ProbabilityArray:
-    """The mean of the maps ``(h, w)``, each divided by its largest magnitude so that no image drowns the others.
+    """The mean of the maps ``(h, w)``, each divided by its largest magnitude so that no image dominates the others.
 
     Maps of zeros count as zeros.
     """
@@ -32,11 +32,11 @@ def mean_map(attribution: Attribution) -> ProbabilityArray:
 
 @dataclass(frozen=True)
 class Effect:
-    """What masking a region does to the explained output, against random regions of the same area.
+    """What masking a region does to the explained output, compared with random regions of the same area.
 
     ``drop`` and ``control`` float64 ``(n,)``: fall of the output (logits) when the region, and when a random one of
     equal area and shape, is imputed. ``difference`` is the mean of drop less control with its 95 % interval ``low`` to
-    ``high`` (`faithfulness.paired_interval`); ``share`` the area masked.
+    ``high`` (`faithfulness.paired_interval`); ``share`` is the share of the area masked.
     """
 
     drop: FloatArray
@@ -67,7 +67,7 @@ def masking_effect(
     *,
     seed: int = 0,
 ) -> Effect:
-    """The causal check of a group: whether the model needs the region ``(side, side)`` to say what it says.
+    """The causal check of a group: whether the model needs the region ``(side, side)`` for its output.
 
     Masked pixels are filled by noisy linear imputation (see `imputation.imputed`). The control is the same region moved
     to random places, wrapped at the edges, so that its area and shape are equal; the mean over five of them.
@@ -75,7 +75,7 @@ def masking_effect(
     Raises
     ------
     AttributionError
-        If the region is empty, everything, or of another size than the images, or a target is missing or out of range.
+        If the region is empty, everything, or not of the images' size, or a target is missing or out of range.
     """
     guards.check_request(classifier, images, np.arange(len(images)), targets)
     if region.shape != images.shape[1:3]:

@@ -1,4 +1,4 @@
-"""Pictures with pixels taken away: by rank, exactly as many as asked, filled without an edge that tells of it."""
+"""Images with pixels removed: by rank, exactly as many as requested, filled without an edge that reveals it."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def imputed(images: Tensor, removed: NDArray[np.bool_], seeds: tuple[int, ...]) 
 def random_maps(side: int, seeds: tuple[int, ...], draw: int, *, sigma: float = 0.0) -> ProbabilityArray:
     """Control maps float32 ``(n, side, side)``: noise, under a Gaussian of ``sigma`` pixels if it is not 0.
 
-    The blurred control is as smooth as a coarse map; without it every coarse map beats chance for its smoothness
-    alone (arXiv 2304.13836). Each ``draw`` gives other maps.
+    The blurred control is as smooth as a coarse map; without it every coarse map beats chance by its smoothness
+    alone (arXiv 2304.13836). Each ``draw`` gives different maps.
     """
     noise = np.stack([np.random.default_rng((seed, draw)).normal(size=(side, side)) for seed in seeds])
     if sigma:
@@ -73,7 +73,7 @@ def smoothness(maps: ProbabilityArray, side: int) -> float:
 
     White noise under a Gaussian has the correlation exp(-1 / 4 sigma²) between neighbours (the Gaussian's own
     convolution with itself); that of the maps, mean of both directions and all maps, gives sigma. It is rounded to a
-    power of 2 from 0.5 to an eighth of the side, so that methods of like smoothness share their controls.
+    power of 2 from 0.5 to an eighth of the side, so that methods of similar smoothness share their controls.
     """
     large = np.stack(
         [cv2.resize(np.asarray(m, np.float32), (side, side), interpolation=cv2.INTER_LINEAR) for m in maps]

@@ -1,4 +1,4 @@
-"""Methods put to the test on the same images: which to pick, and why."""
+"""Methods tested on the same images: which to choose, and why."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CONTROL = "blurred random"
 
 @dataclass(frozen=True)
 class Trial:
-    """A method tried: its evidence and the seconds its maps took for an image, or the reason why it does not apply."""
+    """A tested method: its evidence and the seconds its maps took per image, or the reason why it does not apply."""
 
     method: str
     evidence: Evidence | None
@@ -38,7 +38,7 @@ class Trial:
 def evidence_of(bench: Bench, method: str = "Grad-CAM", *, layer: str = "") -> Trial:
     """A method's maps for the images of a bench, with all the evidence: faithfulness, stability and sanity.
 
-    The sanity check is made on the first eight images.
+    The sanity check uses the first eight images.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def evidence_of(bench: Bench, method: str = "Grad-CAM", *, layer: str = "") -> T
         return next(iter(found.values()))
 
     method = method_of(method).name
-    importlib.import_module("captum.attr")  # not to be charged to the first method that needs it
+    importlib.import_module("captum.attr")  # so that its import is not charged to the first method that needs it
     begun = time.perf_counter()
     maps = make(bench.classifier, bench.images)
     seconds = (time.perf_counter() - begun) / len(bench.images)
@@ -72,7 +72,7 @@ def try_methods(
 ) -> Iterator[Trial]:
     """Each method's trial in turn, by default of every method that is registered now.
 
-    One that the model can't carry gives its reason. ``progress`` hears each name.
+    A method that does not apply to the model gives its reason. ``progress`` is called with each name.
     """
     for name in [method_of(name).name for name in (known_methods() if methods is None else methods)]:
         if progress is not None:
@@ -84,7 +84,7 @@ def try_methods(
 
 
 def ranking(trials: Sequence[Trial]) -> pl.DataFrame:
-    """One row a method, those with most supported maps first; what does not apply comes last with the reason.
+    """One row per method, those with the most supported maps first; those that do not apply come last with the reason.
 
     Columns: ``method``, ``family``, ``citation``, ``ms_per_image`` as measured; for each measure the mean
     gain over the blurred-random control with its 95 % bootstrap interval over the images, and the share of maps that

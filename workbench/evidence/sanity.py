@@ -20,7 +20,7 @@ PASSES_BELOW = 0.5
 
 @dataclass(frozen=True)
 class SanityCheck:
-    """Likeness of maps to those of the trained model as it is randomised from the logits down.
+    """Similarity of maps to those of the trained model as it is randomised from the logits down.
 
     ``layers``: the modules in the order in which they were randomised, each with all before it. ``signed``,
     ``absolute`` (Spearman) and ``ssim``: mean over the images, float64 ``(len(layers),)``, 1 for the same maps.
@@ -38,7 +38,7 @@ class SanityCheck:
 
     @property
     def passed(self) -> bool:
-        """Whether maps of the wholly randomised model are unlike: `worst` below 0.5.
+        """Whether maps of the wholly randomised model differ: `worst` is below 0.5.
 
         The threshold is a convention: the source compares by eye and by these figures without one.
         """
@@ -51,7 +51,7 @@ def sanity_check(classifier: Classifier, compute: Callable[[Classifier], Attribu
     ``compute(classifier)`` gives the maps of some fixed images and targets. On a copy of the model the parameters of
     one block after another, from the head to the stem, are replaced by draws of a normal distribution with the mean
     and deviation of the trained values, the affine of normalisations included: there the deviation over channels is
-    what was learnt. Compared are raw maps by Spearman's correlation, and maps scaled to their largest magnitude by SSIM
+    what was learnt. Raw maps are compared by Spearman's correlation, maps scaled to their largest magnitude by SSIM
     (scikit-image is not needed: Wang et al. 2004, doi 10.1109/TIP.2003.819861, with a window of the whole map).
     """
     trained = compute(classifier).values
@@ -66,12 +66,12 @@ def sanity_check(classifier: Classifier, compute: Callable[[Classifier], Attribu
 
 
 def _mean(values: FloatArray) -> float:
-    """Mean of the defined values; maps of one value only are like nothing, 0."""
+    """Mean of the values, where undefined ones, of constant maps, count as 0: similar to nothing."""
     return float(np.nan_to_num(values).mean())
 
 
 def _cascade(classifier: Classifier, seed: int) -> Iterator[tuple[str, Classifier]]:
-    with untouched(classifier.module):  # nobody else has hooks on it now
+    with untouched(classifier.module):  # no other thread has hooks on it now
         module = copy.deepcopy(classifier.module)
     generator = torch.Generator().manual_seed(seed)
     changed = replace(classifier, module=module)
@@ -83,7 +83,7 @@ def _cascade(classifier: Classifier, seed: int) -> Iterator[tuple[str, Classifie
 
 
 def _blocks(module: nn.Module) -> dict[str, list[nn.Module]]:
-    """Modules with parameters of their own, by the first two parts of their name: a block of a stage is one step."""
+    """Modules that hold parameters directly, by the first two parts of their name: a block of a stage is one step."""
     blocks: dict[str, list[nn.Module]] = {}
     for name, part in module.named_modules():
         if list(part.parameters(recurse=False)):

@@ -1,4 +1,4 @@
-"""Whether a map stays the same under noise that nobody sees."""
+"""Whether a map stays the same under imperceptible noise."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def stability(images: ImageArray, base: Attribution, compute: Attribute, *, nois
 
     Gaussian noise of ``noise`` grey levels of 255 on every pixel, mean of two draws: under it the picture is the
     same to the eye, and an explanation should be too (the question of Alvarez-Melis & Jaakkola 2018, arXiv
-    1806.08049). ``compute`` gives the maps of images as ``base`` was made. A map of one value only has no order:
+    1806.08049). ``compute`` gives the maps of images as ``base`` was computed. A constant map has no order:
     nan.
     """
     found = []

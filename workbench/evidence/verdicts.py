@@ -1,4 +1,4 @@
-"""Whether to trust a map: what was measured of it, and the verdict that follows."""
+"""Whether to trust a map: what was measured, and the verdict that follows."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Evidence:
     """What speaks for and against ``n`` maps of one method.
 
     `Faithfulness` and stability float64 ``(n,)`` of the maps, and the sanity check of the method on this model (None if
-    it was not made).
+    it was not run).
     """
 
     attribution: Attribution
@@ -39,10 +39,11 @@ class Evidence:
         Rules, of which the thresholds are conventions:
 
         - *not supported*: the method fails the sanity check on this model; or the map beats its controls in none of
-          deletion, insertion and ROAD; or it promises to sum to the change of the output and is off by more than 25 %;
-          or its order of pixels does not survive noise that nobody sees (correlation below 0.3, or one value only).
-        - *supported*: the sanity check is passed, the map beats all controls in at least two of the three, a promised
-          sum holds within 5 %, and its correlation under tiny noise is at least 0.7.
+          deletion, insertion and ROAD; or the method promises completeness and the completeness error exceeds 25 %;
+          or the order of its pixels does not survive imperceptible noise (correlation below 0.3, or a constant map).
+        - *supported*: the sanity check is passed, the map beats all controls in at least two of the three, the
+          completeness error of a method that promises completeness is at most 5 %, and its correlation under tiny noise
+          is at least 0.7.
         - *weak*: anything between.
         """
         beaten = [m for m in MEASURES if self.faithfulness.beats(m)[place]]
@@ -60,7 +61,7 @@ class Evidence:
 
     def _sane(self) -> tuple[int, str]:
         if self.sanity is None:
-            return 0, "the sanity check was not made"
+            return 0, "the sanity check was not run"
         figure = f"correlation {self.sanity.worst:.2f} with the maps of a randomised model"
         if self.sanity.passed:
             return 1, f"passes the sanity check ({figure})"
@@ -101,13 +102,13 @@ def _faithful(beaten: list[str]) -> tuple[int, str]:
 
 def _stable(value: float) -> tuple[int, str]:
     if not np.isfinite(value):
-        return -1, "the map has one value only"
+        return -1, "the map is constant"
     words = f"correlation {value:.2f} with its map under tiny noise"
     return (1 if value >= STABLE else 0 if value >= UNSTABLE else -1), words
 
 
 def _complete(residual: float) -> tuple[int, str]:
     if not np.isfinite(residual):
-        return 0, "the output hardly changes from the baseline, so its shares are not defined"
+        return 0, "the output hardly changes from the baseline, so the completeness error is not defined"
     mark = 1 if residual <= COMPLETE else 0 if residual <= INCOMPLETE else -1
-    return mark, f"its values miss the change of the output by {residual:.1%}"
+    return mark, f"completeness error {residual:.1%}"

@@ -1,1 +1,1 @@
-"""One person looks: state, selection, decisions, and the views that show them."""
+"""The interactive explorer: state, selection, decisions, and the views that show them."""

@@ -1,4 +1,4 @@
-"""What the views ask the kernel for, and the answers: JSON values and buffers."""
+"""The views' questions to the kernel, and the answers: JSON values and buffers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class Answers:
     """Answers to the views' questions about one state.
 
-    What draws or explains is imported when it is first asked for, so that the explorer itself is there at once.
+    Modules that draw or explain are imported when they are first needed, so that the explorer itself appears at once.
     """
 
     def __init__(self, state: ExplorerState) -> None:
@@ -41,21 +41,28 @@ class Answers:
         return Judge(self.state.run)
 
     def takes_long(self, ask: str, content: Mapping[str, Any]) -> bool:
-        """Whether the answer belongs into the worker's thread."""
+        """Whether the answer belongs in the worker thread."""
         if ask == "explain":
-            known = [name for name in content["methods"] if name in methods()]  # others are refused with the answer
+            known = [name for name in content["methods"] if name in methods()]  # the answer refuses the others
             return any(is_slow(name, self.state.run.classifier) for name in known)
         return ask in SLOWLY
 
     def at_once(self, ask: str, content: dict[str, Any], report: Report) -> Reply:
-        """The answer to a short question; ``report`` takes parts of it that go ahead.
+        """The answer to a short question; ``report`` receives the parts that are sent ahead of it.
 
         Raises
         ------
         DataError
-            If there is no such question, or as its answer says.
+            If the question is unknown, or as its answer raises it.
         """
-        known: dict[str, Callable[..., Reply]] = {
+        known = self.short_questions(report)
+        if ask not in known:
+            raise DataError(f"question: expected one of {', '.join(known)}, not {ask!r}")
+        return known[ask](**content)
+
+    def short_questions(self, report: Report) -> dict[str, Callable[..., Reply]]:
+        """The answer to each question of `words.AT_ONCE`."""
+        return {
             "start": lambda: self._start(report),
             "thumbnails": self._thumbnails,
             "detail": self._details.reply,
@@ -68,12 +75,9 @@ class Answers:
             "ping": lambda: ({}, []),
             "table": self._table,
         }
-        if ask not in known:
-            raise DataError(f"question: expected one of {', '.join(known)}, not {ask!r}")
-        return known[ask](**content)
 
     def slowly(self, ask: str, content: dict[str, Any], job: Job) -> Reply:
-        """The answer to a long question, from the worker's thread."""
+        """The answer to a long question, computed in the worker thread."""
         known: dict[str, Callable[..., Reply]] = {
             "causes": self._causes,
             "map": lambda name: self._map(name, job),
@@ -85,7 +89,7 @@ class Answers:
         return known[ask](**content)
 
     def _start(self, report: Report) -> Reply:
-        """All that the views need to be drawn; the columns go ahead, in parts of at most 4 MB."""
+        """Everything that the views draw; the columns are sent ahead, in parts of at most 4 MB."""
         columns = self.state.columns()
         for name, column in columns.items():
             send_column(report, name, column)
@@ -108,14 +112,14 @@ class Answers:
         }, []
 
     def _thumbnails(self, rows: list[int]) -> Reply:
-        """Small pictures of the rows, RGB one after another in one buffer; ``missing`` have none."""
+        """Thumbnails of the rows, RGB, one after another in one buffer; the rows in ``missing`` have none."""
         images, missing = images_here(self.state.run.images), []
 
         def there() -> Iterator[ImageArray]:
             for row in rows:
                 try:
                     yield images.image(row)
-                except DataError:  # told with the answer
+                except DataError:  # the answer reports it as missing
                     missing.append(row)
 
         pictures = render.thumbnails(there(), THUMBNAIL)
@@ -125,7 +129,7 @@ class Answers:
     @property
     def _classifier(self) -> Classifier:
         if self.state.run.classifier is None:
-            raise DataError("No maps: the model is not on this machine.")
+            raise DataError("No maps: the model is not on this machine. Open the predictions with checkpoint=.")
         return self.state.run.classifier
 
     def _explain(
@@ -138,7 +142,7 @@ class Answers:
         second: bool,
         stopped: Callable[[], bool] = lambda: False,
     ) -> Reply:
-        """The maps of a row; with ``second`` those of the compared model too, which come last."""
+        """The maps of a row; with ``second`` also those of the compared model, which come last."""
         from workbench.explorer.explain import explain
 
         state = self.state
@@ -157,7 +161,7 @@ class Answers:
         return self._explain(self._judge.classifier, stopped=job.stopped.is_set, **what)
 
     def _evidence(self, job: Job, row: int, methods: list[str], layers: list[str], targets: list[str]) -> Reply:
-        """The verdict on each map, in the order of `_explain`, each told as soon as it is there."""
+        """The verdict on each map, in the order of `_explain`, each reported as soon as it is known."""
         from workbench.explorer.explain import explain
 
         found = explain(self.state.run, row, methods, layers, targets, classifier=self._judge.classifier)
@@ -170,7 +174,7 @@ class Answers:
         return {}, []
 
     def _what_if(self, row: int, change: dict[str, Any], methods: list[str], layers: list[str]) -> Reply:
-        """The changed image, the model's answer, and the maps of the class that it now predicts and of the label."""
+        """The changed image, the model's prediction, and the maps of the class now predicted and of the label."""
         from workbench.attribution.targets import named_targets
         from workbench.explorer.explain import explain_image
         from workbench.robustness.changes import Change, changed, probabilities
@@ -204,7 +208,7 @@ class Answers:
         }, []
 
     def _table(self, what: str) -> Reply:
-        """A file to keep: the decisions as CSV, or the fixes for training as JSON."""
+        """A file to download: the decisions as CSV, or the fixes for training as JSON."""
         from workbench.explorer import exports
 
         if what == "fixes":
@@ -212,7 +216,7 @@ class Answers:
         return {"name": "decisions.csv"}, [self.state.decisions.table().write_csv().encode()]
 
     def _warm_up(self) -> Reply:
-        """Import and run what the first map would wait for: on the copy, so that nobody else has to wait."""
+        """Import and run what the first map needs, on the copy of the model, so that no other question has to wait."""
         from workbench.explorer.explain import explain
 
         if self.state.run.images is not None and self.state.run.classifier is not None:
@@ -242,6 +246,6 @@ class Answers:
     def _figure(self, view: str, format: str) -> Reply:
         from workbench.explorer import exports
 
-        # on the copy: a slow figure must not keep the next click waiting
+        # on the copy of the model: a slow figure must not delay the next click
         model = None if self.state.run.classifier is None else self._judge.classifier
         return {"name": f"{view}.{format}"}, [exports.figure_bytes(self.state, view, format, model)]

@@ -34,7 +34,7 @@ TITLES: Mapping[str, str] = {
     "cause": "cause",
     "certainty": "certainty of the cause",
     "outcome": "outcome of the comparison",
-    "nearest_similarity": "similarity of the nearest train image",
+    "nearest_similarity": "similarity to the nearest train image",
     "votes_entropy": "entropy of human labels (bits)",
     "votes_for_label": "share of human labels for the label",
     "soft_loss": "loss against human labels (nats)",
@@ -43,7 +43,7 @@ TITLES: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Column:
-    """A column as numbers ``(N,)``: of classes and categories their number, of flags 0 or 1, missing numbers nan."""
+    """A column as numbers ``(N,)``: indices of classes and categories, 0 or 1 for flags, nan for missing numbers."""
 
     title: str
     kind: Kind
@@ -51,7 +51,7 @@ class Column:
     categories: tuple[str, ...] = ()
 
     def header(self) -> dict[str, Any]:
-        """All but the values, as JSON values; ``dtype`` is NumPy's name of the values' type, little-endian."""
+        """Everything but the values, as JSON values; ``dtype`` is NumPy's name for their type, little-endian."""
         return {
             "title": self.title,
             "kind": self.kind,
@@ -61,7 +61,7 @@ class Column:
 
 
 def shown_rows(predictions: Predictions, limit: int = BROWSER_ROWS, seed: int = 0) -> pl.DataFrame | None:
-    """Row ids of all errors and of a random part of the right rows, at most ``limit``; None if all rows fit."""
+    """Row ids of all errors and of a random sample of the correct rows, at most ``limit``; None if all rows fit."""
     if len(predictions) <= limit:
         return None
     wrong = np.flatnonzero(~predictions.correct)[:limit]
@@ -71,9 +71,10 @@ def shown_rows(predictions: Predictions, limit: int = BROWSER_ROWS, seed: int = 
 
 
 def columns_of(predictions: Predictions, rows: pl.DataFrame | None = None) -> dict[str, Column]:
-    """The columns that fit a browser, of all rows or of those in ``rows``, in the order of row ids.
+    """The columns that a browser can hold, for all rows or for those in ``rows``, in the order of row ids.
 
-    `DERIVED` and the user's own numbers, flags and texts of at most 250 words; matrices and lists are left out.
+    `DERIVED` and the user's own numbers, flags, and texts with at most 250 distinct values; matrices and lists are
+    omitted.
     """
     scan = predictions.scan()
     schema = scan.collect_schema()
@@ -107,7 +108,7 @@ def _column(series: pl.Series, classes: tuple[str, ...]) -> Column | None:
 
 
 def category(title: str, words: pl.Series) -> Column | None:
-    """A column of words in alphabetical order, missing ones as ``none``; None if there are over 250 of them."""
+    """A column of categories in alphabetical order, missing ones as ``none``; None if there are more than 250."""
     names = tuple(words.fill_null("none").unique().sort().to_list())
     if len(names) > CATEGORIES:
         return None
@@ -116,9 +117,9 @@ def category(title: str, words: pl.Series) -> Column | None:
 
 
 def header_of(name: str, predictions: Predictions, notes: Sequence[str] = ()) -> dict[str, Any]:
-    """What the views say of the run as a whole, as JSON values.
+    """What the views show of the run as a whole, as JSON values.
 
-    ``cells`` lists true class, predicted class and rows of each cell of the matrix that is not empty, in turn.
+    ``cells`` is a flat list: true class, predicted class and row count of each cell of the matrix that is not empty.
     """
     matrix = confusion_matrix(predictions)
     report, diagram = class_report(matrix), reliability(predictions)
@@ -152,7 +153,7 @@ def header_of(name: str, predictions: Predictions, notes: Sequence[str] = ()) ->
 
 
 def comparison_header(name: str, comparison: Comparison) -> dict[str, Any]:
-    """What the views say of a comparison with a second run, as JSON values."""
+    """What the views show of a comparison with a second run, as JSON values."""
     counts = ("rows", "both_right", "fixed", "broken", "both_wrong", "both_wrong_alike", "churn", "difference")
     found = {key: getattr(comparison, key) for key in counts}
     return {"name": name, **found, "low": comparison.low, "high": comparison.high, "p_value": comparison.test.p_value}

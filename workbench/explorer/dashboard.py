@@ -1,4 +1,4 @@
-"""Several runs in one place: choose one, and one to compare it with; the explorer stands below."""
+"""Several runs in one place: choose one, and another to compare it with; the explorer appears below."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
     Parameters
     ----------
     runs : mapping of str to function
-        For each name what opens its run, such as ``workbench.open_example``. A run is opened when it is first chosen.
+        For each name the function that opens its run, such as ``workbench.open_example``, called on first choice.
 
     Attributes
     ----------
     explorer : Explorer or None
-        The one shown; None while a run can't be opened, which is said in its place.
+        The explorer shown; None while a run can't be opened: an error message is shown in its place.
 
     Raises
     ------
     DataError
-        If no run is named.
+        If ``runs`` is empty.
     """
 
     def __init__(self, runs: Mapping[str, Callable[[], Run]]) -> None:
         if not runs:
-            raise DataError("runs: expected at least one name with a function that opens its run")
+            raise DataError("runs: expected at least one name with a function that opens its run, not none")
         self._open = dict(runs)
         self._runs: dict[str, Run] = {}
         self.explorer: Explorer | None = None
@@ -59,7 +59,7 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
         return self._runs[name]
 
     def _chosen(self, _: object) -> None:
-        """Show the chosen run; a comparison that makes no sense is told, and what was shown before stays closed."""
+        """Show the chosen run; if it can't be opened or compared, the error is shown in place of the last explorer."""
         if self.explorer is not None:
             self.explorer.close()
             self.explorer = None

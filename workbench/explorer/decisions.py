@@ -1,4 +1,4 @@
-"""What a person decided on single rows: tags, a corrected label, a note; kept in a file beside the run."""
+"""A person's decisions on single rows: tags, a corrected label, a note; kept in a file beside the run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LONGEST = 2000
 
 @dataclass(frozen=True)
 class Decision:
-    """Of one row: tags in alphabetical order, the class that the label should be (None: as it is), and a note."""
+    """The decision on one row: tags in alphabetical order, the corrected class (None: unchanged), and a note."""
 
     tags: tuple[str, ...] = ()
     label: int | None = None
@@ -47,14 +47,14 @@ class Decisions:
     Parameters
     ----------
     predictions : Predictions
-        Of the rows decided on; the file is bound to their data, split and classes.
+        Predictions of the rows decided on; the file is bound to their data, split and classes.
     folder : Path or None
-        Where ``decisions.json`` lies; None keeps the decisions in memory only.
+        Folder of ``decisions.json``; None keeps the decisions in memory only.
 
     Attributes
     ----------
     rows : dict of Decision by row id
-        Of rows with a decision only.
+        Only the rows that have a decision.
     unsaved : str
         Why the last change is not on disk; empty if it is. The next change tries again.
 
@@ -80,7 +80,7 @@ class Decisions:
         return {"format": FORMAT, "data": of.data, "split": of.split, "classes": list(self._predictions.classes)}
 
     def _read(self) -> None:
-        """Take what is in the file, which another process may have written since."""
+        """Read the file again if another process has written it since."""
         if self.path is None or not self.path.is_file():
             return
         text = self.path.read_bytes()
@@ -91,7 +91,7 @@ class Decisions:
             rows = {int(row): Decision(tuple(d["tags"]), d["label"], d["note"]) for row, d in values["rows"].items()}
             bound = {name: values[name] for name in self._bound()}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"{self.path} is damaged ({error}): move it away, and decisions start anew") from error
+            raise DataError(f"{self.path} is damaged ({error}): move it away to start without decisions") from error
         if bound != self._bound():
             raise DataError(f"{self.path} has decisions on other data: name another folder, or move the file away")
         self.rows, self._known = rows, text
@@ -106,16 +106,16 @@ class Decisions:
         clear_label: bool = False,
         note: str | None = None,
     ) -> list[int]:
-        """Change the decisions on ``rows`` and save; the row ids of which something changed.
+        """Change the decisions on ``rows`` and save; return the ids of the rows that changed.
 
         Raises
         ------
         DataError
-            If a row or class does not exist, or a word is empty or longer than 2,000 characters.
+            If a row or class does not exist, a tag is empty, or a tag or note is over 2,000 characters or not Unicode.
         """
         for words in (*add, note or " "):
             if any("\ud800" <= letter <= "\udfff" for letter in words):
-                raise DataError("tags and notes: expected text, not half of a character")
+                raise DataError("tags and notes: expected Unicode text, not an unpaired surrogate: type it again")
             if not words or len(words) > LONGEST:
                 raise DataError(f"tags and notes: expected 1 to {LONGEST:,} characters, not {len(words):,}")
         if label is not None and not 0 <= label < len(self._predictions.classes):
@@ -133,11 +133,11 @@ class Decisions:
         return self._apply(lambda: {row: changed(row) for row in ids})
 
     def undo(self) -> list[int]:
-        """Take the last change back; the row ids concerned, none if there is nothing to undo."""
+        """Undo the last change; return the ids of the rows that changed, none if there is nothing to undo."""
         return self._travel(self._undo, self._redo)
 
     def redo(self) -> list[int]:
-        """Make the change again that was undone last."""
+        """Redo the change that was undone last; return the ids of the rows that changed."""
         return self._travel(self._redo, self._undo)
 
     def _travel(self, source: list[dict[int, Decision]], target: list[dict[int, Decision]]) -> list[int]:
@@ -162,9 +162,9 @@ class Decisions:
         return self._commit(again)
 
     def _commit(self, make: Callable[[], dict[int, Decision]]) -> list[int]:
-        """Take what others wrote, make a change on top of it and save; the row ids of which something changed.
+        """Read what other processes wrote, apply a change to it and save; return the ids of the rows that changed.
 
-        Nobody else writes meanwhile. What can't be saved waits in memory and is written with the next change.
+        The file is locked meanwhile. A change that can't be saved stays in memory and is written with the next one.
         """
         before, problem = dict(self.rows), ""
         with ExitStack() as held:
@@ -192,7 +192,7 @@ class Decisions:
                 self.rows[row] = decision
 
     def _save(self) -> str:
-        """Write the file if something waits to be written; why it can't be, or nothing."""
+        """Write the file if changes are pending; return why it can't be written, or an empty string."""
         if self.path is None or not self._pending:
             return ""
         try:
@@ -205,17 +205,17 @@ class Decisions:
         return ""
 
     def words(self) -> list[str]:
-        """Every tag in use, beside those that have keys."""
+        """Every tag in use, after those that have keys."""
         own = {word for decision in self.rows.values() for word in decision.tags}
         return [*TAGS, *sorted(own - set(TAGS))]
 
     def tagged(self, words: Sequence[str]) -> IntArray:
-        """Row ids with at least one of the words, int64 ``(n,)``, sorted."""
+        """Ids of the rows with at least one of the tags, int64 ``(n,)``, sorted."""
         found = [row for row, decision in self.rows.items() if set(words) & set(decision.tags)]
         return np.array(sorted(found), np.int64)
 
     def table(self) -> pl.DataFrame:
-        """One row a decision: index, label, predicted, tags (joined by "; "), corrected_label, note."""
+        """One row per decision: index, label, predicted, tags (joined by "; "), corrected_label, note."""
         classes, of = self._predictions.classes, self._predictions
         places = [of.position(row) for row in sorted(self.rows)]
         decided = [self.rows[row] for row in sorted(self.rows)]
@@ -232,30 +232,30 @@ class Decisions:
         )
 
     def fixes(self) -> dict[str, Any]:
-        """What `python -m training.run --fixes` takes: for each row to mend ``index`` and an ``action``.
+        """What `python -m training.run --fixes` reads: for each row to fix an ``index`` and an ``action``.
 
-        A row tagged *ignore* is dropped; one with a corrected label relabelled; one tagged *wrong label* without a
-        corrected one dropped; one tagged *ambiguous* weighs half in the loss. Other rows stay as they are.
+        A row tagged *ignore* is dropped; one with a corrected label is relabelled; one tagged *wrong label* without a
+        corrected one is dropped; one tagged *ambiguous* has half its weight in the loss. Other rows are unchanged.
 
         Raises
         ------
         DataError
-            If these are not rows of the train split, the only ones that training sees, or nothing is to mend.
+            If these are not rows of the train split, the only ones that training reads, or there is nothing to fix.
         """
         of = self._predictions.provenance
         if of.split != "train" or of.data is None:
             raise DataError(
-                f"fixes are for the train split, and these rows are of the split {of.split!r}: predict it with "
+                f"fixes: expected rows of the train split, not of the split {of.split!r}: predict the train split with "
                 "`python -m workbench predict --split train` and decide there"
             )
         found = [self._fix(row, self.rows[row]) for row in sorted(self.rows)]
         rows = [fix for fix in found if fix is not None]
         if not rows:
-            raise DataError("nothing to mend: tag rows as wrong label, ambiguous or ignore, or correct their label")
+            raise DataError("nothing to fix: tag rows as wrong label, ambiguous or ignore, or correct their label")
         return {"format": FORMAT, "data": of.data, "split": "train", "rows": rows}
 
     def write_fixes(self, path: Path | str, *, force: bool = False) -> int:
-        """Write `fixes` as JSON; the number of rows.
+        """Write `fixes` as JSON; return the number of rows.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""What is known of one image: the image itself, probabilities, human labels, history, nearest train images."""
+"""What is known about one image: its pixels, probabilities, human labels, history and nearest train images."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Details:
         self.state = state
 
     def reply(self, row: int) -> Reply:
-        """What is known of one image: the image itself, probabilities, votes, history, nearest train images."""
+        """What is known about one image: its pixels, probabilities, votes, history and nearest train images."""
         state, predictions = self.state, self.state.run.predictions
         place = predictions.position(row)
         wanted = [
@@ -51,10 +51,10 @@ class Details:
         if state.run.images is not None:
             try:
                 whole = state.run.images.image(row)
-                # maps lie over what the model sees; without a model a large image need not be sent whole
+                # maps are drawn over the image as the model sees it; without a model a large image is sent reduced
                 model = state.run.classifier
                 image = render.thumbnail(whole, LARGEST) if model is None else model.seen(state.run.images).image(row)
-            except DataError as error:  # the rest of what is known is still of use
+            except DataError as error:  # the rest of the answer is still useful
                 reply["problem"] = str(error)
             else:
                 reply["shape"], reply["whole"] = list(image.shape[:2]), list(whole.shape[:2])
@@ -97,7 +97,7 @@ class Details:
         for one in said:
             try:
                 there.append(images.image(one["row"]))
-            except DataError as error:  # told in its place
+            except DataError as error:  # reported in place of the picture
                 one["problem"] = str(error)
         pictures = render.thumbnails(there, THUMBNAIL)
         for one in said:

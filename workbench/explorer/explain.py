@@ -31,7 +31,7 @@ SANITY_IMAGES = 8
 
 @dataclass(frozen=True)
 class Explained:
-    """One map of one image, or the reason why there is none; ``title`` says in words what is explained."""
+    """One map of one image, or the reason why there is none; ``title`` names what is explained."""
 
     title: str
     method: str
@@ -54,10 +54,10 @@ def explain(
 ) -> list[Explained]:
     """The maps of row id ``row``: for each method, at each layer if it has layers, one for each target.
 
-    ``layers`` names CAM layers, none for the last one; a target is ``predicted``, ``true``, ``contrast`` (why the
-    predicted and not the true class) or a class's name. Of targets that are one class the first is kept, and a contrast
-    is left out where the row is right. ``classifier`` and ``images`` stand in for the run's own, such as a copy that
-    another thread may use; once ``stopped()`` holds, what is not begun is left out.
+    ``layers`` names CAM layers, empty for the last one; a target is ``predicted``, ``true``, ``contrast`` (why the
+    predicted and not the true class) or a class's name. Of several targets that are the same class the first is kept,
+    and a contrast is omitted where the row is correct. ``classifier`` and ``images`` replace the run's own, for example
+    with a copy that another thread may use; once ``stopped()`` is true, maps that are not yet begun are omitted.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def explain_image(
     targets: Sequence[NamedTarget],
     stopped: Callable[[], bool] = lambda: False,
 ) -> list[Explained]:
-    """As `explain`, of any image uint8 ``(H, W, 3)``; ``row`` seeds what a method draws."""
+    """As `explain`, for any image uint8 ``(H, W, 3)``; ``row`` seeds the random numbers of a method."""
     found: list[Explained] = []
     for name in methods:
         method = method_of(name)
@@ -104,7 +104,7 @@ def explain_image(
 def _made(
     classifier: Classifier, image: ImageArray, row: int, method: str, layer: str, targets: Sequence[NamedTarget]
 ) -> dict[str, Explained]:
-    """The maps of one method at one layer by the target's name."""
+    """The maps of one method at one layer, keyed by the target's name."""
     if not targets:
         return {}
     of = np.array([target.of for target in targets])
@@ -129,9 +129,9 @@ def _parts(run: Run, row: int) -> tuple[Classifier, ImageArray]:
 
 
 class Judge:
-    """Puts single maps to the test, on a copy of the model, so that the model itself stays free for others.
+    """Evaluates single maps on a copy of the model, so that the model itself stays free for other threads.
 
-    The sanity check of a method at a layer is made once, on eight of the run's errors, and kept.
+    The sanity check of a method at a layer is run once, on eight of the run's errors, and cached.
     """
 
     def __init__(self, run: Run) -> None:
@@ -166,15 +166,15 @@ class Judge:
         """A copy of the run's model, for one thread to use while another uses the model itself."""
         if self._run.classifier is None:
             raise DataError("No maps: the model is not on this machine.")
-        with untouched(self._run.classifier.module):  # whoever works with the model now is done, and its hooks are gone
+        with untouched(self._run.classifier.module):  # waits for other threads, so that none of their hooks is copied
             module = copy.deepcopy(self._run.classifier.module)
         return dataclasses.replace(self._run.classifier, module=module)
 
     def seconds(self, methods: Sequence[str], layers: Sequence[str], targets: int) -> float:
-        """About how long the maps of one image will take."""
+        """Estimated time for the maps of one image, in seconds."""
         total = 0.0
         for method in (method_of(name) for name in methods):
-            with contextlib.suppress(AttributionError):  # what is refused takes no time
+            with contextlib.suppress(AttributionError):  # a refused method takes no time
                 at = method.layer_names(self.classifier, layers)
                 total += sum(expected_cost(self.classifier, method, targets, layer).seconds for layer in at)
         return total

@@ -1,4 +1,4 @@
-"""What the explorer shows as figures and files to keep."""
+"""The explorer's views as figures and files to download."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ def figure_bytes(state: ExplorerState, view: str, kind: str, classifier: Classif
 
 
 def figure(state: ExplorerState, view: str, classifier: Classifier | None = None) -> Figure:
-    """What a view shows, for a paper.
+    """A view as a figure for a paper.
 
     ``matrix``, ``classes``, ``calibration``, ``causes`` and ``compare`` are of the whole run; ``gallery`` has the first
-    40 selected images; ``map`` rings the selected ones; ``detail`` has a line for each picked image (at most 12, of
-    none for the one shown) and a column for each method, layer and target. ``classifier`` stands in for the run's own.
+    40 selected images; ``map`` rings all selected ones; ``detail`` has a row for each picked image (at most 12; for the
+    image shown if none is picked) and a column for each method, layer and target. ``classifier`` replaces the run's.
 
     Raises
     ------
     DataError
-        If there is no such view, nothing is selected, or what it needs is not there.
+        If the view is unknown, nothing is selected, or the data that it needs are missing.
     """
     predictions = state.run.predictions
     drawn: dict[str, Callable[[], Figure]] = {
@@ -69,14 +69,15 @@ def figure(state: ExplorerState, view: str, classifier: Classifier | None = None
 
 def _comparison(state: ExplorerState) -> Figure:
     if state.compared is None:
-        raise DataError("There is no second run: Explorer(run, compared=other)")
+        raise DataError("There is no second run: open Explorer(run, compared=other)")
     return figures.figure_of(figures.outcomes(compare(state.run.predictions, state.compared.predictions)))
 
 
 def _gallery(state: ExplorerState) -> Figure:
     rows = state.rows[:GALLERY_IMAGES]
     if state.run.images is None or len(rows) == 0:
-        raise DataError("No figure: " + ("no image is selected" if len(rows) == 0 else "the images are not here"))
+        why = "no image is selected" if len(rows) == 0 else "the images are not on this machine"
+        raise DataError(f"No figure: {why}")
     return figures.image_grid(state.run.images, state.run.predictions, rows)
 
 
@@ -91,7 +92,7 @@ def _map(state: ExplorerState) -> Figure:
 
 
 def comparison_grid(state: ExplorerState, classifier: Classifier | None = None) -> Figure:
-    """Images × methods × targets: a line for each picked image, columns that share one scale per method and layer.
+    """Images × methods × targets: a row for each picked image, columns that share one scale per method and layer.
 
     Raises
     ------
@@ -117,7 +118,7 @@ def comparison_grid(state: ExplorerState, classifier: Classifier | None = None) 
             found = attribute(classifier, pixels, rows, wanted, method.name, layers=layers)
             columns |= {"\n".join(filter(None, (maps.title, layer, target))): maps for layer, maps in found.items()}
     if not columns:
-        raise DataError("No figure: a contrast needs images that are wrong.")
+        raise DataError("No figure: a contrast needs misclassified images: pick some, or choose another target.")
     return figures.attribution_grid(seen, run.predictions, columns, signed=None)
 
 

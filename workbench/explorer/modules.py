@@ -1,4 +1,4 @@
-"""The views' ES modules, joined to one text that a notebook or a page can hold."""
+"""The views' ES modules, joined into one text that a notebook or a page can hold."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _EXPORT = re.compile(r"^export (?!default)", re.MULTILINE)
 
 @cache
 def joined(entry: str) -> str:
-    """The module ``entry`` and all that it imports, each once and after what it imports, as one ES module.
+    """The module ``entry`` and all that it imports, each once and after its own imports, as one ES module.
 
     Notebooks and pages opened from disk cannot load one module from another. Modules here import by
-    ``import { names } from "./file.js";`` and no name is defined at the top of two of them, so that they can stand in
-    one scope.
+    ``import { names } from "./file.js";`` and no two of them define the same name at the top level, so that they can
+    share one scope.
     """
     order: list[str] = []
 

@@ -48,19 +48,19 @@ class _Parts:
 
 
 def kept_with_notebook(state: ExplorerState) -> str:
-    """HTML that stands in for an explorer whose kernel is gone: the page of at most 300 errors, without maps.
+    """HTML that replaces an explorer whose kernel is gone: the page of at most 300 errors, without maps.
 
-    It stays folded while the explorer is alive, and opens by itself where none starts within a few seconds.
+    It stays collapsed while the explorer is alive, and opens by itself if none starts within a few seconds.
     """
     wrong = state.predictions.scan().filter(~pl.col("correct")).sort("loss", descending=True).head(KEPT_ERRORS)
     rows = wrong.select("index").collect(engine="streaming")
     note = (
-        "The kernel that drew this explorer is gone. This is what the notebook keeps: the matrix and the "
-        f"{len(rows):,} errors of highest loss. Run the cell again for all images, maps and tags."
+        "The kernel that drew this explorer is gone. The notebook keeps a copy: the matrix and the "
+        f"{len(rows):,} errors with the highest loss. Run the cell again for all images, maps and tags."
     )
     text, _ = page(state, rows=rows, notes=[note], maps=False, find_causes=False)
     return (
-        '<details class="wb-fallback"><summary>The explorer as this notebook keeps it</summary>'
+        '<details class="wb-fallback"><summary>The copy of the explorer that this notebook keeps</summary>'
         f'<iframe sandbox="allow-scripts allow-downloads" loading="lazy" title="{html.escape(state.run.name)}" '
         f'style="width:100%;height:1100px;border:0" srcdoc="{html.escape(text)}"></iframe></details>'
         "<script>{const kept = [...document.querySelectorAll('.wb-fallback')].at(-1);"
@@ -79,13 +79,13 @@ def page(
     find_causes: bool = True,
     progress: Progress | None = None,
 ) -> tuple[str, list[str]]:
-    """One HTML file with the views, the table, pictures and Grad-CAM at the last layer, and what it leaves out.
+    """One HTML file with the views, the table, pictures and Grad-CAM at the last layer, and what it omits.
 
-    ``rows`` limits it to some row ids (a column ``index``); ``notes`` stand above the views.
+    ``rows`` limits it to some row ids (a column ``index``); ``notes`` are shown above the views.
 
-    At most ``limit_mb`` million bytes: pictures are JPEG files of decreasing quality until they fit; if they do not
-    at the lowest, those of right rows are left out. Maps are kept as float16. ``progress(done, total)`` is called
-    while maps are computed, in rows.
+    The file has at most ``limit_mb`` million bytes: the JPEG quality of the pictures is lowered until they fit; if they
+    do not fit at the lowest, those of correct rows are omitted first. Maps are stored as float16.
+    ``progress(done, total)`` is called while maps are computed, with numbers of rows.
 
     Raises
     ------
@@ -126,7 +126,7 @@ def page(
         targets = _maps(parts, state, ids, room(), left_out, progress)
     if state.run.images is not None:
         model = state.run.classifier
-        images = state.run.images if model is None else model.seen(state.run.images)  # what the maps lie over
+        images = state.run.images if model is None else model.seen(state.run.images)  # as the maps are drawn over them
         _pictures(parts, images, ids, columns["correct"].values, room(), left_out)
     else:
         left_out.append("pictures: the images are not on this machine")
@@ -134,7 +134,7 @@ def page(
 
 
 def _probabilities(parts: _Parts, state: ExplorerState, order: IntArray) -> None:
-    """All probabilities as shares of 65,535: the page shows them to a tenth of a per cent."""
+    """All probabilities as multiples of 1 / 65,535: the page shows them to a tenth of a per cent."""
     count = len(state.predictions.classes)
     if len(order) * count <= 2_000_000:
         rounded = np.rint(state.run.predictions.probability[order] * 65535).astype(np.uint16)
@@ -144,14 +144,14 @@ def _probabilities(parts: _Parts, state: ExplorerState, order: IntArray) -> None
 def _maps(
     parts: _Parts, state: ExplorerState, ids: IntArray, room: int, left_out: list[str], progress: Progress | None
 ) -> list[str]:
-    """Grad-CAM at the last layer: for every class where that has a short cut, else for predicted and true class.
+    """Grad-CAM at the last layer: of every class if one pass gives them all, else of predicted and true class.
 
-    What does not fit into ``room`` bytes is left out, those of other classes first.
+    Maps that do not fit into ``room`` bytes are omitted, those of other classes first.
     """
     run = state.run
     layer = None if run.classifier is None else run.classifier.last_layer
     if run.images is None or run.classifier is None or layer is None:
-        left_out.append("maps: they need the images and a model with a layer that has a grid")
+        left_out.append("maps: they need the images and a model with a layer of spatial features")
         return []
     from workbench.attribution.cache import MapCache
     from workbench.attribution.exact import gives_all_classes
@@ -160,10 +160,10 @@ def _maps(
     one = 4 * -(-2 * len(ids) * layer.grid[0] * layer.grid[1] // 3)  # float16 as base64
     every = gives_all_classes(run.classifier, Request().method) and one * len(run.predictions.classes) <= room
     if 2 * one > room:
-        left_out.append("maps: they do not fit the limit")
+        left_out.append("maps: they do not fit into the size limit")
         return []
     if not every:
-        left_out.append("maps of other classes than the predicted and the true one")
+        left_out.append("maps of classes other than the predicted and the true one")
     cache = None if run.folder is None else MapCache(run.folder / "maps")
     wanted = [ALL] if every else ["predicted", "true"]
     found = []
@@ -202,7 +202,7 @@ def _pictures(
         kept += len(rows)
         parts.add(f"sheet {number}", sheet, rows=rows, side=[SIDE, SIDE], columns=COLUMNS)
     if kept < len(tiles):
-        left_out.append(f"pictures: {kept:,} of {len(tiles):,} fit the limit, those of errors first")
+        left_out.append(f"pictures: {kept:,} of {len(tiles):,} fit into the size limit, those of errors first")
 
 
 def _tile(images: ImageSet, row: int) -> ImageArray | None:
@@ -241,11 +241,11 @@ def _document(
         "decisions": {str(row): decision.to_json() for row, decision in state.decisions.rows.items()},
         "images": state.run.images is not None,
     }
-    # no "<" of the data may end the script or begin a tag
+    # a "<" in the data must not end the script or begin a tag
     said = json.dumps(values, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
     data = base64.b64encode(b"".join(parts.data)).decode()
     module = joined("page.js").replace("</", "<\\/")
-    title = html.escape(f"{state.run.name}: what it gets wrong")
+    title = html.escape(f"{state.run.name}: error analysis")
     stamp = stamp_text(stamp_of(state.run.predictions, "page", "explorer"))
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>\n'

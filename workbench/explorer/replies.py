@@ -34,12 +34,12 @@ def send_column(report: Report, name: str, column: Column) -> None:
 def images_here(images: ImageSet | None) -> ImageSet:
     """The images; `DataError` if there are none."""
     if images is None:
-        raise DataError("The images are not on this machine.")
+        raise DataError("The images are not on this machine. Open the run with data=.")
     return images
 
 
 def bars_of(classes: tuple[str, ...], probability: ProbabilityArray, votes: Any, label: int) -> list[dict[str, Any]]:
-    """The label and the most probable classes, in the order of classes."""
+    """The label and the most probable classes, in class order."""
     best = set(np.argsort(-probability, kind="stable")[:PROBABILITIES].tolist()) | {label}
     return [
         {"class": k, "value": float(probability[k]), "votes": None if votes is None else float(votes[k])}
@@ -60,7 +60,7 @@ def method_header(name: str, classifier: Classifier | None) -> dict[str, Any]:
 
 
 def maps_reply(found: list[Explained], models: list[str]) -> Reply:
-    """What is said of each map, and the raw values of those that are there, float32, one buffer each."""
+    """The description of each map, and the raw values of the maps that exist, float32, one buffer each."""
     said, buffers = [], []
     for explained, model in zip(found, models, strict=True):
         one: dict[str, Any] = {

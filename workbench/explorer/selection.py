@@ -1,4 +1,4 @@
-"""What is selected in the explorer: steps that narrow the rows, in a form that both hosts understand."""
+"""What is selected in the explorer: steps that filter the rows, in a form that both hosts understand."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _FIELDS: Mapping[str, tuple[str, ...]] = {
 
 
 def checked(selection: Mapping[str, Any], classes: int) -> dict[str, Any]:
-    """The selection with what it leaves out filled from `START`.
+    """The selection, with omitted fields filled in from `START`.
 
-    ``steps`` are mappings with a ``kind``, all of which must hold of a row:
+    ``steps`` are filters, mappings with a ``kind``; a row must pass all of them:
 
     - ``cells``: ``cells``, pairs of true and predicted class numbers, -1 for any class;
-    - ``range``: ``column`` from ``low`` on and below ``high``, None for no bound;
+    - ``range``: ``column`` is at least ``low`` and below ``high``, None for no bound;
     - ``any``: ``column`` has one of the ``values`` (names);
-    - ``inside``: the row's point on the ``map`` lies within ``polygon``, x and y in turn;
-    - ``tags``: the row has one of the ``words``.
+    - ``inside``: the row's point on the ``map`` lies within ``polygon``, a flat list of x and y;
+    - ``tags``: the row has one of the tags in ``words``.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def query(
     rows_inside: Callable[[str, Sequence[float]], IntArray],
     rows_tagged: Callable[[Sequence[str]], IntArray],
 ) -> Query:
-    """The same as a `Query`; the functions give the row ids within a polygon on a map, and with one of some tags."""
+    """The selection as a `Query`; the functions return the ids of rows within a polygon on a map, or with some tags."""
     parts = []
     for step in selection["steps"]:
         kind = step["kind"]
@@ -82,7 +82,7 @@ def query(
 def inside(points: ProbabilityArray, polygon: Sequence[float]) -> NDArray[np.bool_]:
     """Whether each point ``(n, 2)`` lies within the polygon, by the even-odd rule; bool ``(n,)``.
 
-    A ray to the right crosses the edges of the polygon an odd number of times (Shimrat 1962, doi
+    A ray to the right from a point inside crosses the polygon's edges an odd number of times (Shimrat 1962, doi
     10.1145/368637.368653).
     """
     corners = np.asarray(polygon, np.float64).reshape(-1, 2)

@@ -1,4 +1,4 @@
-"""The explorer's state: what is selected and which rows follow from it; no widget, no drawing."""
+"""The explorer's state: the selection and the rows that follow from it; no widget, no drawing."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ CAUSE = "cause"
 
 
 class ExplorerState(traitlets.HasTraits):
-    """One selection and what follows from it; setting ``selection`` is all that a view ever does.
+    """One selection and what follows from it; a view changes the state only by setting ``selection``.
 
-    ``selection`` is a mapping as `selection.checked` describes it: steps that narrow the rows, the order, the row shown
-    in detail and what is explained of it. What it leaves out stands at its start.
+    ``selection`` is a mapping as `selection.checked` describes it: steps that filter the rows, the order, the row shown
+    in detail and how it is explained. Omitted fields have their initial values.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class ExplorerState(traitlets.HasTraits):
         if compared is not None:
             self.predictions = _with_outcomes(run.predictions, compared.predictions)
         self.maps: dict[str, ProbabilityArray] = {}
-        self.unkept = ""  # why a layout could not be kept for the next time
+        self.unkept = ""  # why a layout could not be saved for the next time
         super().__init__(**{"selection": {}, **traits})
         self.decisions = Decisions(run.predictions, run.folder)
 
@@ -62,7 +62,7 @@ class ExplorerState(traitlets.HasTraits):
         known = {*self.predictions.scan().collect_schema(), *NAMES, CAUSE}
         used = [step["column"] for step in whole["steps"] if "column" in step] + [whole["order"]]
         if unknown := [name for name in used if name not in known]:
-            raise DataError(f"selection: no column {unknown[0]!r}: expected one of {', '.join(sorted(known))}")
+            raise DataError(f"selection: expected one of the columns {', '.join(sorted(known))}, not {unknown[0]!r}")
         return whole
 
     def change(self, **fields: Any) -> None:
@@ -107,7 +107,7 @@ class ExplorerState(traitlets.HasTraits):
 
     @property
     def picked(self) -> IntArray:
-        """Row ids of the images picked in the gallery, int64 ``(n,)``; of none the one shown in detail."""
+        """Row ids of the images picked in the gallery, int64 ``(n,)``; if there are none, the one shown in detail."""
         chosen = self.selection["picked"] or ([] if self.selected is None else [self.selected])
         return np.array(chosen, np.int64)
 
@@ -117,7 +117,7 @@ class ExplorerState(traitlets.HasTraits):
         return causes(self.run.predictions)
 
     def add_causes(self) -> tuple[pl.DataFrame, columns.Column | None]:
-        """Find the causes, so that the selection can use the column ``cause``; the summary and the column."""
+        """Find the causes, so that the selection can use the column ``cause``; return the summary and the column."""
         found = self.causes.select("index", cause="verdict")
         if CAUSE not in self.predictions.table.collect_schema():
             self.predictions = self.predictions.join(found)
@@ -127,15 +127,15 @@ class ExplorerState(traitlets.HasTraits):
 
     @cached_property
     def shown(self) -> pl.DataFrame | None:
-        """Row ids that a browser gets, None for all; see `columns.shown_rows`."""
+        """Ids of the rows that are sent to a browser, None for all; see `columns.shown_rows`."""
         return columns.shown_rows(self.run.predictions)
 
     def header(self) -> dict[str, Any]:
-        """What the views say of the run; see `columns.header_of`, with the second run's comparison if there is one."""
+        """What the views show of the run; see `columns.header_of`, with the second run's comparison if there is one."""
         notes = list(self.run.notes)
         if self.shown is not None:
             notes.append(
-                f"Of {len(self.predictions):,} rows the views show all errors and a random part of the right rows, "
+                f"Of {len(self.predictions):,} rows the views show all errors and a random sample of the correct rows, "
                 f"{len(self.shown):,} in all. The matrix and the rates count every row."
             )
         header = columns.header_of(self.run.name, self.run.predictions, notes)
@@ -177,7 +177,7 @@ class ExplorerState(traitlets.HasTraits):
             if path is not None:
                 try:
                     projection.keep(path, digest, found)
-                except OutputError as error:  # it is there all the same, until the kernel ends
+                except OutputError as error:  # the layout is usable nonetheless, until the kernel ends
                     self.unkept = str(error)
         return found
 
@@ -186,7 +186,7 @@ class ExplorerState(traitlets.HasTraits):
         return np.sort(self.run.predictions.index)[inside(self.place_map(name), polygon)]
 
     def code(self) -> str:
-        """A cell of Python that shows what is selected again, and its rows as a table."""
+        """A Python cell that restores the selection, and its rows as a table."""
         runs = {"run": self.run, "other": self.compared}
         opened = [
             f"{name} = {run.opened}" if run.opened else f"# {name}: the run {run.name!r}, as you made it"

@@ -1,4 +1,4 @@
-"""The explorer: one widget whose views are ES modules, fed by the kernel with what only it knows."""
+"""The explorer: one widget whose views are ES modules; the kernel answers what only it can."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Explorer(anywidget.AnyWidget):
     run : Run
         What `workbench.open_run`, `workbench.open_predictions` or `workbench.train_digits` returned.
     compared : Run, optional
-        A second model on the same rows: which errors it fixes and which it brings.
+        A second model on the same rows: which errors it fixes and which it introduces.
     selection : dict, optional
-        What is selected at the start; see `selection.checked`.
+        The initial selection; see `selection.checked`.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class Explorer(anywidget.AnyWidget):
     Raises
     ------
     DataError
-        If the runs do not fit each other, or what is kept beside the run is damaged.
+        If the runs do not fit each other, or the decisions beside the run are damaged.
     """
 
     _esm = joined("widget.js")
@@ -56,13 +56,13 @@ class Explorer(anywidget.AnyWidget):
         self.on_msg(self._received)
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
-        """The widget; beside it goes what a reopened notebook shows in its place."""
+        """The widget, and beside it the copy that a reopened notebook shows in its place."""
         if get_ipython() is not None:
             display(HTML(_kept(self.state)))  # type: ignore[no-untyped-call]
         return super()._repr_mimebundle_(**options)
 
     def _received(self, _: object, content: dict[str, Any], __: object) -> None:
-        """Answer a question of the views, at once or, if it takes long, from the worker's thread."""
+        """Answer a question of the views, at once or, if it takes long, in the worker thread."""
         number, ask = content.pop("id"), content.pop("ask")
         view = str(number).rpartition(":")[0]  # jobs of one view do not stop those of another
 
@@ -79,7 +79,7 @@ class Explorer(anywidget.AnyWidget):
 
 
 def _kept(state: ExplorerState) -> str:
-    """What the notebook keeps of the explorer, or why it keeps nothing: the explorer is shown all the same."""
+    """The copy that the notebook keeps, or why it keeps none: the explorer itself is shown either way."""
     try:
         return kept_with_notebook(state)
     except WorkbenchError as error:

@@ -1,4 +1,4 @@
-"""Words that the kernel and the views share: they have one home here, and travel in the header."""
+"""Words that the kernel and the views share: they are defined here alone, and travel in the header."""
 
 from __future__ import annotations
 

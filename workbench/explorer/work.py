@@ -1,4 +1,4 @@
-"""Long work beside the kernel's own: one thread, progress, a way to stop it, and failures that are told."""
+"""Long work beside the kernel's own: one thread, progress, a way to stop it, and failures that are reported."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Report = Callable[[dict[str, Any], list[bytes]], None]
 
 @dataclass
 class Job:
-    """One piece of work; ``run`` returns its answer and looks at ``stopped`` between its steps."""
+    """One piece of work; ``run`` returns its answer and checks ``stopped`` between its steps."""
 
     name: str
     run: Callable[[Job], tuple[dict[str, Any], list[bytes]]]
@@ -25,12 +25,12 @@ class Job:
     stopped: threading.Event = field(default_factory=threading.Event)
 
     def progress(self, words: str) -> None:
-        """Tell what is being done."""
+        """Report what is being done."""
         self.report({"progress": words}, [])
 
 
 def answer(run: Callable[[], tuple[dict[str, Any], list[bytes]]]) -> tuple[dict[str, Any], list[bytes]]:
-    """What a piece of work answers; where it fails, a message in ``error`` and, for a fault of ours, ``trace``."""
+    """The answer of a piece of work; if it fails, a message in ``error`` and, for an unforeseen failure, ``trace``."""
     try:
         return run()
     except WorkbenchError as error:
@@ -40,9 +40,9 @@ def answer(run: Callable[[], tuple[dict[str, Any], list[bytes]]]) -> tuple[dict[
 
 
 class Worker:
-    """Runs jobs one after another in a thread of its own; a new job of the same name stops the older one.
+    """Runs jobs one after another in a separate thread; a new job of the same name stops the older one.
 
-    The thread ends when it has been idle for a minute, and so lets go of the run.
+    The thread ends when it has been idle for a minute, and so releases the run.
     """
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class Worker:
         self._thread: threading.Thread | None = None
 
     def start(self, job: Job) -> None:
-        """Queue a job, after stopping one of the same name that is queued or under way."""
+        """Queue a job, after stopping one of the same name that is queued or running."""
         with self._lock:
             self._stop(job.name)
             self._latest[job.name] = job
@@ -62,7 +62,7 @@ class Worker:
             self._jobs.put(job)
 
     def stop(self, name: str) -> None:
-        """Stop the job of that name after its current step; nothing if there is none."""
+        """Stop the job of that name after its current step; do nothing if there is none."""
         with self._lock:
             self._stop(name)
 
@@ -76,7 +76,7 @@ class Worker:
                 job = self._jobs.get(timeout=IDLE_S)
             except queue.Empty:
                 with self._lock:
-                    if self._jobs.empty():  # else one came just now
+                    if self._jobs.empty():  # otherwise a job has just arrived
                         self._thread = None
                         return
                 continue

@@ -1,4 +1,4 @@
-"""Records to matplotlib figures: one function each, drawing on the axes it is given or on its own."""
+"""Records to matplotlib figures: one function each, drawing on the axes it is given or on new ones."""
 
 from workbench.figures.base import encoded, figure_of, save
 from workbench.figures.calibration import class_calibration, reliability, risk_coverage

@@ -20,7 +20,7 @@ from workbench.core.stamp import NAME, Stamp, text_of
 from workbench.errors import DataError
 
 INK, GRID, ACCENT = "#222222", "#DDDDDD", "#B5403A"
-SHOWN_ROWS = 40  # of a figure with a line for each of very many things
+SHOWN_ROWS = 40  # at most, in a figure with a line for each item
 SECOND, MUTED = "#2F6DA8", "#8C8C8C"
 KINDS: Any = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
 STAMPED = {"png": NAME, "svg": "Description", "pdf": "Subject"}
@@ -31,7 +31,7 @@ STYLE: Any = {
     "text.color": INK,
     "xtick.color": INK,
     "ytick.color": INK,
-    "text.parse_math": False,  # a class name with two dollar signs is a name
+    "text.parse_math": False,  # dollar signs in a class name are not mathematics
     "svg.hashsalt": "workbench",
     "svg.fonttype": "none",
 }
@@ -60,7 +60,7 @@ def interval_dots(
 
 
 def plain_grid(ax: Axes, axis: Literal["both", "x", "y"] = "x") -> None:
-    """Light lines behind the data, and no frame above and at the right."""
+    """Light lines behind the data, and no frame at the top and right."""
     ax.grid(axis=axis, color=GRID)
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
@@ -75,7 +75,7 @@ def figure_of(ax: Axes) -> Figure:
 
 
 def save(figure: Figure, stem: Path, stamp: Stamp | None = None) -> list[Path]:
-    """Write the figure as ``stem.png`` (160 dpi) and ``stem.svg``, atomically, without a date, stamped; the paths.
+    """Write the figure as ``stem.png`` (160 dpi) and ``stem.svg``, atomically, undated, stamped; return the paths.
 
     Raises
     ------
@@ -100,7 +100,7 @@ def encoded(figure: Figure, kind: str, stamp: Stamp | None = None) -> bytes:
     Raises
     ------
     DataError
-        If it is to be of another kind.
+        If ``kind`` is not one of these.
     """
     if kind not in KINDS:
         raise DataError(f"figure: expected one of {', '.join(KINDS)}, not {kind!r}")

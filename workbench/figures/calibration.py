@@ -27,19 +27,19 @@ def reliability(
         ax.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle="--")
         for result, label, colour, marker in zip(shown, labels, (ACCENT, SECOND), "os", strict=False):
             there = result.counts > 0
-            # where all rows of a bin are right (or wrong) no resample differs, and the interval has no width
+            # where all rows of a bin are correct (or misclassified) no resample differs, and the interval has no width
             ax.vlines(result.confidence[there], result.low[there], result.high[there], color=colour, alpha=0.5, lw=2)
             text = f"{label}: ECE {result.ece:.2%} ({result.ece_low:.2%} to {result.ece_high:.2%})"
             points = (result.confidence[there], result.accuracy[there])
             ax.plot(*points, color=colour, marker=marker, markersize=6, linewidth=1, label=text)
         edges, counts = diagram.edges, diagram.counts
-        # the rows of each bin as a strip below 0, so that the one axes may lie in any figure
+        # the rows of each bin as a strip below 0, so that a single axes is enough and may lie in any figure
         heights = 0.16 * counts / counts.max()
         ax.bar(
             edges[:-1], heights, np.diff(edges), bottom=-0.2, align="edge", color=ACCENT, alpha=0.4, edgecolor="white"
         )
-        ax.text(0.01, -0.2, f"rows in each bin, {counts.max():,} at most", va="bottom", fontsize=8)
-        ax.set(xlim=(0, 1), ylim=(-0.2, 1.01), ylabel="Share of rows that are right")
+        ax.text(0.01, -0.2, f"rows in each bin, at most {counts.max():,}", va="bottom", fontsize=8)
+        ax.set(xlim=(0, 1), ylim=(-0.2, 1.01), ylabel="Accuracy")
         ax.set_xlabel(f"Confidence ({len(counts)} bins of {diagram.binning})")
         ax.set_yticks(np.linspace(0, 1, 6))
         for axis in (ax.xaxis, ax.yaxis):
@@ -62,12 +62,12 @@ def class_calibration(classes: Sequence[str], diagrams: Sequence[Reliability], *
         ax.xaxis.set_major_formatter(PercentFormatter(1.0))
         plain_grid(ax)
         ax.tick_params(axis="y", length=0)
-        ax.set_xlabel("Calibration error of the class's probability over all rows, 95 % interval")
+        ax.set_xlabel("Expected calibration error of the class's probability over all rows, 95 % interval")
     return ax
 
 
 def risk_coverage(curve: RiskCoverage, *, ax: Axes | None = None) -> Axes:
-    """Error rate among the most confident rows, against how many of all rows these are."""
+    """Error rate among the most confident rows against their share of all rows."""
     with mpl.rc_context(STYLE):
         ax = own_axes(ax, (6.4, 4.2))
         ax.plot(curve.coverage, curve.risk, color=ACCENT, linewidth=2)
@@ -77,7 +77,7 @@ def risk_coverage(curve: RiskCoverage, *, ax: Axes | None = None) -> Axes:
             risk = curve.risk[place]
             ax.plot(wanted, risk, "o", color=INK, markersize=5)
             ax.annotate(
-                f"{wanted:.0%} kept: {risk:.2%} wrong",
+                f"{wanted:.0%} kept: {risk:.2%} misclassified",
                 (wanted, risk),
                 (-8, 8),
                 textcoords="offset points",

@@ -27,8 +27,8 @@ def confusion_matrix(
     """The matrix with numbers in its cells; colour shows the errors only, so that rare ones stay visible.
 
     ``by`` shows fractions of the true or predicted class instead of counts. The diagonal is left uncoloured.
-    Of more than 25 classes the most confused pairs are drawn instead. ``title`` and ``answer`` name what the
-    columns are, if not a model's predictions.
+    For more than 25 classes the most confused pairs are drawn instead. ``title`` and ``answer`` describe the
+    columns if they are not a model's predictions.
     """
     if len(matrix.classes) > SHOWN_CLASSES:
         return most_confused_pairs(matrix, ax=ax)
@@ -70,22 +70,22 @@ def confusion_matrix(
 
 
 def confusion_beside_people(model: ConfusionMatrix, people: ConfusionMatrix) -> Figure:
-    """The model's matrix and that of most people's answers, side by side."""
+    """The model's matrix and that of the human majority, side by side."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(16, 7), layout="constrained")
         left, right = figure.subplots(1, 2)
         confusion_matrix(model, ax=left)
         confusion_matrix(
             people,
-            title="Most people miss the label of {errors:,} of {total:,} images",
-            answer="Most people's answer",
+            title="Human majority differs from the label on {errors:,} of {total:,} images",
+            answer="Human majority",
             ax=right,
         )
     return figure
 
 
 def most_confused_pairs(matrix: ConfusionMatrix, *, count: int = 30, ax: Axes | None = None) -> Axes:
-    """The largest cells off the diagonal, largest at the top: what is readable of very many classes."""
+    """The largest cells off the diagonal, largest at the top: a readable form for very many classes."""
     pairs = most_confused(matrix, count)[::-1]
     with mpl.rc_context(STYLE):
         ax = own_axes(ax, (8, 0.32 * max(2, len(pairs)) + 1.2))
@@ -97,7 +97,7 @@ def most_confused_pairs(matrix: ConfusionMatrix, *, count: int = 30, ax: Axes | 
         plain_grid(ax)
         ax.tick_params(axis="y", length=0)
         ax.set_xlabel("Images")
-        ax.set_title(f"The most confused of {len(matrix.classes):,} classes", loc="left", fontsize=12)
+        ax.set_title(f"The most confused pairs of {len(matrix.classes):,} classes", loc="left", fontsize=12)
     return ax
 
 

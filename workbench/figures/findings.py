@@ -17,7 +17,7 @@ from workbench.figures.base import ACCENT, INK, MUTED, SECOND, SHOWN_ROWS, STYLE
 
 
 def _nothing(ax: Axes, words: str) -> Axes:
-    """A panel that says in words that there is nothing to draw."""
+    """A panel with a sentence in place of data, where there is nothing to draw."""
     ax.set_axis_off()
     ax.text(0.5, 0.5, words, ha="center", va="center", fontsize=11, transform=ax.transAxes)
     return ax
@@ -32,13 +32,11 @@ def asymmetries(frame: pl.DataFrame, classes: Sequence[str], *, count: int = 10,
             return _nothing(ax, "No two classes are confused with each other.")
         places = np.arange(len(shown))
         there, back = shown["first_rate"].to_numpy(), shown["second_rate"].to_numpy()
-        ax.barh(places + 0.19, there, 0.36, color=ACCENT, label="first taken for second")
-        ax.barh(places - 0.19, back, 0.36, color=MUTED, label="second taken for first")
+        ax.barh(places + 0.19, there, 0.36, color=ACCENT, label="first predicted as second")
+        ax.barh(places - 0.19, back, 0.36, color=MUTED, label="second predicted as first")
         for place, row in enumerate(shown.iter_rows(named=True)):
             star = " ★" if row["adjusted_p_value"] < 0.05 else ""
-            note = (
-                f"  {row['first_as_second']} against {row['second_as_first']}, p = {row['adjusted_p_value']:.2g}{star}"
-            )
+            note = f"  {row['first_as_second']} vs. {row['second_as_first']}, p = {row['adjusted_p_value']:.2g}{star}"
             ax.text(there[place], place, note, va="center", fontsize=9)
         ax.set_yticks(places, [f"{classes[a]} → {classes[b]}" for a, b in shown.select("first", "second").iter_rows()])
         ax.set_xlim(0, float(there.max()) * 1.3)  # the first of a pair has the larger share
@@ -56,7 +54,7 @@ def slices(found: Sequence[Slice], *, count: int = 12, ax: Axes | None = None) -
     with mpl.rc_context(STYLE):
         ax = own_axes(ax, (9, 0.5 * max(len(shown), 2) + 1.5))
         if not shown:
-            return _nothing(ax, "No slice fails more often than its like on rows it was not found on.")
+            return _nothing(ax, "No slice has a higher error rate than similar rows on the held-out half.")
         value, low, high = (np.array([getattr(s, name) for s in shown]) for name in ("error_rate", "low", "high"))
         notes = [f"{s.errors} of {s.rows}, p = {s.adjusted_p_value:.2g}" for s in shown]
         interval_dots(ax, [s.words for s in shown], Rate(value, low, high), notes)
@@ -67,17 +65,17 @@ def slices(found: Sequence[Slice], *, count: int = 12, ax: Axes | None = None) -
             color=INK,
             markersize=13,
             markeredgewidth=2,
-            label="rows like them",
+            label="similar rows",
         )
         ax.set_xlim(0, float(high.max()) * 1.35)
         ax.set_xticks([tick for tick in ax.get_xticks() if tick <= 1])
-        ax.set_xlabel("Error rate on the rows the slice was not found on, 95 % Wilson interval")
+        ax.set_xlabel("Error rate on the held-out half of the rows, 95 % Wilson interval")
         ax.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False)
     return ax
 
 
 def outcomes(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
-    """What changed between two models: rows fixed, broken and wrong in both."""
+    """What changed between two models: rows fixed, broken and misclassified by both."""
     bars = {
         "fixed": (comparison.fixed, SECOND),
         "broken": (comparison.broken, ACCENT),
@@ -122,7 +120,7 @@ def class_differences(comparison: Comparison, *, ax: Axes | None = None) -> Axes
         ax.xaxis.set_major_formatter(lambda value, _: f"{abs(value):.0f}")
         plain_grid(ax)
         ax.tick_params(axis="y", length=0)
-        ax.set_xlabel("Images (the number: fixed less broken)")
+        ax.set_xlabel("Images (the number: fixed minus broken)")
         ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
     return ax
 

@@ -40,7 +40,7 @@ def image_grid(images: ImageSet, predictions: Predictions, rows: IntArray, *, co
             _picture(ax, images.image(int(row)))
             true, predicted = (predictions.classes[c[place]] for c in (predictions.label, predictions.predicted))
             ax.set_title(
-                f"{true} → {predicted}\n{predictions.confidence[place]:.1%} sure · #{row}", loc="left", fontsize=9
+                f"{true} → {predicted}\n{predictions.confidence[place]:.1%} confident · #{row}", loc="left", fontsize=9
             )
     return figure
 
@@ -57,19 +57,19 @@ def attribution_grid(
     signed: bool | None = False,
     scale: Literal["shared", "own"] = "shared",
 ) -> Figure:
-    """One line an image: the image, then each column's map over it. Columns must explain the same rows.
+    """One row per image: the image, then each column's map over it. Columns must explain the same rows.
 
-    ``signed`` says whether values below 0 are drawn (blue) or count as 0, None as each method means its values.
-    With the scale ``"shared"`` columns of one method and layer share one for all images, shown by their colour
-    bars, so that their maps can be compared by eye; with ``"own"`` each map fills the ramp by itself and strengths
-    can't be compared.
+    ``signed`` selects whether values below 0 are drawn (blue) or count as 0; None follows each method's convention.
+    With the scale ``"shared"``, columns of one method and layer share one scale for all images, shown by their colour
+    bars, so that their maps can be compared by eye; with ``"own"``, each map fills the colour ramp by itself, and
+    strengths can't be compared.
     """
     rows: Sequence[int] = [int(row) for row in next(iter(columns.values())).rows]
     both = {title: a.signed if signed is None else signed for title, a in columns.items()}
     with mpl.rc_context(STYLE):
         layout = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01)
         figure = Figure(figsize=(1.35 * (len(columns) + 1) + 1.2, 1.35 * len(rows) + 1.3), layout=layout)
-        heights = [1.0] * len(rows) + [0.09]  # the last line holds the colour bars
+        heights = [1.0] * len(rows) + [0.09]  # the last row holds the colour bars
         whole = figure.subplots(len(heights), len(columns) + 1, squeeze=False, height_ratios=heights)
         grid, bars = whole[:-1], whole[-1]
         bars[0].set_axis_off()
@@ -103,7 +103,7 @@ _REMARK: Any = {"ha": "center", "va": "center", "fontsize": 8, "color": "white"}
 
 
 def _bar(figure: Figure, ax: Axes, top: float, signed: bool, *, own: bool) -> None:
-    """The colour bar of one column; of maps each on its own scale it says so in place of numbers."""
+    """The colour bar of one column; for maps on separate scales its ends are signs in place of numbers."""
     top = top or 1.0
     low = -top if signed else 0.0
     colours = mpl.cm.ScalarMappable(Normalize(low, top), ListedColormap(render.colour_ramp(signed)))
@@ -122,7 +122,7 @@ def group_map(mean: ProbabilityArray, region: NDArray[np.bool_], *, ax: Axes | N
     with mpl.rc_context(STYLE):
         ax = own_axes(ax, (3.6, 3.3))
         top, side = render.scale_of(mean, signed=True), len(region)
-        picture = render.colour(render.upsample(mean, side), top, signed=True)
+        picture = render.colour(render.upsample(mean, side, side), top, signed=True)
         _picture(ax, picture)
         ax.contour(region, levels=[0.5], colors=INK, linewidths=1.5)
         colours = mpl.cm.ScalarMappable(

@@ -1,4 +1,4 @@
-"""Attribution methods held against each other, as a figure."""
+"""Attribution methods compared with each other, as a figure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from workbench.core.records import Rate
 from workbench.figures.base import ACCENT, GRID, INK, SECOND, STYLE, interval_dots, plain_grid
 
 _GAINS = {
-    "gain_road": "ROAD\nleast less most\nrelevant removed",
+    "gain_road": "ROAD\nleast minus most\nrelevant removed",
     "gain_insertion": "insertion\nmost relevant\nshown first",
     "gain_deletion": "deletion\nmost relevant\nblurred first",
 }
@@ -21,11 +21,11 @@ _VERDICTS = {"supported": SECOND, "weak": "#B9C9DC", "not_supported": "#E3B5A4"}
 
 
 def method_ranking(ranking: pl.DataFrame) -> Figure:
-    """A line for each method of `attribution.ranking.ranking` that applies, the best at the top.
+    """A row for each method of `evidence.ranking.ranking` that applies, the best at the top.
 
-    Three panels of what the maps gain in probability over blurred-random ones, with 95 % intervals; stability; the
-    sanity check's correlation with the maps of a random model (a method past the dashed line fails); the time for an
-    image; and the share of maps with each verdict.
+    Three panels show what the maps gain in probability over blurred-random ones, with 95 % intervals. The others show
+    stability; the sanity check's correlation with the maps of a random model (a method past the dashed line fails);
+    the time per image; and the share of maps with each verdict.
     """
     frame = ranking.filter(pl.col("supported").is_not_null()).reverse()
     names = frame["method"].to_list()
@@ -43,7 +43,7 @@ def method_ranking(ranking: pl.DataFrame) -> Figure:
         axes[4].axvline(0.5, color=ACCENT, linewidth=1, linestyle="--")
         for ax in axes[3:5]:
             ax.set_xlim(-0.05, 1.05)
-        _dots(axes[5], frame["ms_per_image"].to_numpy(), "cost\nms an image\non this machine")
+        _dots(axes[5], frame["ms_per_image"].to_numpy(), "cost\nms per image\non this machine")
         axes[5].set_xscale("log")
         axes[5].xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         _verdicts(axes[6], frame)

@@ -1,4 +1,4 @@
-"""Single rows as figures: training dynamics, votes, neighbours, doubtful labels."""
+"""Single rows as figures: training dynamics, human labels, neighbours, doubtful labels."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def suspects(frame: pl.DataFrame, classes: Sequence[str], *, count: int = 12, ax
 
 
 def cartography(frame: pl.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """The data map: mean probability of the label against its spread over the epochs; colour: how often right."""
+    """The data map: mean probability of the label against its spread over the epochs; colour: correctness."""
     shown = frame.sample(min(SHOWN_POINTS, len(frame)), seed=0)
     with mpl.rc_context(STYLE):
         ax = own_axes(ax, (7, 5.4))
@@ -56,7 +56,7 @@ def cartography(frame: pl.DataFrame, *, ax: Axes | None = None) -> Axes:
             rasterized=True,
         )
         bar = ax.figure.colorbar(points, ax=ax, format=PercentFormatter(1.0), shrink=0.8)
-        bar.set_label("Share of epochs in which the row was right")
+        bar.set_label("Correctness: share of epochs with a correct prediction")
         bar.outline.set_visible(False)
         ax.set(xlabel="Variability of the label's probability", ylabel="Mean probability of the label", ylim=(0, 1))
         plain_grid(ax, "both")
@@ -66,13 +66,13 @@ def cartography(frame: pl.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 
 def human_against_model(model: ClassReport, people: ClassReport, *, ax: Axes | None = None) -> Axes:
-    """Error rate of the model and of most people for each class, with intervals; the model's highest at the top."""
+    """Error rate of model and human majority for each class, with intervals; the model's highest at the top."""
     order = np.argsort(np.nan_to_num(model.error_rate.value, nan=-1.0), kind="stable")[-SHOWN_ROWS:]
     with mpl.rc_context(STYLE):
         ax = own_axes(ax, (8, 0.5 * len(order) + 1.5))
         for shift, report, colour, marker, name in (
             (0.15, model, ACCENT, "o", "model"),
-            (-0.15, people, SECOND, "s", "most people"),
+            (-0.15, people, SECOND, "s", "human majority"),
         ):
             places, rate = np.arange(len(order)) + shift, report.error_rate
             ax.hlines(places, rate.low[order], rate.high[order], color=colour, linewidth=2.5, alpha=0.45)
@@ -82,13 +82,13 @@ def human_against_model(model: ClassReport, people: ClassReport, *, ax: Axes | N
         ax.xaxis.set_major_formatter(PercentFormatter(1.0))
         plain_grid(ax)
         ax.tick_params(axis="y", length=0)
-        ax.set_xlabel("Answers other than the label, 95 % Wilson interval")
+        ax.set_xlabel("Share of rows that disagree with the label, 95 % Wilson interval")
         ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
     return ax
 
 
 def neighbours(similarity: ProbabilityArray, correct: NDArray[np.bool_], *, ax: Axes | None = None) -> Axes:
-    """How near the nearest train image lies, for rows that are right and rows that are wrong, each as a share."""
+    """Similarity to the nearest train image, for correct and for misclassified rows, each as a share."""
     with mpl.rc_context(STYLE):
         ax = own_axes(ax, (7, 3.8))
         edges = np.linspace(float(similarity.min()), 1, 31).tolist()
@@ -119,9 +119,9 @@ def embedding_map(
     *,
     ax: Axes | None = None,
 ) -> Axes:
-    """Embeddings on a plane, points ``(N, 2)`` in the colour of their class; those ``chosen`` stand out.
+    """Embeddings on a plane, points ``(N, 2)`` in the colour of their class; those ``chosen`` are ringed.
 
-    Of more than ten classes only the chosen rows have a colour. Axes have no unit and no labels.
+    For more than ten classes all points are grey. Axes have no unit and no labels.
     """
     with mpl.rc_context(STYLE):
         ax = own_axes(ax, (7.2, 6))

@@ -1,4 +1,4 @@
-"""Images of any kind, read when they are asked for, and arrays drawn as pictures."""
+"""Images of any kind, read on demand, and arrays rendered as pictures."""
 
 from workbench.images.arrays import from_arrays
 from workbench.images.datasets import from_dataset

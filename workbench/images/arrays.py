@@ -19,14 +19,14 @@ from workbench.images.labels import class_numbers
 def from_arrays(
     images: ArrayLike, labels: ArrayLike, classes: Sequence[str] | None = None, *, split: str = "test"
 ) -> ImageSet:
-    """Images in an array ``(N, H, W)``, ``(N, H, W, 1)`` or ``(N, H, W, 3)``, row ids its positions.
+    """Images in an array ``(N, H, W)``, ``(N, H, W, 1)`` or ``(N, H, W, 3)``; row ids are its positions.
 
     uint8, uint16, or floats from 0 to 1; labels are numbers or names.
 
     Raises
     ------
     DataError
-        If shapes or types are others, or there is not one label for each image.
+        If the shape or type is not one of these, or there is not one label for each image.
     """
     array = np.asarray(images)
     if array.ndim not in (3, 4) or 0 in array.shape:
@@ -38,7 +38,7 @@ def from_arrays(
 
 
 def from_npz(path: Path, split: str, classes: Sequence[str] | None) -> ImageSet:
-    """The arrays ``images``, ``labels`` and, if it is there, ``classes`` of an ``.npz`` file; see `from_arrays`."""
+    """The arrays ``images``, ``labels`` and, if present, ``classes`` of an ``.npz`` file; see `from_arrays`."""
     from zipfile import BadZipFile
 
     try:

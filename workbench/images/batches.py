@@ -1,4 +1,4 @@
-"""Images in batches, the next part read ahead."""
+"""Images in batches, with the next batch read ahead."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ READERS = 4
 
 
 def batches(images: ImageSet, rows: IntArray, size: int) -> Iterator[tuple[IntArray, ImageArray, dict[int, str]]]:
-    """Row ids in parts of ``size``: those that can be read, their images as one array, and why others can't.
+    """Row ids in batches of ``size``: those that can be read, their images as one array, and why others can't.
 
-    Of images on disk the next part is read ahead by threads while the caller works on this one.
+    For images on disk, threads read the next batch ahead while the caller works on this one.
 
     Raises
     ------

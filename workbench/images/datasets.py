@@ -18,11 +18,11 @@ from workbench.images.labels import class_numbers
 
 
 def from_dataset(dataset: Any, classes: Sequence[str] | None = None, *, split: str = "test") -> ImageSet:
-    """The images of a PyTorch data set, whose items are an image and a label, row ids its indices.
+    """The images of a PyTorch data set whose items are an image and a label; row ids are its indices.
 
     Images are Pillow's, arrays ``(H, W)`` or ``(H, W, C)``, or tensors ``(C, H, W)``; give the data set without
-    normalisation, which the classifier brings. Labels are read from ``targets`` where the data set has it (as
-    torchvision's have), else every item is read once. Class names: ``classes``, else the data set's own.
+    normalisation, which the classifier applies. Labels are read from ``targets`` where the data set has it (as
+    torchvision's do), else every item is read once. Class names: ``classes``, else the data set's own.
 
     Raises
     ------
@@ -41,7 +41,7 @@ def from_dataset(dataset: Any, classes: Sequence[str] | None = None, *, split: s
 
 @dataclass(frozen=True)
 class _DatasetPixels:
-    """The images of a PyTorch data set, one at a time: it may share a file among its items."""
+    """The images of a PyTorch data set, read one at a time, as its items may share a file."""
 
     dataset: Any
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -64,7 +64,7 @@ def _item(dataset: Any, place: int) -> tuple[Any, Any]:
     try:
         item = dataset[place]
     except UNREADABLE as error:
-        raise DataError(f"item {place} can't be read ({error}): mend it, or leave it out") from error
+        raise DataError(f"item {place} can't be read ({error}): repair or remove it") from error
     if not isinstance(item, tuple | list) or len(item) < 2:
         raise DataError(f"item {place}: expected an image and a label, not {type(item).__name__}")
     return item[0], item[1]

@@ -16,8 +16,8 @@ from workbench.errors import DataError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
-MOST_PIXELS = 178_956_970  # twice Pillow's MAX_IMAGE_PIXELS, from which on it refuses by itself
-# what Pillow's readers are seen to raise on damaged files
+MOST_PIXELS = 178_956_970  # twice Pillow's MAX_IMAGE_PIXELS, beyond which Pillow itself refuses
+# what Pillow's readers have been seen to raise for damaged files
 UNREADABLE = (
     UnidentifiedImageError,
     OSError,
@@ -38,9 +38,9 @@ UNREADABLE = (
 def decode(source: Path | bytes, name: str = "") -> ImageArray:
     """The image in a file or in its bytes, uint8 ``(H, W, 3)`` RGB.
 
-    JPEG, PNG, WebP, TIFF, BMP and GIF; of several frames the first. Turned as its EXIF orientation says. Grey becomes
-    three equal channels, 16 bits a channel become 8 (divided by 257), CMYK and palettes are converted, and an alpha
-    channel is dropped, as most training code does. ``name`` stands for bytes in messages.
+    JPEG, PNG, WebP, TIFF, BMP and GIF; of several frames, the first. The image is rotated by its EXIF orientation. Grey
+    becomes three equal channels, 16 bits per channel become 8 (divided by 257), CMYK and palettes are converted, and an
+    alpha channel is dropped, as in most training code. ``name`` is what messages call an image given as bytes.
 
     Raises
     ------
@@ -50,32 +50,16 @@ def decode(source: Path | bytes, name: str = "") -> ImageArray:
     name = name or str(source)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd metadata, and of sizes that are large yet allowed
+            warnings.simplefilter("ignore")  # about odd metadata, and about sizes that are large yet allowed
             with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
                 return rgb_of(ImageOps.exif_transpose(image), name)
     except Image.DecompressionBombError as error:
-        raise DataError(f"{name} has more than {MOST_PIXELS:,} pixels: make it smaller, or leave it out") from error
+        raise DataError(f"{name} has more than {MOST_PIXELS:,} pixels: resize or remove it") from error
     except FileNotFoundError as error:
-        raise DataError(f"{name} is missing: put the image there, or leave it out") from error
+        raise DataError(f"{name} is missing: restore the image, or remove its entry") from error
     except UNREADABLE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{name} is not a readable image ({reason}): mend it, or leave it out") from error
-
-
-def size_of(source: Path | bytes, name: str = "") -> tuple[int, int]:
-    """Rows and columns of an image before it is turned, read from its head alone.
-
-    Raises
-    ------
-    DataError
-        As `decode`.
-    """
-    name = name or str(source)
-    try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
-            return image.size[1], image.size[0]
-    except UNREADABLE as error:
-        raise DataError(f"{name} is not a readable image ({error}): mend it, or leave it out") from error
+        raise DataError(f"{name} is not a readable image ({reason}): repair or remove it") from error
 
 
 def as_rgb(values: np.ndarray[tuple[int, ...], np.dtype[np.generic]], name: str) -> ImageArray:
@@ -86,7 +70,7 @@ def as_rgb(values: np.ndarray[tuple[int, ...], np.dtype[np.generic]], name: str)
     Raises
     ------
     DataError
-        If the shape or type is another, or a float is not finite or outside 0 to 1.
+        If the shape or type is not one of these, or a float is not finite or outside 0 to 1.
     """
     array = np.asarray(values)
     if array.ndim == 2:
@@ -103,7 +87,7 @@ def as_rgb(values: np.ndarray[tuple[int, ...], np.dtype[np.generic]], name: str)
     if array.dtype.kind == "f":
         if not np.isfinite(array).all() or array.min() < 0 or array.max() > 1:
             raise DataError(
-                f"{name}: expected floats from 0 to 1, not {array.min():.3g} to {array.max():.3g}; "
+                f"{name}: expected floats from 0 to 1, not {array.min():.3g} to {array.max():.3g}: "
                 "give pixels before any normalisation"
             )
         levels: ImageArray = np.rint(array * 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""What tells one set of images from another."""
+"""Digests that identify a set of images."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def digest_arrays(pixels: ImageArray, labels: IntArray, classes: Sequence[str]) 
 def digest_files(paths: Sequence[Path], labels: IntArray, classes: Sequence[str], root: Path) -> str:
     """SHA-256 over class names, labels, the files' names and sizes, and their bytes.
 
-    Of more than 2 GiB only the bytes of 1,024 evenly spaced files are read, the others count by name and size; a file
-    that is missing counts as such.
+    Beyond 2 GiB, only the bytes of 1,024 evenly spaced files are read; the others count by name and size. A missing
+    file counts as missing.
     """
     digest = hashlib.sha256(repr(tuple(classes)).encode())
     digest.update(np.ascontiguousarray(labels).data)
@@ -46,7 +46,7 @@ def digest_files(paths: Sequence[Path], labels: IntArray, classes: Sequence[str]
 
 
 def _size(path: Path) -> int:
-    """Bytes of a file; -1 if there is none."""
+    """Size of a file in bytes; -1 if there is no file."""
     try:
         return path.stat().st_size
     except OSError:

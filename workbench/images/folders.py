@@ -25,14 +25,14 @@ LAYOUTS = (
 
 
 def from_folder(root: Path | str, split: str = "test", *, classes: Sequence[str] | None = None) -> ImageSet:
-    """Images in class folders, ``root/split/CLASS/**`` or ``root/CLASS/**``, row ids in the order of the paths.
+    """Images in class folders, ``root/split/CLASS/**`` or ``root/CLASS/**``, with row ids in path order.
 
     Classes are those in ``classes``, else the lines of ``root/classes.txt``, else the folders' names in order.
 
     Raises
     ------
     DataError
-        If there are fewer than two class folders, a folder is of no class, or there is no image.
+        If there are fewer than two class folders, a folder belongs to no class, or there is no image.
     """
     root = Path(root)
     within = root / split if (root / split).is_dir() else root
@@ -54,7 +54,7 @@ def from_folder(root: Path | str, split: str = "test", *, classes: Sequence[str]
         raise DataError(f"{within} holds class folders but no image ({', '.join(SUFFIXES)})")
     base = within.resolve()
     if leaving := [path for path, _ in found if path.is_symlink() and not path.resolve().is_relative_to(base)]:
-        raise DataError(f"{leaving[0]} leads out of {within}: copy the image there")
+        raise DataError(f"{leaving[0]} leads out of {within}: copy the image into it")
     return _of_files(within, [path for path, _ in found], [label for _, label in found], names, split)
 
 
@@ -66,7 +66,7 @@ def from_table(
     classes: Sequence[str] | None = None,
     columns: Mapping[str, str] | None = None,
 ) -> ImageSet:
-    """Images whose paths and labels stand in a CSV or Parquet table, row ids the positions in it.
+    """Images whose paths and labels are listed in a CSV or Parquet table; row ids are the positions in it.
 
     Paths are relative to ``root``, by default the table's folder, and may not leave it. Labels are numbers, or names
     of ``classes`` (by default the names in alphabetical order). ``columns`` says what the table calls ``path`` and
@@ -122,7 +122,7 @@ def of_paths(
 
 @dataclass(frozen=True)
 class _FilePixels:
-    """Images in files, decoded when asked for."""
+    """Images in files, decoded on demand."""
 
     paths: Sequence[Path]
 

@@ -28,6 +28,6 @@ def class_numbers(column: pl.Series, classes: Sequence[str] | None, where: str) 
     found = column.unique().sort().to_list()
     names = tuple(classes) if classes is not None else tuple(found)
     if strange := sorted(set(found) - set(names)):
-        raise DataError(f"{where}: the label {strange[0]!r} is none of the classes {', '.join(names[:20])}")
+        raise DataError(f"{where}: the label {strange[0]!r} is not one of the classes {', '.join(names[:20])}")
     numbers = column.replace_strict(list(names), range(len(names)), return_dtype=pl.Int64)
     return numbers.to_numpy(), names

@@ -1,4 +1,4 @@
-"""Image sets from folders, Parquet files, tables of paths, data sets and arrays, read only when they are asked for."""
+"""Image sets from folders, Parquet files, tables of paths, data sets and arrays, read on demand."""
 
 from __future__ import annotations
 
@@ -23,10 +23,26 @@ def load_images(
 ) -> ImageSet:
     """The images at ``path``, by its layout; see `from_folder`, `from_parquet`, `from_table` and `from_arrays`.
 
+    Parameters
+    ----------
+    path : path
+        A folder of class folders or Parquet files, a ``.csv`` or ``.parquet`` of paths and labels, or an ``.npz``.
+    split : str
+        Which part of it, such as ``"train"``, ``"val"`` or ``"test"``.
+    classes : sequence of str, optional
+        Class names in the order of the labels' numbers.
+    columns : mapping, optional
+        A table's names of ``path``, ``image`` and ``label``.
+
+    Returns
+    -------
+    ImageSet
+        Images uint8 ``(H, W, 3)``, read on demand.
+
     Raises
     ------
     DataError
-        If there is nothing, or nothing of a known layout.
+        If nothing exists at ``path``, or its layout is not a known one.
     """
     path = Path(path)
     if path.is_file() and path.suffix == ".npz":

@@ -1,4 +1,4 @@
-"""Images in Parquet files, as Hugging Face data sets have them."""
+"""Images in Parquet files, as Hugging Face data sets store them."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def from_parquet(
     classes: Sequence[str] | None = None,
     columns: Mapping[str, str] | None = None,
 ) -> ImageSet:
-    """Images whose bytes lie in Parquet files, as Hugging Face data sets have them, row ids the positions in them.
+    """Images whose bytes are stored in Parquet files, as in Hugging Face data sets; row ids are the positions in them.
 
     The image column is a struct with ``bytes``, or binary; class names come from ``classes``, else from the files'
-    own description, else they are the numbers.
+    metadata, else they are the class numbers.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def from_parquet(
 
 @dataclass(frozen=True)
 class _ParquetPixels:
-    """Images in a Parquet column: blocks of neighbouring cells are read at once, and the latest are kept."""
+    """Images in a Parquet column: blocks of adjacent cells are read at once, and the latest are kept in memory."""
 
     table: pl.LazyFrame
     name: str
@@ -78,7 +78,7 @@ class _ParquetPixels:
                     self.kept.popitem(last=False)
         content = block[place % BLOCK]
         if content is None:
-            raise DataError(f"{self.name} row {place} holds no image: mend it, or leave it out")
+            raise DataError(f"{self.name} row {place} holds no image: repair or remove the row")
         return decode(content, f"{self.name} row {place}")
 
 
@@ -86,17 +86,17 @@ def image_column(table: pl.LazyFrame) -> str | None:
     """The column with image bytes: a struct with the field ``bytes``, else the first binary one."""
     try:
         schema = table.collect_schema()
-    except (pl.exceptions.PolarsError, OSError):  # told by whoever reads the file
+    except (pl.exceptions.PolarsError, OSError):  # reported by the code that reads the file
         return None
     structs = [n for n, kind in schema.items() if isinstance(kind, pl.Struct) and "bytes" in kind.to_schema()]
     return next(iter(structs + [n for n, kind in schema.items() if kind == pl.Binary]), None)
 
 
 def _described(path: Path, label: str) -> list[str] | None:
-    """Class names in the description that Hugging Face's writer leaves in a Parquet file."""
+    """Class names in the metadata that Hugging Face's writer stores in a Parquet file."""
     text = pl.read_parquet_metadata(path).get("huggingface")
     try:
         names = json.loads(text)["info"]["features"][label]["names"] if text else None
-    except (ValueError, KeyError, TypeError):  # a description of another kind has none
+    except (ValueError, KeyError, TypeError):  # other metadata names no classes
         return None
     return [str(name) for name in names] if isinstance(names, list) else None

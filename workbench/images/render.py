@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Sequence
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from workbench.core.records import ImageArray
 
 Map = NDArray[np.float32]
 
-# Perceptually even ramps as anchor colours, interpolated in CIE Lab: the first runs from dark to
+# Perceptually uniform ramps as anchor colours, interpolated in CIE Lab: the first runs from dark to
 # light, so that more never looks like less; the second from blue through white to red.
 _UNSIGNED = ((13, 8, 48), (84, 15, 109), (156, 41, 97), (217, 79, 52), (249, 142, 9), (252, 222, 110))
-# ten colours that stay apart for most eyes, also without colour vision (Petroff 2021, arXiv 2107.02270)
+# ten colours that most people can tell apart, even with a colour vision deficiency (Petroff 2021, arXiv 2107.02270)
 PALETTE = (
     "#3f90da",
     "#ffa90e",
@@ -61,8 +59,8 @@ def scale_of(maps: Map, *, signed: bool) -> float:
 def normalise(values: Map, scale: float, *, signed: bool) -> Map:
     """Positions 0..1 on the colour ramp, float32 of the same shape.
 
-    Unsigned: negative values count as 0 (the ReLU of Grad-CAM). Signed: 0 lies at 0.5. What is no number
-    counts as 0, and a scale of 0 makes all values 0.
+    Unsigned: negative values count as 0 (the ReLU of Grad-CAM). Signed: 0 lies at 0.5. NaN counts as 0,
+    and a scale of 0 makes all values 0.
     """
     values = np.nan_to_num(np.asarray(values, np.float32))
     share = values / np.float32(scale) if scale > 0 else np.zeros_like(values, np.float32)
@@ -71,7 +69,7 @@ def normalise(values: Map, scale: float, *, signed: bool) -> Map:
 
 
 def remark(values: Map, *, signed: bool) -> str:
-    """What to say of a map that shows nothing, in plain words; empty for one that shows something."""
+    """A remark on a map that shows nothing, in plain words; empty for one that shows something."""
     if not np.isfinite(values).any() or not np.any(np.nan_to_num(values)):
         return "empty: every value is 0"
     if not signed and np.nanmax(values) <= 0:
@@ -79,11 +77,10 @@ def remark(values: Map, *, signed: bool) -> str:
     return ""
 
 
-def upsample(values: Map, side: int) -> Map:
-    """The map ``(h, w)`` at ``(side, side)``, bilinear, as float32."""
-    return np.asarray(
-        cv2.resize(np.asarray(values, np.float32), (side, side), interpolation=cv2.INTER_LINEAR), np.float32
-    )
+def upsample(values: Map, height: int, width: int) -> Map:
+    """The map ``(h, w)`` at ``(height, width)``, bilinear, as float32."""
+    large = cv2.resize(np.asarray(values, np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(large, np.float32)
 
 
 def colour(values: Map, scale: float, *, signed: bool) -> ImageArray:
@@ -96,9 +93,9 @@ def overlay(
     image: ImageArray, values: Map, scale: float, *, signed: bool = False, strength: float = 0.65
 ) -> ImageArray:
     """The map in colours over a grey copy of the image, uint8 ``(H, W, 3)``, computed in float."""
-    side = image.shape[0]
+    height, width = image.shape[:2]
     grey = image.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
-    colours = colour(upsample(values, side), scale, signed=signed).astype(np.float32)
+    colours = colour(upsample(values, height, width), scale, signed=signed).astype(np.float32)
     return np.rint((1 - strength) * grey[..., None] + strength * colours).astype(np.uint8)
 
 
@@ -108,7 +105,7 @@ def enlarge(image: ImageArray, factor: int) -> ImageArray:
 
 
 def thumbnail(image: ImageArray, side: int, *, square: bool = False) -> ImageArray:
-    """The image no larger than ``side`` pixels, averaged over the pixels it loses; ``square`` fills up with black."""
+    """The image no larger than ``side`` pixels, averaged over the pixels it loses; ``square`` pads it with black."""
     longest = max(image.shape[:2])
     if longest > side:
         height, width = (max(1, round(length * side / longest)) for length in image.shape[:2])
@@ -122,19 +119,12 @@ def thumbnail(image: ImageArray, side: int, *, square: bool = False) -> ImageArr
 
 
 def thumbnails(images: Iterable[ImageArray], side: int) -> ImageArray:
-    """Thumbnails of one size, uint8 ``(n, H, W, 3)``: of images of several sizes each stands in a black square."""
+    """Thumbnails of one size, uint8 ``(n, H, W, 3)``: images of several sizes are each padded to a black square."""
     small = [thumbnail(image, side) for image in images]
     if len({image.shape for image in small}) > 1:
         widest = max(max(image.shape[:2]) for image in small)
         small = [thumbnail(image, widest, square=True) for image in small]
     return np.stack(small) if small else np.zeros((0, 0, 0, 3), np.uint8)
-
-
-def png(image: ImageArray) -> bytes:
-    """The picture as PNG bytes."""
-    stream = io.BytesIO()
-    Image.fromarray(image).save(stream, "PNG")
-    return stream.getvalue()
 
 
 def sprite(images: Sequence[ImageArray], columns: int) -> ImageArray:

@@ -1,4 +1,4 @@
-"""A model's answer brought to logits: what it takes, what it gives, and which layer reads the embedding."""
+"""A model's output converted to logits: what it takes, what it gives, and which layer reads the embedding."""
 
 from __future__ import annotations
 
@@ -36,23 +36,23 @@ def check_inputs(module: nn.Module) -> None:
     if len(wanted) > 1:
         raise DataError(
             f"the model takes {len(wanted)} inputs ({', '.join(wanted)}): expected one batch of images; wrap it in a "
-            "module that brings the others"
+            "module that supplies the others"
         )
 
 
 class Adapted(nn.Module):
-    """A model whose output is brought to logits ``(n, K)``, from a record, from probabilities or from one value."""
+    """A model whose output is converted to logits ``(n, K)``, from a record, from probabilities or from one value."""
 
     def __init__(self, module: nn.Module, *, record: bool, probabilities: bool, single: bool) -> None:
         super().__init__()
         self.module, self.record, self.probabilities, self.single = module, record, probabilities, single
 
     def extra_repr(self) -> str:
-        """What decides the output beside the weights."""
+        """What determines the output besides the weights."""
         return f"record={self.record}, probabilities={self.probabilities}, single={self.single}"
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits; of probabilities their logarithms, of one value 0 for the first class."""
+        """Logits; for probabilities their logarithms, for one value 0 as the first class's."""
         found = self.module(x)
         values: Tensor = (found.logits if self.record else found).float()
         tiny = torch.finfo(torch.float32).tiny
@@ -65,12 +65,12 @@ class Adapted(nn.Module):
 
 
 def adapted(module: nn.Module, x: Tensor, classes: int, outputs: Outputs) -> nn.Module:
-    """The model itself if it gives logits for the normalised `probes` ``x``, else one around it that does.
+    """The model itself if it gives logits for the normalised `probes` ``x``, else a wrapper around it that does.
 
     Raises
     ------
     DataError
-        If it does not run on them, or gives something else than one finite value a class.
+        If it does not run on them, or gives anything but one finite value per class.
     """
     found = _answer(module, x)
     record = not isinstance(found, Tensor) and isinstance(getattr(found, "logits", None), Tensor)
@@ -95,10 +95,10 @@ def _answer(module: nn.Module, x: Tensor) -> Any:
 
 
 def _checked_shape(values: Any, images: int, classes: int) -> bool:
-    """Whether the answer is one value an image, for two classes; `DataError` if it is neither that nor ``(n, K)``."""
+    """Whether the output is one value per image, for two classes; `DataError` if it is neither that nor ``(n, K)``."""
     if not isinstance(values, Tensor):
         raise DataError(
-            f"the model gives a {type(values).__name__}: expected a tensor (n, {classes}); wrap it in a module"
+            f"the model gives a {type(values).__name__}: expected a tensor (n, {classes}); wrap it in one that does"
         )
     single = classes == 2 and tuple(values.shape) in ((images,), (images, 1))
     if not single and tuple(values.shape) != (images, classes):
@@ -113,7 +113,7 @@ def _checked_shape(values: Any, images: int, classes: int) -> bool:
 
 
 def _is_probability(values: Tensor, single: bool, outputs: Outputs) -> bool:
-    """Whether the answer is probabilities, by ``outputs`` or by its values; `DataError` where that can't be told."""
+    """Whether the output is probabilities, by ``outputs`` or by its values; `DataError` where that is ambiguous."""
     shares = bool(((values >= 0) & (values <= 1)).all())
     if outputs == "found" and single and shares:
         raise DataError(
@@ -124,16 +124,19 @@ def _is_probability(values: Tensor, single: bool, outputs: Outputs) -> bool:
     if outputs == "found" and shares and not single and not sums:
         raise DataError(
             "the model gives values from 0 to 1 that do not sum to 1, as for several labels an image: expected one "
-            'class an image; if they are logits, say outputs="logits"'
+            'class an image; if they are logits, pass outputs="logits"'
         )
     probabilities = outputs == "probabilities" or (outputs == "found" and sums)
     if probabilities and not (shares if single else sums):
-        raise DataError("outputs: expected probabilities, and these do not lie in 0 to 1 and sum to 1: say logits")
+        raise DataError(
+            "outputs: expected probabilities, but these do not lie in 0 to 1 or do not sum to 1: if they are logits, "
+            'pass outputs="logits"'
+        )
     return probabilities
 
 
 def head_of(module: nn.Module, x: Tensor, classes: int) -> str | None:
-    """The last linear layer that runs, if it reads one vector an image; None else."""
+    """The last linear layer that runs, if it reads one vector per image; otherwise None."""
     ran: list[str] = []
     linear = {name: part for name, part in module.named_modules() if isinstance(part, nn.Linear)}
 

@@ -1,4 +1,4 @@
-"""A torch classifier with what it takes to feed it images."""
+"""A torch classifier with everything needed to feed it images."""
 
 from __future__ import annotations
 
@@ -27,9 +27,27 @@ Fit = Callable[[ImageArray], ImageArray]
 class Classifier:
     """A model from normalised images ``(n, 3, s, s)`` to logits ``(n, K)``, and its preprocessing.
 
-    ``mean`` and ``std`` are fractions of 255 for each channel; ``cam_layers`` are the layers that maps can be taken at,
-    by name, first to last; ``embedding_layer`` names the module whose input is the embedding; ``fit`` brings an image
-    of any size to the model's, None if the images must have it already. `from_module` makes one of any torch model.
+    `classifier_of` makes one of any torch model.
+
+    Parameters
+    ----------
+    module : nn.Module
+    classes : tuple of str
+        K names, in the order of the logits.
+    mean, std : tuple of float
+        Of each channel, as fractions of 255.
+    image_size : int
+        Side of the input in pixels.
+    cam_layers : mapping of str to Layer
+        The layers that maps can be taken at, first to last.
+    embedding_layer : str or None
+        The module whose input is the embedding.
+    provenance : Provenance
+        What tells the weights, and versions.
+    card : mapping
+        A checkpoint's sidecar; empty for other models.
+    fit : function or None
+        Brings an image uint8 ``(H, W, 3)`` to the model's size; None if the images must have it already.
     """
 
     module: nn.Module
@@ -52,7 +70,7 @@ class Classifier:
         image_size: int | None = None,
         outputs: Outputs = "found",
     ) -> Classifier:
-        """Any torch model as a classifier; see `foreign.classifier_of`."""
+        """Any torch model as a classifier; see `classifier_of`."""
         from workbench.models.classifier import classifier_of
 
         return classifier_of(module, classes, transform, image_size=image_size, outputs=outputs)
@@ -86,7 +104,7 @@ class Classifier:
         Raises
         ------
         DataError
-            If the images are of another size than the model's, or no uint8.
+            If the images do not have the model's size, or are not uint8.
         """
         if images.dtype != np.uint8:
             raise DataError(f"expected pixels uint8 from 0 to 255, not {images.dtype}: give them before normalisation")
@@ -100,13 +118,13 @@ class Classifier:
         return tensor.float().mul_(scale).add_(shift[:, None, None])
 
     def seen(self, images: ImageSet) -> ImageSet:
-        """The images as the model sees them, brought to its size."""
+        """The images as the model sees them, at its input size."""
         return images if self.fit is None else dataclasses.replace(images, pixels=_Fitted(images.pixels, self.fit))
 
 
 @dataclass(frozen=True)
 class _Fitted:
-    """Images brought to a model's size when they are asked for."""
+    """Images brought to a model's input size on demand."""
 
     pixels: Pixels
     fit: Fit
@@ -131,28 +149,34 @@ def classifier_of(
     Parameters
     ----------
     module : nn.Module
-        Takes one batch ``(n, 3, s, s)``; gives ``(n, K)``, or for two classes one value an image, that of the second.
+        Takes one batch ``(n, 3, s, s)``; gives ``(n, K)``, or for two classes one value per image, that of the second.
     classes : sequence of str
         K names, in the order of the outputs.
     transform : callable, str or None
         How an image becomes the model's input: the evaluation transform it was trained with (torchvision's, timm's or
-        albumentations'; size and normalisation are read off what it does to plain images), or the name of a
+        albumentations'; size and normalisation are inferred from what it does to plain images), or the name of a
         normalisation: ``"imagenet"``, ``"half"`` (-1 to 1) or ``"none"`` (0 to 1), with the shorter side resized to
-        the model's size over 0.875 and the middle cropped. None takes what a timm model says of itself.
+        the model's size over 0.875 and the middle cropped. None takes what a timm model's own configuration says.
     image_size : int, optional
         Side of the input in pixels; by default the transform's, the model's own, or 224.
     outputs : "found", "logits" or "probabilities"
-        Found: probabilities if the outputs of eight test images are all shares that sum to 1.
+        Found: probabilities if the outputs for eight test images all lie in 0 to 1 and sum to 1, otherwise logits.
 
+    Returns
+    -------
+    Classifier
+        With the model, which is left unchanged, or one around it that gives logits.
+
+    Notes
+    -----
     Layers for maps are found by running the model once (see `models.layers.find_layers`); a model without a layer
-    that has a grid still has maps on the input. What the last linear layer reads is the embedding. The model is left
-    as it was.
+    that has a grid still has maps on the input. The embedding is the input of the last linear layer.
 
     Raises
     ------
     DataError
-        If the model takes several inputs, does not run on such images, gives something else than one value a class, or
-        its normalisation is unknown; the message says what came and what to do.
+        If the model takes several inputs, does not run on such images, gives anything but one value per class, or its
+        normalisation is unknown.
     """
     names = tuple(map(str, classes))
     if len(names) < 2 or len(set(names)) < len(names):
@@ -180,7 +204,7 @@ def classifier_of(
 
 
 def _identity(classifier: Classifier) -> str:
-    """SHA-256 of all that decides a prediction: weights, structure, normalisation, and what becomes of an image."""
+    """SHA-256 of all that determines a prediction: weights, structure, normalisation, and how an image is resized."""
     noise = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
     seen = noise if classifier.fit is None else classifier.fit(noise)
     parts = (classifier.mean, classifier.std, classifier.image_size, repr(classifier.module))

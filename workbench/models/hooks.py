@@ -1,4 +1,4 @@
-"""Models left as they were found, and the outputs of some of their modules."""
+"""Models restored after use, and the outputs of some of their modules."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 def out_of_memory(error: Exception) -> bool:
-    """Whether an error says that there is not enough memory, on a processor or an accelerator."""
+    """Whether an error reports a lack of memory, on a CPU or an accelerator."""
     words = str(error).lower()
     return isinstance(error, MemoryError) or "out of memory" in words or "can't allocate memory" in words
 
@@ -23,10 +23,10 @@ _LOCKS: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
 
 @contextmanager
 def untouched(module: nn.Module) -> Iterator[None]:
-    """Put the model in evaluation mode, and leave it as it was found, also after an exception.
+    """Put the model in evaluation mode, and restore it afterwards, even after an exception.
 
     Restored: the mode of every submodule, gradients and ``requires_grad`` of every parameter, and
-    all forward hooks. One thread at a time has a model: another waits until it is done.
+    all forward hooks. One thread at a time holds a model; others wait until it is done.
     """
     with _lock_of(module):
         yield from _restored(module)
@@ -56,10 +56,10 @@ def _restored(module: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def kept(module: nn.Module, names: list[str]) -> Iterator[dict[str, Tensor]]:
-    """Within it, a forward pass leaves the outputs of the named modules, with gradients from the first of them on.
+    """Record the outputs of the named modules in a forward pass, with gradients from the first of them on.
 
-    What lies before the first of them is computed without a graph: parameters are frozen for the time, and the
-    first output begins a graph of its own. Each output goes on as a copy, so that an in-place module behind it
+    Everything before the first of them is computed without a graph: parameters are temporarily frozen, and the
+    first output begins a new graph. Each output is passed on as a copy, so that an in-place module behind it
     can't change it.
     """
     outputs: dict[str, Tensor] = {}

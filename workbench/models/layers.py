@@ -48,9 +48,10 @@ class Layer:
 def find_layers(module: nn.Module, x: Tensor) -> dict[str, Layer]:
     """The layers of a model at which maps make sense, by name, first to last, from one forward pass over ``x``.
 
-    Of a convolutional net the last module of each spatial resolution, the outermost where several end with the same
-    tensor, the four last resolutions at most. Of a transformer the first normalisation of up to four evenly spaced
-    blocks: behind the last block only the class token reaches the output, so that patches there have no gradient.
+    For a convolutional net: the last module of each spatial resolution (the outermost where several end with the same
+    tensor), for at most the last four resolutions. For a transformer: the first normalisation of up to four evenly
+    spaced blocks; behind the last block only the class token reaches the output, so that patches there have no
+    gradient.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Predictions: a classifier over images, on one process or several, in memory or into files."""
+"""Predictions: a classifier over images, in memory."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def predict(
 ) -> Predictions:
     """Probabilities (float32 softmax), predicted classes and embeddings of every image, or of the row ids ``rows``.
 
-    ``precision`` is that of the model's products; bfloat16 is faster where the processor has it (AVX512-BF16, AMX),
-    and moves probabilities in the third digit. An image that can't be read is an error, or with ``skipped`` left out
-    and its reason put there by row id. Out of memory, the batch is halved, with a warning that says so.
-    ``progress(done, total)`` is called after each batch. The model is left as it was.
+    ``precision`` is that of the model's products; bfloat16 is faster where the processor supports it (AVX512-BF16,
+    AMX), and changes probabilities in the third digit. An image that can't be read is an error; with ``skipped`` it is
+    omitted, and the reason is stored there by row id. If memory runs out, the batch is halved with a warning.
+    ``progress(done, total)`` is called after each batch. The model is left unchanged.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def predict(
     if images.classes != classifier.classes:
         raise DataError(
             f"the model has {len(classifier.classes)} classes ({', '.join(classifier.classes[:3])} ...), the data "
-            f"{len(images.classes)} ({', '.join(images.classes[:3])} ...): use the data that the model was trained on"
+            f"{len(images.classes)} ({', '.join(images.classes[:3])} ...): use data with the model's classes, in order"
         )
     rows = images.rows if rows is None else rows
     found: list[tuple[IntArray, ProbabilityArray, ProbabilityArray | None]] = []
@@ -61,7 +61,7 @@ def predict(
         model = _Model(classifier)
         for good, pixels, bad in batches(classifier.seen(images), rows, batch):
             if bad and skipped is None:
-                raise DataError(f"{next(iter(bad.values()))} (or leave such images out with --skip-unreadable)")
+                raise DataError(f"{next(iter(bad.values()))} (or omit such images with --skip-unreadable)")
             if skipped is not None:
                 skipped.update(bad)
             if len(good):
@@ -86,7 +86,7 @@ def predict(
 
 
 class _Model:
-    """Probabilities and embeddings of batches, a batch in parts once it did not fit into memory."""
+    """Probabilities and embeddings of batches, in smaller parts once a batch has not fitted into memory."""
 
     def __init__(self, classifier: Classifier) -> None:
         self._classifier = classifier
@@ -97,7 +97,7 @@ class _Model:
             layer.register_forward_hook(lambda _, inputs, __: self._read.append(inputs[0].float().cpu().numpy()))
 
     def __call__(self, pixels: ImageArray) -> tuple[ProbabilityArray, ProbabilityArray | None]:
-        """float32 ``(n, K)`` and ``(n, D)``, None without a layer to read it at."""
+        """float32 ``(n, K)`` and ``(n, D)``; the second is None without an embedding layer."""
         if len(pixels) > self._most:
             most = self._most  # the parts may shrink further meanwhile
             parts = [self(pixels[first : first + most]) for first in range(0, len(pixels), most)]

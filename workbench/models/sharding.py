@@ -1,4 +1,4 @@
-"""Predictions into files: shares of processes, kept part by part, so that a killed run resumes."""
+"""Predictions written to files: each process saves its share part by part, so that a killed run resumes."""
 
 from __future__ import annotations
 
@@ -27,14 +27,15 @@ PART = 5_000
 
 
 def rank_and_world() -> tuple[int, int]:
-    """Rank of this process and number of processes, as ``torchrun`` tells them in the environment."""
+    """Rank of this process and number of processes, as ``torchrun`` sets them in the environment."""
     return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def share(total: int, rank: int, world: int) -> range:
-    """The rows of one process: neighbouring rows, so that the shards in order are the table of one process.
+    """The rows of one process: consecutive rows, so that the shards in order are the table of a single process.
 
-    Shares begin at whole batches where there are enough, so that every batch is one that a single process would have.
+    Shares begin at batch boundaries where there are enough batches, so that every batch is one that a single process
+    would have.
     """
     unit = BATCH if total >= world * BATCH else 1
     units = -(-total // unit)
@@ -56,15 +57,15 @@ def predict_into(
     """Write this process's shard of the predictions into ``folder`` and return its path.
 
     Every 5,000 rows are written as they are done, so that a killed run resumes where it stopped when
-    the same command is given again. Without ``force`` a finished shard is an error. With ``skip`` images that can't be
+    the same command is run again. Without ``force`` a finished shard is an error. With ``skip`` images that can't be
     read are omitted, and a file beside the shard names them with the reasons (`store.skipped`).
 
     Raises
     ------
     DataError
-        As `predict`, or if an unfinished run of other weights, data, precision or processes lies in the folder.
+        As `predict`, or if the folder holds an unfinished run with other weights, data, precision or processes.
     OutputError
-        If the shard exists, another process writes it, the disk is full or the folder can't be written.
+        If the shard exists, another process is writing it, the disk is full or the folder can't be written.
     """
     if len(images) < world:
         raise DataError(f"{world} processes for {len(images)} images: start at most one an image")
@@ -89,7 +90,7 @@ def predict_into(
 
 @dataclass(frozen=True)
 class _Shard:
-    """A shard in the making: predicted in parts, each kept as it is done; at the end they become the shard."""
+    """A shard in progress: predicted in parts, each saved as it is done; at the end they become the shard."""
 
     classifier: Classifier
     images: ImageSet
@@ -109,11 +110,12 @@ class _Shard:
         return self._folder / "identity.json"
 
     def write(self) -> None:
-        """Predict what is not there yet, and write the shard."""
+        """Predict the missing parts, and write the shard."""
         identity = json.dumps([len(self.rows), int(self.rows[0]), int(self.rows[-1]), self.origin])
         if self._begun.is_file() and self._begun.read_text(encoding="utf-8") != identity:
             raise DataError(
-                f"{self._folder} holds an unfinished run of other weights or data: delete it, or use its own"
+                f"{self._folder} holds an unfinished run of other weights or data: delete it, or resume it with the "
+                "weights and data that it was started with"
             )
         with ExitStack() as held:
             if self._begun.is_file():
@@ -131,16 +133,16 @@ class _Shard:
             parts = [table for table in tables if table.is_file()]
             if not parts:
                 raise DataError(f"none of {len(self.rows):,} images can be read: {next(iter(reasons.values()))}")
-            store.write_skipped(self.path, reasons)  # first: a table that is there is whole
+            store.write_skipped(self.path, reasons)  # first, so that a table that exists is complete
             store.write_table(self.path, pl.scan_parquet(parts), len(self.classifier.classes), self.origin)
             shutil.rmtree(self._folder)
 
     def _files(self, first: int) -> tuple[Path, Path]:
-        """The table of the part that begins at row ``first``, and the file that says that the part is done."""
+        """The table of the part that begins at row ``first``, and the file that marks the part as done."""
         return self._folder / f"{first:012d}.parquet", self._folder / f"{first:012d}.json"
 
     def _part(self, first: int, begin: Callable[[], None]) -> dict[str, str]:
-        """One part, found or predicted now; why some of its images can't be read, by row id."""
+        """Predict one part unless it is done; return why some of its images can't be read, by row id."""
         table, beside = self._files(first)
         wanted = self.rows[first : first + PART]
         if beside.is_file():
@@ -157,7 +159,7 @@ class _Shard:
         return reasons
 
     def _predicted(self, rows: IntArray, first: int, skipped: dict[int, str] | None) -> Predictions | None:
-        """The predictions of some rows; None if not one image of them can be read."""
+        """The predictions of some rows; None if none of their images can be read."""
         report = None if self.progress is None else _shifted(self.progress, first, len(self.rows))
         try:
             return predict(

@@ -1,4 +1,4 @@
-"""How an image becomes a model's input: normalisations by name, and transforms read off what they do."""
+"""How an image becomes a model's input: normalisations by name, and transforms inferred from what they do."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DRAWS = 24
 def preprocessing(
     module: nn.Module, transform: str | Transform | None, size: int | None
 ) -> tuple[tuple[float, ...], tuple[float, ...], int, Callable[[ImageArray], ImageArray]]:
-    """Mean, deviation, side, and what brings an image to that side."""
+    """Mean, standard deviation, side, and the function that brings an image to that side."""
     if callable(transform):
         return _measured(transform, size)
     told: Mapping[str, Any] = getattr(module, "pretrained_cfg", None) or {}
@@ -47,10 +47,10 @@ def preprocessing(
 
 
 def cropped(image: ImageArray, side: int, share: float) -> ImageArray:
-    """The middle of an image, uint8 ``(side, side, 3)``, after its shorter side was resized to ``side / share``.
+    """The centre crop of an image, uint8 ``(side, side, 3)``, after its shorter side is resized to ``side / share``.
 
-    Bilinear with antialiasing, as Pillow and torchvision's evaluation transforms have it; an image that has the
-    model's size already stays as it is.
+    Bilinear with antialiasing, as in Pillow and torchvision's evaluation transforms; an image that already has the
+    model's size stays as it is.
     """
     height, width = image.shape[:2]
     if (height, width) == (side, side):
@@ -66,7 +66,7 @@ def cropped(image: ImageArray, side: int, share: float) -> ImageArray:
 def _measured(
     transform: Transform, size: int | None
 ) -> tuple[tuple[float, ...], tuple[float, ...], int, Callable[[ImageArray], ImageArray]]:
-    """What a transform does, read off black, grey and white images: its size, and a scale and a shift a channel."""
+    """What a transform does, inferred from black, grey and white images: its size, and scale and shift per channel."""
 
     def plain(level: int) -> Tensor:
         return _applied(transform, np.full((96, 96, 3), level, np.uint8))
@@ -74,7 +74,7 @@ def _measured(
     black, grey, white = (plain(level) for level in (0, 128, 255))
     side = int(black.shape[2])
     if size is not None and size != side:
-        raise DataError(f"image_size: the transform gives {side} pixels, not {size}: leave it out")
+        raise DataError(f"image_size: the transform gives {side} pixels, not {size}: omit image_size")
     flat = [float(x.amax((1, 2)).sub(x.amin((1, 2))).abs().max()) for x in (black, grey, white)]
     shift, scale = black.mean((1, 2)), white.mean((1, 2)) - black.mean((1, 2))
     off = (shift + scale * 128 / 255 - grey.mean((1, 2))).abs().max()
@@ -86,7 +86,7 @@ def _measured(
     noise = np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8)
     first = _applied(transform, noise)
     if not all(torch.equal(first, _applied(transform, noise)) for _ in range(DRAWS)):
-        raise DataError("transform: this one draws random numbers, as for training: give that of evaluation")
+        raise DataError("transform: this one draws random numbers, as for training: give the evaluation transform")
     std, mean = 1 / scale, -shift / scale
 
     def fit(image: ImageArray) -> ImageArray:
@@ -104,19 +104,21 @@ def _applied(transform: Any, image: ImageArray) -> Tensor:
         else:
             found = transform(Image.fromarray(image))
     except UNFIT as error:
-        raise DataError(f"transform: it does not take an RGB image ({first_line(error)}): give another") from error
+        raise DataError(
+            f"transform: expected one that takes an RGB image, not this one ({first_line(error)}): give another"
+        ) from error
     if isinstance(found, np.ndarray):
         found = torch.from_numpy(np.ascontiguousarray(found.transpose(2, 0, 1) if found.ndim == 3 else found))
     shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
     if not isinstance(found, Tensor) or found.ndim != 3 or found.shape[0] != 3 or found.shape[1] != found.shape[2]:
-        raise DataError(f"transform: expected a square tensor (3, s, s) of it, not {shape}")
+        raise DataError(f"transform: expected it to return a square tensor (3, s, s), not {shape}")
     if not found.is_floating_point():
-        raise DataError(f"transform: expected floats of it, not {found.dtype}: add the conversion to float")
+        raise DataError(f"transform: expected floats from it, not {found.dtype}: add the conversion to float")
     return found.detach().float().cpu()
 
 
 def _own_size(module: nn.Module) -> int | None:
-    """The side that a vision transformer was made for, as torchvision's and timm's keep it."""
+    """The input side that a vision transformer was built for, as torchvision's and timm's store it."""
     for value in (getattr(module, "image_size", None), getattr(getattr(module, "patch_embed", None), "img_size", None)):
         if isinstance(value, int):
             return value

@@ -1,4 +1,4 @@
-"""Weights: loading a state dictionary without running anything, and telling weights apart."""
+"""Weights: loading a state dictionary without running code, and identifying weights by a digest."""
 
 from __future__ import annotations
 
@@ -18,8 +18,18 @@ from workbench.models.faults import UNFIT, first_line
 def load_weights(module: nn.Module, path: Path | str) -> None:
     """Load a state dictionary from a ``.safetensors``, ``.pt`` or ``.pth`` file into the model, strictly.
 
-    Nothing is executed: of a ``.pt`` file only tensors are taken (``torch.load(weights_only=True)``). Under
-    ``state_dict`` or ``model`` the dictionary is found too, and a prefix ``module.`` is taken off.
+    No code is executed: from a ``.pt`` file only tensors are read (``torch.load(weights_only=True)``). The dictionary
+    may be nested under ``state_dict`` or ``model``, and a prefix ``module.`` is removed.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Changed in place.
+    path : path
+
+    Returns
+    -------
+    None
 
     Raises
     ------

@@ -1,1 +1,1 @@
-"""Files for people: reports, trials of methods, model cards, and their verification."""
+"""Files for readers: reports, trials of methods, model cards, and their verification."""

@@ -33,7 +33,7 @@ class Bundle:
     omitted: list[str] = field(default_factory=list)
 
     def add(self, other: Bundle) -> None:
-        """Take in what another bundle has; of metrics of one name the later counts."""
+        """Add the contents of another bundle; where two metrics share a name, the later one counts."""
         self.figures |= other.figures
         self.tables |= other.tables
         self.metrics |= other.metrics
@@ -87,9 +87,9 @@ def write_bundle(
     command: Sequence[str],
     only: str | None,
 ) -> None:
-    """Write a bundle into ``out`` in the place of an older one; see `report.write_report`."""
+    """Write a bundle into ``out``, replacing an older one; see `report.write_report`."""
     older = _written_before(out)
-    (out / MANIFEST).unlink(missing_ok=True)  # first: what is killed from here on is no whole bundle
+    (out / MANIFEST).unlink(missing_ok=True)  # first: a bundle that is interrupted from here on is incomplete
     for name in older:
         (out / name).unlink(missing_ok=True)
     writer = _Writer(run, out, only)
@@ -116,7 +116,7 @@ def write_bundle(
 
 
 def _flat(table: pl.DataFrame) -> pl.DataFrame:
-    """The table as a CSV can hold it: lists of words joined, other lists omitted."""
+    """The table as a CSV can hold it: lists of strings joined, other lists omitted."""
     words = [n for n, kind in table.schema.items() if kind == pl.List(pl.String)]
     joined = table.with_columns(pl.col(n).list.join(" ") for n in words)
     return joined.select(pl.exclude([n for n, kind in joined.schema.items() if kind.is_nested()]))
@@ -127,7 +127,7 @@ def _write_text(text: str, path: Path) -> None:
 
 
 def _written_before(out: Path) -> list[str]:
-    """The files of an older bundle in the folder, so that none of them lies beside the new one's."""
+    """The files of an older bundle in the folder, so that none of them stays beside the new ones."""
     if not (out / MANIFEST).is_file():
         return []
     try:

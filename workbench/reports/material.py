@@ -1,4 +1,4 @@
-"""What a report is made of: a run with everything that is known of its rows, joined once."""
+"""What a report is made of: a run with everything that is known about its rows, joined once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Material:
-    """All that a section of a report may draw on; `joined` makes one.
+    """Everything that a section of a report may use; `joined` makes one.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class Material:
         return self.run.predictions
 
     def has(self, column: str) -> bool:
-        """Whether a column was joined or is the user's own."""
+        """Whether the predictions have a column, joined or the user's own."""
         return column in self.predictions.table.collect_schema()
 
     def class_names(self, column: str) -> pl.Expr:
@@ -72,7 +72,7 @@ def joined(
     train: Predictions | None = None,
     train_images: ImageSet | None = None,
 ) -> Material:
-    """The run with what is known beside it.
+    """The run with everything else that is known about its rows.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def joined(
     train_images : ImageSet
         The train split's images: adds near-duplicates.
 
-    The others are those of `Material`.
+    The other parameters are those of `Material`.
 
     Raises
     ------
@@ -91,7 +91,7 @@ def joined(
         If the human labels, the train split or the seeds do not fit the predictions.
     """
     if seeds and compared is None:
-        raise DataError("seeds: they are compared with a change of model; give the second model too (--compare)")
+        raise DataError("seeds: expected a second model to compare them with, not none: name it with --compare")
     predictions = run.predictions
     if votes is not None:
         predictions = join_votes(predictions, votes)

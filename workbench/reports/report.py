@@ -23,8 +23,8 @@ def write_report(
     """Write the bundle into ``out``.
 
     Figures as PNG and SVG, tables as CSV (the index of errors as Parquet too), ``metrics.json``, and ``manifest.json``,
-    which names the hashes of checkpoint, data and every file. Which of them there are depends on the material: see the
-    sections in `sections.SECTIONS`.
+    which records the hashes of checkpoint, data and every file. Which files are written depends on the material: see
+    the sections in `sections.SECTIONS`.
 
     Parameters
     ----------
@@ -33,11 +33,11 @@ def write_report(
     out : Path
         Folder for the bundle; an older bundle in it is replaced with ``force``.
     documents : mapping of file name to function
-        Further texts.
+        Further documents: each function returns the text of its file.
     command : sequence of str
-        Goes into the manifest, so that ``verify`` can regenerate the bundle.
+        Recorded in the manifest, so that ``verify`` can regenerate the bundle.
     only : str, optional
-        The one file to write.
+        The only file to write.
 
     Returns
     -------

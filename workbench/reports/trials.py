@@ -35,18 +35,18 @@ def write_evidence(
 ) -> list[str]:
     """Try the methods on ``rows`` and write ``methods.csv``, ``maps.parquet`` and two figures into ``out``.
 
-    ``methods.csv`` is the table of `attribution.ranking.ranking`, ``maps.parquet`` that of `Evidence` for every map,
-    the figures are the ranking and the maps of all methods for the first six rows. Returned is a line for each method
-    that does not apply to the model, with the reason.
+    ``methods.csv`` is the table of `evidence.ranking.ranking`, ``maps.parquet`` that of `Evidence` for every map, the
+    figures are the ranking and the maps of all methods for the first six rows. Returns a line for each method that does
+    not apply to the model, with the reason.
 
     Raises
     ------
     OutputError
         If ``out`` holds such a bundle and ``force`` is off, the disk is full or the folder can't be written.
     DataError
-        If the run has no images or no model.
+        If the run has no images or no model, or no method applies.
     AttributionError
-        If a method or target does not exist, or no method applies.
+        If a method or target does not exist.
     """
     refuse_to_overwrite([out / MANIFEST], force)
     if run.images is None or run.classifier is None:

@@ -1,4 +1,4 @@
-"""A file that the workbench wrote, made again and held against itself."""
+"""A file that the workbench wrote, regenerated and compared with itself."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Regenerate = Callable[[Path, str], None]
 
 
 def verify(path: Path, open_run: Callable[[], Run], regenerate: Regenerate) -> list[str]:
-    """In what a file differs from the one that its origin gives now, a line each; empty if it is the same.
+    """How a file differs from the one regenerated from its origin, a line for each difference; empty if it is the same.
 
     Parameters
     ----------
@@ -35,23 +35,26 @@ def verify(path: Path, open_run: Callable[[], Run], regenerate: Regenerate) -> l
         A figure (PNG, SVG, PDF), table (CSV, Parquet), ``metrics.json`` or page of a report, a figure exported from the
         explorer, or a shard of predictions.
     open_run : function
-        Gives the run that it was made of, with model and images where they are needed.
+        Returns the run that the file was made from, with model and images where they are needed.
     regenerate : function
         Runs the command of a report's manifest again, given a folder and the one file wanted.
 
-    Numbers may differ in the last digits: tables and metrics by 1e-6 of their value, probabilities by 1e-4. Of a figure
-    pixels or drawing are compared, without the stamp.
+    Numbers may differ in the last digits: tables and metrics by 1e-6 of their value, probabilities by 1e-4. Figures
+    are compared by their pixels or drawing, without the stamp.
 
     Raises
     ------
     DataError
-        If the file does not say what it was made of, or can't be made again.
+        If the file does not record what it was made from, or can't be regenerated.
     """
     if path.suffix == ".parquet" and (text := _origin(path)) is not None:
         return _predictions(path, json.loads(text), open_run())
     stamp = read_stamp(path)
     if stamp is None:
-        raise DataError(f"{path} does not say what it was made of, nor does a manifest beside it: nothing to verify")
+        raise DataError(
+            f"{path}: expected a record of its origin in the file or in a manifest beside it, not none: "
+            "verify the original in the folder that it was written to"
+        )
     run = open_run()
     found = _inputs(stamp, run.predictions)
     if found:
@@ -63,9 +66,15 @@ def verify(path: Path, open_run: Callable[[], Run], regenerate: Regenerate) -> l
         elif stamp["made_by"] in ("report", "page"):
             regenerate(Path(folder), path.name)
         else:
-            raise DataError(f"{path} is of {stamp['made_by']}, which measures times: it can't be made again as it was")
+            raise DataError(
+                f"{path} is of {stamp['made_by']}, which measures times, so that it can't be regenerated: "
+                "verify another file"
+            )
         if not made.is_file():
-            raise DataError(f"{path.name} is not made by this command any more ({code_version()})")
+            raise DataError(
+                f"{path.name} is no longer written by this version ({code_version()}): verify it with the version that "
+                "wrote it"
+            )
         return compare(path, made)
 
 
@@ -73,14 +82,14 @@ def _origin(path: Path) -> str | None:
     try:
         return store.origin_of(path)
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{path} is no readable Parquet file ({str(error).splitlines()[0]})") from error
+        raise DataError(f"{path} is not a readable Parquet file ({str(error).splitlines()[0]})") from error
 
 
 def _inputs(stamp: Stamp, predictions: Predictions) -> list[str]:
     now = {**predictions.provenance.to_json(), "predictions": predictions.digest}
     names = {"checkpoint": "weights", "data": "images", "predictions": "predictions"}
     return [
-        f"made of other {words}: {str(stamp.get(name))[:12]}, not {str(now[name])[:12]}"
+        f"made from other {words}: {str(stamp.get(name))[:12]}, not {str(now[name])[:12]}"
         for name, words in names.items()
         if stamp.get(name) != now[name]
     ]
@@ -92,7 +101,7 @@ def is_predictions(path: Path) -> bool:
 
 
 def command_of(path: Path) -> list[str]:
-    """The command that made a report's file, as its manifest tells it.
+    """The command that wrote a report's file, as its manifest records it.
 
     Raises
     ------
@@ -103,9 +112,9 @@ def command_of(path: Path) -> list[str]:
     try:
         command = json.loads(manifest.read_text(encoding="utf-8"))["command"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{manifest} does not tell what made {path.name}: verify it in its folder") from error
+        raise DataError(f"{manifest} does not name the command of {path.name}: verify it in its own folder") from error
     if not command:
-        raise DataError(f"{path.name} was made by a call of `export.report`, not by a command: call it again")
+        raise DataError(f"{path.name} was written by `write_report`, not by a command: call it again and compare")
     if not isinstance(command, list) or command[0] != "report":
         raise DataError(f"{manifest} is damaged: expected the command of a report, not {command!r:.80}")
     return [str(word) for word in command]
@@ -121,21 +130,21 @@ def _view(run: Run, stamp: Stamp) -> bytes:
 
 
 def _predictions(path: Path, origin: dict[str, Any], run: Run) -> list[str]:
-    """A shard of predictions against what model and images give now."""
+    """How a shard of predictions differs from what model and images give now."""
     from workbench.models import predict
 
     if run.classifier is None or run.images is None:
         raise DataError("predictions are verified with their model and images: give --checkpoint and --data")
     if origin["checkpoint"] != run.classifier.provenance.checkpoint:
-        return ["made by other weights"]
+        return ["made with other weights"]
     if origin["data"] != run.images.fingerprint:
-        return ["made of other images"]
+        return ["made on other images"]
     held = pl.read_parquet(path, columns=["index", "label", "predicted", "probability"])
     rows = held["index"].to_numpy()
     precision: Precision = "bfloat16" if origin["precision"] == "bfloat16" else "float32"
     wanted = _rows_of(path, run)
     if not np.array_equal(rows, wanted):
-        return [f"it holds {len(rows):,} rows, where {len(wanted):,} belong into it"]
+        return [f"its {len(rows):,} rows are not the {len(wanted):,} expected"]
     now = predict.predict(run.classifier, run.images, rows=rows, precision=precision)
     found = [
         f"{name} differs in {int((held[name].to_numpy() != getattr(now, name)).sum()):,} rows"
@@ -147,7 +156,7 @@ def _predictions(path: Path, origin: dict[str, Any], run: Run) -> list[str]:
 
 
 def _rows_of(shard: Path, run: Run) -> IntArray:
-    """The row ids that belong into a shard: its share of the images, without those that could not be read."""
+    """The row ids that belong in a shard: its share of the images, without those that could not be read."""
     from workbench.models import sharding
 
     images = run.images
@@ -159,7 +168,7 @@ def _rows_of(shard: Path, run: Run) -> IntArray:
 
 
 def compare(path: Path, made: Path) -> list[str]:
-    """In what two files of one kind differ, a line each."""
+    """How two files of one kind differ, a line for each difference."""
     kinds: dict[str, Callable[[Path, Path], list[str]]] = {
         ".png": _pictures,
         ".svg": _texts,
@@ -170,7 +179,7 @@ def compare(path: Path, made: Path) -> list[str]:
         ".json": lambda a, b: _values(json.loads(a.read_text()), json.loads(b.read_text()), ""),
     }
     if path.suffix not in kinds:
-        raise DataError(f"{path}: expected a file of {', '.join(kinds)}")
+        raise DataError(f"{path}: expected a file of {', '.join(kinds)}, not {path.suffix!r}")
     try:
         return kinds[path.suffix](path, made)
     except (pl.exceptions.PolarsError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
@@ -181,7 +190,7 @@ def _pictures(path: Path, made: Path) -> list[str]:
     with Image.open(path) as one, Image.open(made) as two:
         a, b = (np.asarray(image.convert("RGBA")) for image in (one, two))
     if a.shape != b.shape:
-        return [f"the picture has {a.shape[1]}×{a.shape[0]} pixels, made again {b.shape[1]}×{b.shape[0]}"]
+        return [f"the picture has {a.shape[1]}×{a.shape[0]} pixels, regenerated {b.shape[1]}×{b.shape[0]}"]
     differing = int((a != b).any(2).sum())
     return [f"{differing:,} of {a.shape[0] * a.shape[1]:,} pixels differ"] if differing else []
 
@@ -198,7 +207,7 @@ def _texts(path: Path, made: Path) -> list[str]:
         if path.suffix == ".pdf":  # offsets move with the length of the stamp, and nothing may follow them
             content, _, rest = content.partition(b"\nxref")
             if rest.count(b"%%EOF") != 1 or not rest.rstrip().endswith(b"%%EOF"):
-                return ["something was added behind the end of the file"]
+                return ["something was added after the end of the file"]
         contents.append(content)
     if contents[0] == contents[1]:
         return []
@@ -208,23 +217,23 @@ def _texts(path: Path, made: Path) -> list[str]:
 
 def _tables(held: pl.DataFrame, made: pl.DataFrame) -> list[str]:
     if held.columns != made.columns or len(held) != len(made):
-        return [f"{len(held):,} rows of {', '.join(held.columns[:6])} ..., made again {len(made):,}"]
+        return [f"{len(held):,} rows of {', '.join(held.columns[:6])} ..., regenerated {len(made):,}"]
     return [line for name in held.columns for line in _values(held[name].to_list(), made[name].to_list(), name)]
 
 
 def _values(held: Any, made: Any, where: str) -> list[str]:
-    """In what JSON-like values differ, numbers beyond rounding."""
+    """How JSON-like values differ; numbers may differ by rounding."""
     if isinstance(held, dict) and isinstance(made, dict):
         if held.keys() != made.keys():
-            return [f"{where or 'it'} has other names"]
+            return [f"{where or 'it'} has other keys"]
         return [line for name in held for line in _values(held[name], made[name], f"{where}.{name}".lstrip("."))]
     if isinstance(held, list) and isinstance(made, list):
         if len(held) != len(made):
-            return [f"{where} has {len(held)} values, made again {len(made)}"]
+            return [f"{where} has {len(held)} values, regenerated {len(made)}"]
         differing = [k for k, pair in enumerate(zip(held, made, strict=True)) if _values(*pair, where)]
         return [f"{where} differs in {len(differing):,} of {len(held):,}"] if differing else []
     if isinstance(held, float | int) and isinstance(made, float | int):
         same = math.isclose(held, made, rel_tol=RELATIVE, abs_tol=ABSOLUTE) or (math.isnan(held) and math.isnan(made))
     else:
         same = held == made
-    return [] if same else [f"{where} is {held}, made again {made}"]
+    return [] if same else [f"{where} is {held}, regenerated {made}"]

@@ -1,1 +1,1 @@
-"""How the answer changes with the image."""
+"""How the prediction changes with the image."""

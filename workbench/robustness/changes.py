@@ -29,7 +29,7 @@ class Change:
     noise : float
         Standard deviation of Gaussian noise as a share of white, 0 to 0.5, drawn from ``seed``.
     cutout : (left, top, width, height)
-        A grey rectangle in shares of the side, each 0 to 1; no width for none.
+        A grey rectangle in shares of the side, each 0 to 1; a width or height of 0 for none.
     """
 
     crop: float = 0.0
@@ -102,7 +102,7 @@ def changed(image: ImageArray, change: Change) -> ImageArray:
 
 
 def probabilities(classifier: Classifier, image: ImageArray) -> ProbabilityArray:
-    """The model's answer for one image uint8 ``(H, W, 3)``, float32 ``(K,)``."""
+    """The model's probabilities for one image uint8 ``(H, W, 3)``, float32 ``(K,)``."""
     import torch
 
     with untouched(classifier.module), torch.no_grad():

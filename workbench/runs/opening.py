@@ -1,4 +1,4 @@
-"""Runs opened or made: of a checkpoint, of predictions, of any classifier on any images."""
+"""Opening and making runs: from a checkpoint, from predictions, from any classifier on any images."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from workbench.models.classifier import Classifier
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+IN_SOURCE_TREE = (ROOT / "pyproject.toml").is_file()  # an installed package has neither checkpoint nor notebooks
 SHIPPED = ROOT / "artifacts" / "resnet18_ln_cifar10"
 DIGITS = ROOT / "artifacts" / "digits"
 PREDICTIONS, WORK, PATH = "predictions", "explorer", "path"
@@ -33,24 +34,35 @@ NO_IMAGES = (
     "`python -m training.run --data data --download`, or set CIFAR10_ROOT to a copy, and run this again."
 )
 OTHER_PIXELS = (
-    "These images have the labels of those the predictions were made on, but other pixels (another encoding). "
-    "The numbers are of the original pixels; `python -m workbench predict` makes new ones."
+    "These images have the same labels as those the predictions were made on, but other pixels (another encoding). "
+    "The numbers refer to the original pixels; `python -m workbench predict` writes new predictions."
 )
 OTHER_IMAGES = (
     "The images in CIFAR10_ROOT or ./data are not those of these predictions, so only numbers are shown. "
-    "Name the right ones with --data or data=."
+    "Name the matching ones with --data or data=."
 )
 NO_CHECKPOINT = (
     "There is no CIFAR-10 checkpoint in artifacts/resnet18_ln_cifar10, so this is the handwritten digits' model. "
-    "Train the other with `python -m training.run --recipe fast --data data --out artifacts/resnet18_ln_cifar10`."
+    "Train the CIFAR-10 model with "
+    "`python -m training.run --recipe fast --data data --download --out artifacts/resnet18_ln_cifar10`."
 )
 
 
 def open_run(folder: Path | str = SHIPPED, data: str | None = None) -> Run:
     """The run in a checkpoint's folder, with its own predictions or, if it has none, fresh ones.
 
-    ``data`` is the folder with the images; default: ``CIFAR10_ROOT``, else ``./data``. Without images
-    the numbers come from the predictions beside the checkpoint, and a note says how to get them.
+    Parameters
+    ----------
+    folder : path
+        Holds ``model.safetensors`` and ``model.json``; default: the shipped checkpoint of the source tree.
+    data : str, optional
+        Folder or table with the images, or ``"digits"``; default: ``CIFAR10_ROOT``, else ``./data``.
+
+    Returns
+    -------
+    Run
+        Without images the numbers come from the predictions beside the checkpoint, and a note explains how to get the
+        images.
 
     Raises
     ------
@@ -82,9 +94,24 @@ def open_predictions(
 ) -> Run:
     """The run of predictions in a folder or file, with the model in ``checkpoint`` and the images if they are given.
 
-    ``classifier`` stands in for ``checkpoint``; ``classes`` and ``columns`` are those of `store.read`. Images of a
-    column ``path`` are read within ``data``, by default the file's folder. Other predictions of unknown origin are not
-    matched with images unless ``data`` names them.
+    Parameters
+    ----------
+    predictions : path, URL or None
+        What ``workbench predict`` wrote, or a ``.parquet``, ``.csv`` or ``.npz`` file; see `store.read`. None: those of
+        ``checkpoint``.
+    checkpoint : path, optional
+        Folder of the model.
+    data : str, optional
+        Folder or table with the images. Images of a column ``path`` are read in it, by default beside the file.
+        Other predictions of unknown origin are matched with images only if ``data`` names them.
+    classifier : Classifier, optional
+        Replaces ``checkpoint``.
+    classes, columns : optional
+        Class names of a file, and its names of our columns; those of `store.read`.
+
+    Returns
+    -------
+    Run
 
     Raises
     ------
@@ -127,9 +154,21 @@ def analyse(
 ) -> Run:
     """The run of any classifier on any images: its predictions, made now or found in ``folder``.
 
-    With a ``folder`` predictions, tags and maps are kept there; predictions of the same weights and images are not
-    made twice. With ``skip`` images that can't be read are left out and counted in the run's notes; else the first
-    such image is an error.
+    Parameters
+    ----------
+    classifier : Classifier
+    images : ImageSet
+    folder : path, optional
+        Where predictions, tags and maps are kept; predictions of the same weights and images are reused.
+    name : str
+        How the run is called.
+    skip : bool
+        Whether images that can't be read are omitted and counted in the run's notes; else the first one is an error.
+    progress : function (done, total), optional
+
+    Returns
+    -------
+    Run
 
     Raises
     ------
@@ -160,17 +199,34 @@ def _skipped_note(reasons: Mapping[int, str]) -> tuple[str, ...]:
     if not reasons:
         return ()
     row, reason = next(iter(reasons.items()))
-    return (f"{len(reasons):,} images can't be read and are left out. Row {row}, for one: {reason}.",)
+    return (f"{len(reasons):,} images can't be read and are omitted. For example, row {row}: {reason}.",)
 
 
-def train_digits(folder: Path | str = DIGITS) -> Run:
-    """The digits run; its small model is trained on the spot if it is not there yet (about a minute).
+def train_digits(folder: Path | str | None = None) -> Run:
+    """The digits run; its small model is trained first if it does not exist yet (about a minute).
+
+    Parameters
+    ----------
+    folder : path, optional
+        Folder of the checkpoint; default: ``artifacts/digits`` of the source tree.
+
+    Returns
+    -------
+    Run
 
     Raises
     ------
     CheckpointError
         If ``folder`` can't be written or holds a damaged checkpoint.
+    DataError
+        If no folder is named and this is an installed package, which has no default folder.
     """
+    if folder is None:
+        if not IN_SOURCE_TREE:
+            raise DataError(
+                "train_digits: expected a folder for the checkpoint, as in workbench.train_digits('digits')"
+            )
+        folder = DIGITS
     training.train_digits(Path(folder))
     return open_run(folder, data="digits")
 
@@ -178,11 +234,20 @@ def train_digits(folder: Path | str = DIGITS) -> Run:
 def open_example() -> Run:
     """The shipped CIFAR-10 run; the digits run where no checkpoint is shipped.
 
+    Returns
+    -------
+    Run
+
     Raises
     ------
     CheckpointError, DataError
-        As `open_run`.
+        As `open_run`; or if this is an installed package: the shipped checkpoint is in the source tree only.
     """
+    if not IN_SOURCE_TREE:
+        raise DataError(
+            "open_example: the shipped checkpoint is in the source tree only, and this is an installed package: open a "
+            "checkpoint with workbench.open_run('DIR'), or train the digits' with workbench.train_digits('digits')"
+        )
     if SHIPPED.is_dir():
         return open_run()
     run = train_digits()
@@ -190,7 +255,7 @@ def open_example() -> Run:
 
 
 def images_of(predictions: Predictions, data: str | None) -> ImageSet | None:
-    """The very images that predictions were made on, if they are on this machine; else None.
+    """The images that predictions were made on, by fingerprint, if they are on this machine; else None.
 
     Raises
     ------
@@ -205,7 +270,7 @@ def images_of(predictions: Predictions, data: str | None) -> ImageSet | None:
 
 
 def _images_at_hand(data: str | None, split: str = "test") -> ImageSet | None:
-    """The images of a split; None if nothing was asked for and the default folder is not there."""
+    """The images of a split; None if no folder was named and the default one does not exist."""
     fallback = Path(os.environ.get("CIFAR10_ROOT", "data"))
     if data is None and not fallback.is_dir():
         return None
@@ -245,7 +310,7 @@ def _assemble(
     *,
     named: bool = True,
 ) -> Run:
-    """The run of parts that fit each other; images that nobody ``named`` and that are others are left aside."""
+    """The run of parts that fit each other; other images are ignored, or an error if the user ``named`` them."""
     if classifier is not None and predictions.provenance.checkpoint != classifier.provenance.checkpoint:
         raise CheckpointError(f"the predictions of {name} were made with other weights: predict again with --force")
     run = Run(name, predictions, images, classifier)
@@ -256,17 +321,29 @@ def _assemble(
     if not _same_labels(images, predictions):
         if not named:
             return replace(run, images=None, notes=(OTHER_IMAGES,))
-        raise DataError(f"the images are not those of the predictions of {name}: point --data at the right folder")
+        raise DataError(f"the images are not those of the predictions of {name}: point --data at their folder")
     return replace(run, notes=(OTHER_PIXELS,))
 
 
 def with_train(run: Run, train: Path | str, data: str | None = None) -> Run:
     """The run with predictions on the train split, and its images if they are at hand, for the nearest train images.
 
+    Parameters
+    ----------
+    run : Run
+    train : path
+        Predictions on the train split, with embeddings.
+    data : str, optional
+        Folder or table with the images, as for `open_run`.
+
+    Returns
+    -------
+    Run
+
     Raises
     ------
     DataError
-        If they can't be read, or have no embeddings or others than the run's.
+        If they can't be read, or have no embeddings or embeddings of another width than the run's.
     """
     found = store.read(Path(train))
     return replace(

@@ -61,6 +61,11 @@ def with_votes(run: Run, votes: ArrayLike | Path | str) -> Run:
     votes : array (M, K), or path of a .npy file
         Counts or shares of each class, by row id; see `analysis.votes.join_votes`.
 
+    Returns
+    -------
+    Run
+        With a path the run can be opened again by code.
+
     Raises
     ------
     DataError

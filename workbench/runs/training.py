@@ -1,4 +1,4 @@
-"""Where classifiers and images come from: the only module that knows ``training``."""
+"""Where classifiers and images come from: the only module that imports ``training``."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def training_curves(folder: Path) -> Figure | None:
 
 
 def train_digits(out: Path, report: Callable[[str], None] = print) -> None:
-    """Train the small digits model into ``out``, with a progress bar; nothing if it is there already.
+    """Train the small digits model into ``out``, with a progress bar; do nothing if it exists already.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Predictions on disk: shards, tables of other systems, object stores."""
+"""Predictions on disk: shards, tables from other systems, object stores."""
 
 from workbench.store.reader import read
 from workbench.store.shards import (

@@ -1,4 +1,4 @@
-"""Predictions from a folder of shards or a file of another system."""
+"""Predictions from a folder of shards or a file from another system."""
 
 from __future__ import annotations
 
@@ -24,15 +24,14 @@ UNREADABLE = (BadZipFile, EOFError, zlib.error, MemoryError, NotImplementedError
 
 
 def read(path: Path, *, classes: Sequence[str] | None = None, columns: Mapping[str, str] | None = None) -> Predictions:
-    """The predictions in a folder that `write` or ``workbench predict`` left, or in another system's file.
+    """The predictions in a folder that `write` or ``workbench predict`` wrote, or in a file from another system.
 
-    A folder holds ``provenance.json`` and one or many shards. A file is Parquet, CSV or NumPy's
-    ``.npz`` with ``label`` (a number, or a name) and either ``probability`` or ``logit``: a list, a JSON
-    list in a CSV, or one column a class, ``probability_0`` to ``probability_{K-1}``. ``index`` (row
-    ids, else the position) and ``embedding`` are taken if they are there. Parquet is read lazily, the others
-    into memory. ``columns`` says what a file
-    calls them, such as ``{"label": "y_true", "probability": "p"}``; ``classes`` names the classes of a
-    file, by default by their numbers or, where labels are names, by the names in alphabetical order.
+    A folder holds ``provenance.json`` and one or many shards. A file is Parquet, CSV or NumPy's ``.npz`` with ``label``
+    (a number or a name) and either ``probability`` or ``logit``: a list, a JSON list in a CSV, or one column per class,
+    ``probability_0`` to ``probability_{K-1}``. ``index`` (row ids; by default the positions) and ``embedding`` are read
+    if present. Parquet is read lazily, the others into memory. ``columns`` maps our column names to those of the file,
+    such as ``{"label": "y_true", "probability": "p"}``. ``classes`` names the classes of a file; by default they are
+    named by their numbers or, where labels are names, by these names in alphabetical order.
 
     Raises
     ------
@@ -42,7 +41,7 @@ def read(path: Path, *, classes: Sequence[str] | None = None, columns: Mapping[s
     try:
         if path.is_dir():
             if classes is not None or columns:
-                raise DataError(f"{path} is a folder with names of its own: give class and column names for files only")
+                raise DataError(f"{path} is a folder with its own names: give class and column names only for files")
             return read_folder(path)
         if not path.is_file():
             raise DataError(f"{path} is missing: expected a folder or file of predictions")
@@ -61,7 +60,7 @@ def read(path: Path, *, classes: Sequence[str] | None = None, columns: Mapping[s
 
 
 def read_folder(folder: Path) -> Predictions:
-    """The shards of a folder as one table; `DataError` if one is missing or of another run."""
+    """The shards of a folder as one table; `DataError` if one is missing or belongs to another run."""
     beside = folder / PROVENANCE
     if not beside.is_file():
         raise DataError(f"{beside} is missing: expected a folder that `python -m workbench predict` wrote")
@@ -71,7 +70,7 @@ def read_folder(folder: Path) -> Predictions:
         expected = f"{max(counts)} shards" if counts else TABLE
         raise DataError(
             f"{folder}: {expected} expected, {len(shards)} there; one is missing: "
-            "run the same `python -m workbench predict` again, and it goes on where it stopped"
+            "run the same `python -m workbench predict` again, and it resumes where it stopped"
         )
     text = beside.read_text(encoding="utf-8")
     if strange := [shard.name for shard in shards if origin_of(shard) not in (None, text)]:

@@ -1,4 +1,4 @@
-"""Predictions on shared or object stores: written whole from a folder of this machine, read through one."""
+"""Predictions in shared or object stores: uploaded from a local folder, read through a local copy."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def is_url(place: str | Path) -> bool:
 
 @contextmanager
 def staged(place: str | Path, mine: str | None = None) -> Iterator[Path]:
-    """Within it a folder to write predictions into: the place itself, or of a URL a folder here, uploaded at the end.
+    """Give a folder to write predictions into: the path itself, or for a URL a local folder, uploaded at the end.
 
-    The folder of a URL is the same the next time, so that a killed run goes on. Each file is uploaded whole under its
-    own name: on an object store it is there complete or not at all. A file called ``mine`` that is there already is not
-    replaced.
+    A URL gets the same local folder every time, so that a killed run resumes. Each file is uploaded as a whole under
+    its own name, so that an object store holds it complete or not at all. A file named ``mine`` that already exists is
+    not replaced.
 
     Raises
     ------
     OutputError
-        If ``mine`` is there already, or the store can't be reached or written; what was predicted stays in the folder
-        here.
+        If ``mine`` already exists, or the store can't be reached or written; the predictions then stay in the local
+        folder.
     """
     if not is_url(place):
         yield Path(place)
@@ -44,7 +44,7 @@ def staged(place: str | Path, mine: str | None = None) -> Iterator[Path]:
     try:
         there = [str(name).rsplit("/", 1)[-1] for name in files.glob(f"{base}/{PATTERNS[0]}")]
     except OSError as error:
-        raise OutputError(f"cannot read {place} ({error}): check the address and the rights") from error
+        raise OutputError(f"cannot read {place} ({error}): check the address and your permissions") from error
     others = [name for name in there if mine is not None and shard_count(Path(name)) != shard_count(Path(mine))]
     if mine is not None and (others or (mine in there and not (folder / mine).is_file())):
         raise OutputError(f"{place}/{(others or [mine])[0]} exists already: choose another --out, or use --force")
@@ -52,20 +52,20 @@ def staged(place: str | Path, mine: str | None = None) -> Iterator[Path]:
     written = sorted(p for pattern in PATTERNS for p in folder.glob(pattern))
     try:
         files.makedirs(base, exist_ok=True)
-        if mine is None:  # of another number of shards, which would be read with these
+        if mine is None:  # a run with another number of shards would be read together with this one
             for name in there:
                 if written and shard_count(Path(name)) != shard_count(written[0]):
                     files.rm(f"{base}/{name}")
         for path in written:
             files.put_file(str(path), f"{base}/{path.name}")
-        for path in written:  # only now: what could not be uploaded goes on here
+        for path in written:  # only now: if an upload fails, the next run needs them
             path.unlink()
     except OSError as error:
-        raise OutputError(f"cannot write to {place} ({error}): run again, and {folder} is uploaded") from error
+        raise OutputError(f"cannot write to {place} ({error}): run the command again to upload {folder}") from error
 
 
 def fetched(place: str | Path) -> Path:
-    """A folder to read predictions from: the place itself, or of a URL a copy that lasts as long as this process.
+    """A folder to read predictions from: the path itself, or for a URL a copy that lasts as long as this process.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def fetched(place: str | Path) -> Path:
         for name in found:
             files.get_file(name, str(folder / str(name).rsplit("/", 1)[-1]))
     except OSError as error:
-        raise DataError(f"cannot read {place} ({error}): check the address and the rights") from error
+        raise DataError(f"cannot read {place} ({error}): check the address and your permissions") from error
     if not found:
         raise DataError(f"{place} holds no predictions: expected what `python -m workbench predict --out` wrote there")
     return folder
@@ -99,6 +99,6 @@ def _store(url: str) -> tuple[Any, str]:
 
 
 def _folder_of(url: str) -> Path:
-    """The folder here where predictions for a URL are gathered, one for each rank and user."""
+    """The local folder where predictions for a URL are collected, one for each rank and user."""
     name = hashlib.sha256(f"{url} {os.environ.get('RANK', '0')}".encode()).hexdigest()[:16]
     return Path(tempfile.gettempdir()) / f"workbench-{os.getuid()}" / name

@@ -1,4 +1,4 @@
-"""Files of predictions: our own folders, one file or many shards, and the tables of other systems."""
+"""Predictions as a folder of one or many Parquet shards, with their provenance."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ def shard_name(number: int, count: int) -> str:
 
 
 def shard_count(path: Path) -> int:
-    """How many shards the name of one says there are."""
+    """The number of shards, read from the file name of one of them."""
     match = _SHARD.fullmatch(path.name)
     return int(match[2]) if match else 1
 
 
 def shard_place(path: Path) -> tuple[int, int]:
-    """Which shard a file name is, counted from 0, and of how many."""
+    """The number of the shard with this file name, counted from 0, and the number of shards."""
     match = _SHARD.fullmatch(path.name)
     return (int(match[1]), int(match[2])) if match else (0, 1)
 
 
 def as_lists(table: pl.LazyFrame) -> pl.LazyFrame:
-    """The table as files have it: arrays, such as ``probability`` and ``embedding``, as lists."""
+    """The table as files store it: arrays, such as ``probability`` and ``embedding``, as lists."""
     arrays = [name for name, kind in table.collect_schema().items() if isinstance(kind, pl.Array)]
     return table.with_columns(pl.col(name).arr.to_list() for name in arrays)
 
@@ -75,7 +75,7 @@ def write_provenance(folder: Path, text: str) -> None:
 
 
 def write_skipped(shard: Path, reasons: Mapping[str, str]) -> None:
-    """Write the reasons why images were left out of a shard, by row id, beside it; of none no file."""
+    """Write the reasons why images were omitted from a shard, by row id, beside it; without any, write no file."""
     path = shard.with_name(shard.stem.replace("predictions", SKIPPED) + ".json")
     if reasons:
         write_json(path, dict(reasons))
@@ -84,7 +84,7 @@ def write_skipped(shard: Path, reasons: Mapping[str, str]) -> None:
 
 
 def skipped(folder: Path) -> dict[int, str]:
-    """Row ids that were left out of the predictions in a folder as their images can't be read, with the reasons.
+    """Row ids omitted from the predictions in a folder because their images can't be read, with the reasons.
 
     Raises
     ------
@@ -103,13 +103,13 @@ def skipped(folder: Path) -> dict[int, str]:
 def write(predictions: Predictions, folder: Path, *, force: bool = False) -> None:
     """Write ``predictions.parquet`` and ``provenance.json`` atomically.
 
-    Columns: ``index``, ``label`` and ``predicted`` int64, ``probability`` a list of K float32, if
-    there is one ``embedding`` a list of D float32, and the user's own.
+    Columns: ``index``, ``label`` and ``predicted`` int64, ``probability`` a list of K float32,
+    ``embedding`` (if there is one) a list of D float32, and the user's own.
 
     Raises
     ------
     OutputError
-        If there are predictions and ``force`` is off, the disk is full or the folder can't be written.
+        If predictions already exist and ``force`` is off, the disk is full or the folder can't be written.
     """
     older = sorted(folder.glob(SHARDS))
     refuse_to_overwrite([*older, folder / PROVENANCE], force)

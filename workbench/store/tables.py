@@ -1,4 +1,4 @@
-"""Tables of other systems: columns by our names or theirs, brought to the types of `Predictions`."""
+"""Tables from other systems: columns under our names or theirs, converted to the types of `Predictions`."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def to_pandas(frame: pl.DataFrame) -> pandas.DataFrame:
 
 
 def read_file(path: Path, classes: Sequence[str] | None, names: Mapping[str, str]) -> Predictions:
-    """The predictions in a file of another system, by its extension; options and errors as `reader.read`."""
+    """The predictions in a file from another system, by its extension; options and errors as `reader.read`."""
     if path.suffix == ".npz":
         table, classes = _read_arrays(path, names, classes)
         return _from_table(table, path, classes, {})
@@ -74,16 +74,20 @@ def _from_table(
             found = sorted(found, key=int)  # as text, 10 would come before 2
         classes = tuple(classes) if classes is not None else tuple(map(str, found))
         if len(classes) != width or (strange := sorted(set(found) - set(classes))):
-            what = f"label {strange[0]!r}" if len(classes) == width else f"{len(classes)} names for {width} columns"
+            what = (
+                f"label {strange[0]!r} is not among the classes"
+                if len(classes) == width
+                else f"{len(classes)} class names for {width} columns"
+            )
             raise DataError(f"{path}: {what}: name all classes in the order of the columns (--classes)")
         table = table.with_columns(pl.col("label").replace_strict(list(classes), range(width), return_dtype=pl.Int64))
     named = tuple(classes) if classes is not None else tuple(map(str, range(width)))
-    files = [path] if isinstance(path, Path) and path.suffix == ".parquet" else []  # the others lie in memory
+    files = [path] if isinstance(path, Path) and path.suffix == ".parquet" else []  # the others are in memory
     return Predictions(conform(table, width, path), named, files=files)
 
 
 def _renamed(table: pl.LazyFrame, names: Mapping[str, str], path: Path | str) -> pl.LazyFrame:
-    """The table with the caller's names changed to ours; ``p`` also stands for ``p_0``, ``p_1`` and so on."""
+    """The table with the caller's names changed to ours; ``p`` also matches ``p_0``, ``p_1`` and so on."""
     present = list(table.collect_schema())
     mapping: dict[str, str] = {}
     for ours, theirs in names.items():
@@ -110,7 +114,7 @@ def _gather_columns(table: pl.LazyFrame) -> pl.LazyFrame:
         elif parts:
             ordered = [f"{name}_{k}" for k in range(len(parts))]
             if missing := sorted(set(ordered) - set(parts)):
-                raise DataError(f"{name}: expected {name}_0 to {name}_{len(parts) - 1}, {missing[0]} is missing")
+                raise DataError(f"{name}: expected {name}_0 to {name}_{len(parts) - 1}, but {missing[0]} is missing")
             table = table.with_columns(pl.concat_list(pl.col(ordered).cast(pl.Float32)).alias(name)).drop(ordered)
     return table
 
@@ -150,7 +154,7 @@ def _width(table: pl.LazyFrame, path: Path | str) -> int:
 
 
 def conform(table: pl.LazyFrame, classes: int, path: Path | str) -> pl.LazyFrame:
-    """The table with the columns and types of `Predictions`; what it lacks but can be derived is added."""
+    """The table with the columns and types of `Predictions`; missing columns that can be derived are added."""
     schema = table.collect_schema()
     name = next((n for n in MATRICES if n in schema), None)
     for needed in ("label", name or "probability"):

@@ -1,5 +1,6 @@
 import hashlib
 import io
+import json
 import os
 import pickle
 from pathlib import Path
@@ -71,6 +72,21 @@ def test_parquet_layout(tmp_path: Path) -> None:
     read = data.load(str(tmp_path), "train")
     np.testing.assert_array_equal(read.images, source.images)
     np.testing.assert_array_equal(read.labels, source.labels)
+
+
+@pytest.mark.parametrize("described", [True, False])
+def test_parquet_is_called_what_it_says_of_itself(tmp_path: Path, described: bool) -> None:
+    source = data_set(9, "train")
+    cells = [{"bytes": png(image), "path": None} for image in source.images]
+    names = {"info": {"features": {"label": {"names": ["ant", "bee", "cow"], "_type": "ClassLabel"}}}}
+    metadata = {"huggingface": json.dumps(names)} if described else None
+    folder = tmp_path / "insects"
+    folder.mkdir()
+    frame = pl.DataFrame({"img": cells, "label": source.labels % 3})
+    frame.write_parquet(folder / "train-00000-of-00001.parquet", metadata=metadata)
+    read = data.load(str(folder), "train")
+    assert read.name == "insects"
+    assert read.classes == (("ant", "bee", "cow") if described else ("0", "1", "2"))
 
 
 def test_folder_layout_keeps_a_stable_order(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def test_a_weight_scales_a_rows_share_of_the_gradient() -> None:
         ([{"index": 1, "action": "weight", "weight": 0}], "above 0"),
         ([{"index": 1, "action": "weight", "weight": "2"}], "above 0"),
         ([{"index": k, "action": "drop"} for k in range(60)], "drops every row"),
-        ([{"action": "drop"}], "no file of fixes"),
+        ([{"action": "drop"}], "not a fixes file"),
     ],
 )
 def test_a_row_that_makes_no_sense_is_named(tmp_path: Path, rows, message: str) -> None:
@@ -84,14 +84,14 @@ def test_a_row_that_makes_no_sense_is_named(tmp_path: Path, rows, message: str) 
 
 
 def test_other_data_and_other_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="made on other data"):
+    with pytest.raises(TrainingError, match="belongs to other data"):
         read_fixes(fixes_file(tmp_path, [], data="0" * 64), TRAIN)
     with pytest.raises(TrainingError, match="split train"):
         read_fixes(fixes_file(tmp_path, [], split="test"), TRAIN)
     with pytest.raises(TrainingError, match="is missing"):
         read_fixes(tmp_path / "none.json", TRAIN)
     (tmp_path / "bad.json").write_text("{")
-    with pytest.raises(TrainingError, match="no file of fixes"):
+    with pytest.raises(TrainingError, match="not a fixes file"):
         read_fixes(tmp_path / "bad.json", TRAIN)
 
 

@@ -3,6 +3,8 @@ import { hasStep, redrawn } from "./lines.js";
 import { counted, percent } from "./numbers.js";
 import { withStep } from "./selection.js";
 
+/** @import { Context } from "./types.d.ts" */
+
 const [SIZE, PAD] = [320, 40];
 const x = (share) => PAD + share * (SIZE - PAD - 24);
 const y = (share) => SIZE - PAD - share * (SIZE - PAD - 8);
@@ -21,7 +23,9 @@ function axes() {
     parts.push(svg("text", { x: PAD - 6, y: y(share) + 4, "text-anchor": "end" }, `${100 * share}`));
   }
   parts.push(svg("text", { x: x(0.5), y: SIZE - 4, "text-anchor": "middle" }, "confidence"));
-  parts.push(svg("text", { x: 10, y: y(0.5), "text-anchor": "middle", transform: `rotate(-90 10 ${y(0.5)})` }, "accuracy (%)"));
+  parts.push(
+    svg("text", { x: 10, y: y(0.5), "text-anchor": "middle", transform: `rotate(-90 10 ${y(0.5)})` }, "accuracy (%)"),
+  );
   return parts;
 }
 
@@ -31,10 +35,22 @@ function binOf(store, { edges, counts, confidence, accuracy, low, high }, k) {
   const step = { kind: "range", column: "confidence", low: edges[k], high: last ? null : edges[k + 1] };
   const choose = () => store.set(withStep(store.selection, step));
   const said = `confidence ${percent(edges[k])} to ${percent(edges[k + 1])}: accuracy ${percent(accuracy[k])} (95 % interval ${percent(low[k])} to ${percent(high[k])}), ${counted(counts[k], "image")}`;
-  const bin = svg("g", { class: "wb-bin", tabindex: 0, role: "button", "aria-label": said, "aria-pressed": hasStep(store, step) });
+  const bin = svg("g", {
+    class: "wb-bin",
+    tabindex: 0,
+    role: "button",
+    "aria-label": said,
+    "aria-pressed": hasStep(store, step),
+  });
   bin.append(
     svg("title", {}, said),
-    svg("rect", { x: x(edges[k]), y: y(1), width: x(edges[k + 1]) - x(edges[k]), height: y(0) - y(1), class: "wb-hit" }),
+    svg("rect", {
+      x: x(edges[k]),
+      y: y(1),
+      width: x(edges[k + 1]) - x(edges[k]),
+      height: y(0) - y(1),
+      class: "wb-hit",
+    }),
     svg("line", { x1: x(confidence[k]), x2: x(confidence[k]), y1: y(low[k]), y2: y(high[k]), class: "wb-whisker" }),
     svg("circle", { cx: x(confidence[k]), cy: y(accuracy[k]), r: 3 + 5 * Math.sqrt(counts[k] / Math.max(...counts)) }),
   );
@@ -45,7 +61,7 @@ function binOf(store, { edges, counts, confidence, accuracy, low, high }, k) {
 
 /**
  * The reliability diagram; choosing a bin shows its images.
- * @param {import("./types.d.ts").Context} context
+ * @param {Context} context
  */
 export function calibrationView({ store, header }) {
   const { reliability } = header;
@@ -54,7 +70,11 @@ export function calibrationView({ store, header }) {
   const node = h("div", { className: "wb-calibration" });
 
   function draw() {
-    const plot = svg("svg", { viewBox: `0 0 ${SIZE} ${SIZE}`, role: "group", "aria-label": "Accuracy against confidence" });
+    const plot = svg("svg", {
+      viewBox: `0 0 ${SIZE} ${SIZE}`,
+      role: "group",
+      "aria-label": "Accuracy against confidence",
+    });
     plot.append(...axes());
     reliability.counts.forEach((rows, k) => rows && plot.append(binOf(store, reliability, k)));
     redraw(node, h("p", { className: "wb-note", textContent: note }), plot);

@@ -3,7 +3,10 @@ import { hasStep, line } from "./lines.js";
 import { counted } from "./numbers.js";
 import { withStep } from "./selection.js";
 
-const NOTE = "One verdict for every error, as a share of all errors. They are rules of thumb; each image gives its reason.";
+/** @import { Context, View } from "./types.d.ts" */
+
+const NOTE =
+  "One verdict for every error, as a share of all errors. They are rules of thumb; each image gives its reason.";
 
 /** Take in the causes' evidence and column, for all views. */
 export function takeCauses(store, { evidence, column }) {
@@ -13,7 +16,7 @@ export function takeCauses(store, { evidence, column }) {
 
 /** The causes of the errors; they are looked for when the view is first shown. */
 class CausesView {
-  /** @param {import("./types.d.ts").Context} context */
+  /** @param {Context} context */
   constructor({ store, source }) {
     this.store = store;
     this.source = source;
@@ -33,14 +36,21 @@ class CausesView {
       this.draw();
     } catch (error) {
       this.asked = false;
-      this.node.replaceChildren(h("p", { className: "wb-problem", role: "alert", textContent: error.message }), button("Try again", () => this.load()));
+      this.node.replaceChildren(
+        h("p", { className: "wb-problem", role: "alert", textContent: error.message }),
+        button("Try again", () => this.load()),
+      );
     }
   }
 
   draw() {
     if (!this.summary) return;
     const largest = Math.max(0.01, ...this.summary.map(({ high }) => high));
-    redraw(this.node, h("p", { className: "wb-note", textContent: NOTE }), this.summary.flatMap((one) => this.linesOf(one, largest)));
+    redraw(
+      this.node,
+      h("p", { className: "wb-note", textContent: NOTE }),
+      this.summary.flatMap((one) => this.linesOf(one, largest)),
+    );
   }
 
   linesOf({ verdict, errors, share, low, high, action }, largest) {
@@ -48,7 +58,16 @@ class CausesView {
     const step = { kind: "any", column: "cause", values: [verdict] };
     const choose = () => store.set(withStep({ ...store.selection, wrong_only: true }, step));
     return [
-      line({ name: verdict, value: share, low, high, largest, note: counted(errors, "error"), on: hasStep(store, step), choose }),
+      line({
+        name: verdict,
+        value: share,
+        low,
+        high,
+        largest,
+        note: counted(errors, "error"),
+        on: hasStep(store, step),
+        choose,
+      }),
       h("div", { className: "wb-note wb-action", textContent: `→ ${action}` }),
     ];
   }
@@ -63,5 +82,5 @@ class CausesView {
   }
 }
 
-/** @type {(context: import("./types.d.ts").Context) => import("./types.d.ts").View} */
+/** @type {(context: Context) => View} */
 export const causesView = (context) => new CausesView(context);

@@ -3,9 +3,11 @@ import { hasStep, line, redrawn } from "./lines.js";
 import { count } from "./numbers.js";
 import { withCells } from "./selection.js";
 
+/** @import { Context } from "./types.d.ts" */
+
 /**
  * The error rate of each class; choosing one shows its rows.
- * @param {import("./types.d.ts").Context} context
+ * @param {Context} context
  */
 export function classesView({ store, header }) {
   const node = h("div", { className: "wb-lines" });
@@ -17,9 +19,19 @@ export function classesView({ store, header }) {
   function lineOf(k) {
     const { support, errors, rate, low, high } = report[k];
     const step = { kind: "cells", cells: [[k, -1]] };
-    const choose = (event) => store.set(withCells(store.selection, step.cells, event.ctrlKey || event.metaKey || event.shiftKey));
+    const choose = (event) =>
+      store.set(withCells(store.selection, step.cells, event.ctrlKey || event.metaKey || event.shiftKey));
     const words = `${count(errors)} of ${count(support)}`;
-    return line({ name: header.classes[k], value: rate, low, high, largest, note: words, on: hasStep(store, step), choose });
+    return line({
+      name: header.classes[k],
+      value: rate,
+      low,
+      high,
+      largest,
+      note: words,
+      on: hasStep(store, step),
+      choose,
+    });
   }
   return redrawn(node, () => redraw(node, h("p", { className: "wb-note", textContent: note }), order.map(lineOf)));
 }

@@ -3,11 +3,13 @@ import { hasStep, redrawn } from "./lines.js";
 import { count, counted, percent } from "./numbers.js";
 import { withStep } from "./selection.js";
 
+/** @import { Context } from "./types.d.ts" */
+
 const points = (share) => (100 * share).toFixed(2);
 
 /**
  * What a second model fixes and breaks; choosing an outcome shows its images.
- * @param {import("./types.d.ts").Context} context
+ * @param {Context} context
  */
 export function compareView({ store, header }) {
   const node = h("div", { className: "wb-lines" });
@@ -33,7 +35,13 @@ export function compareView({ store, header }) {
     const choose = () => store.set({ ...withStep(store.selection, step), wrong_only: false });
     return h(
       "button",
-      { type: "button", className: "wb-line", "aria-pressed": String(hasStep(store, step)), "aria-label": `${name}: ${counted(rows, "image")}, ${note}`, onclick: choose },
+      {
+        type: "button",
+        className: "wb-line",
+        "aria-pressed": String(hasStep(store, step)),
+        "aria-label": `${name}: ${counted(rows, "image")}, ${note}`,
+        onclick: choose,
+      },
       h("span", { textContent: name }),
       h("span", { className: "wb-rate" }, bar),
       h("span", { textContent: count(rows) }),
@@ -42,7 +50,14 @@ export function compareView({ store, header }) {
   }
 
   function draw() {
-    const names = h("p", {}, h("b", { textContent: header.name }), " before, ", h("b", { textContent: found.name }), " after");
+    const names = h(
+      "p",
+      {},
+      h("b", { textContent: header.name }),
+      " before, ",
+      h("b", { textContent: found.name }),
+      " after",
+    );
     redraw(node, names, h("p", { className: "wb-note", textContent: summary() }), Object.entries(outcomes).map(lineOf));
   }
   return redrawn(node, draw);

@@ -1,12 +1,14 @@
 import { button, choice, h, redraw, toggle } from "./dom.js";
 import { counted } from "./numbers.js";
 
+/** @import { Context } from "./types.d.ts" */
+
 const UNDECIDED = { tags: [], label: null, note: "" };
 const AS_IT_IS = "-1"; // the choice of no corrected label
 
 /** Tags, corrected label and note of the picked images, or of the one shown. */
 class DecisionBar {
-  /** @param {import("./types.d.ts").Context} context */
+  /** @param {Context} context */
   constructor({ store, source, header }) {
     this.store = store;
     this.source = source;
@@ -62,7 +64,10 @@ class DecisionBar {
     if (this.node.hidden) return;
     const first = this.decisionOf(rows[0]);
     const [added, note] = [this.tagInput(), this.noteInput(first)];
-    const typing = this.node.contains(document.activeElement) && document.activeElement.matches("input") ? document.activeElement : null;
+    const typing =
+      this.node.contains(document.activeElement) && document.activeElement.matches("input")
+        ? document.activeElement
+        : null;
     const many = rows.length > 1 ? h("b", { textContent: counted(rows.length, "image") }) : "";
     redraw(this.node, many, this.tags(rows), added, this.labelChoice(first), note, this.history(), this.status);
     if (typing) this.typeOn(typing, [added, note], rows);
@@ -71,9 +76,13 @@ class DecisionBar {
 
   tags(rows) {
     const fixed = this.header.words.tags;
-    const own = [...new Set([...this.store.decisions.values()].flatMap(({ tags }) => tags))].filter((word) => !fixed.includes(word));
+    const own = [...new Set([...this.store.decisions.values()].flatMap(({ tags }) => tags))].filter(
+      (word) => !fixed.includes(word),
+    );
     const on = (word) => rows.every((row) => this.decisionOf(row).tags.includes(word));
-    const keyed = fixed.map((word, k) => toggle(`${word} (${k + 1})`, on(word), () => this.flip(word), { title: `Key ${k + 1}` }));
+    const keyed = fixed.map((word, k) =>
+      toggle(`${word} (${k + 1})`, on(word), () => this.flip(word), { title: `Key ${k + 1}` }),
+    );
     return [...keyed, ...own.map((word) => toggle(word, on(word), () => this.flip(word)))];
   }
 
@@ -87,7 +96,14 @@ class DecisionBar {
   }
 
   noteInput({ note }) {
-    const input = h("input", { type: "text", placeholder: "note", value: note, maxLength: 2000, className: "wb-noteinput", "aria-label": "Note" });
+    const input = h("input", {
+      type: "text",
+      placeholder: "note",
+      value: note,
+      maxLength: 2000,
+      className: "wb-noteinput",
+      "aria-label": "Note",
+    });
     input.onkeydown = (event) => event.stopPropagation();
     input.onchange = () => this.change({ note: input.value });
     return input;

@@ -7,6 +7,8 @@ import { short } from "./numbers.js";
 import { fromRgb } from "./picture.js";
 import { whatIfView } from "./whatif.js";
 
+/** @import { Context } from "./types.d.ts" */
+
 const CHOOSE = "Choose an image to look closer.";
 const MOST_ANSWERS = 200; // of the kernel, kept in memory
 const SECTIONS = {
@@ -24,7 +26,7 @@ export function sizeWords({ shape, whole = shape }) {
 
 /** One image: its picture, what the model answers, maps, and what else is known of it. */
 class DetailView {
-  /** @param {import("./types.d.ts").Context} context */
+  /** @param {Context} context */
   constructor(context) {
     this.context = context;
     this.store = context.store;
@@ -46,7 +48,13 @@ class DetailView {
     this.picture = h("div", { className: "wb-picture" });
     this.bars = h("div", {});
     this.body = h("div", { className: "wb-section" });
-    const columns = h("div", { className: "wb-columns" }, this.picture, this.bars, h("div", { className: "wb-wide" }, this.tabs, this.body));
+    const columns = h(
+      "div",
+      { className: "wb-columns" },
+      this.picture,
+      this.bars,
+      h("div", { className: "wb-wide" }, this.tabs, this.body),
+    );
     this.node = h("div", { className: "wb-detail" }, this.heading, this.decisions.node, columns);
   }
 
@@ -93,12 +101,21 @@ class DetailView {
   drawPicture(row) {
     const { detail, header } = this;
     detail.image ??= detail.rgb ? fromRgb(detail.rgb, ...detail.shape) : null;
-    const missing = () => h("p", { className: detail.problem ? "wb-problem" : "wb-note", role: detail.problem ? "alert" : null, textContent: detail.problem || "No image on this machine." });
+    const missing = () =>
+      h("p", {
+        className: detail.problem ? "wb-problem" : "wb-note",
+        role: detail.problem ? "alert" : null,
+        textContent: detail.problem || "No image on this machine.",
+      });
     this.picture.replaceChildren(detail.image ? enlarged(detail.image, 192, `Image ${row}`) : missing());
     if (detail.shape) this.picture.append(h("span", { className: "wb-note", textContent: sizeWords(detail) }));
     const label = this.store.table.value("label", this.store.table.position(row));
     this.bars.replaceChildren(detail.bars ? barsOf(detail.bars, header.classes, label) : "");
-    if (detail.compared) this.bars.append(h("h5", { textContent: header.comparison.name }), barsOf(detail.compared, header.classes, label));
+    if (detail.compared)
+      this.bars.append(
+        h("h5", { textContent: header.comparison.name }),
+        barsOf(detail.compared, header.classes, label),
+      );
     this.node.dataset.row = row;
   }
 
@@ -113,7 +130,8 @@ class DetailView {
     redraw(this.tabs, names.map(tab));
     if (this.section === "maps") await this.maps.draw();
     else if (this.section === "history") this.body.replaceChildren(historyOf(this.detail.history, this.header.classes));
-    else if (this.section === "nearest") this.body.replaceChildren(h("div", { className: "wb-panels" }, this.detail.nearest.map(nearestPanel)));
+    else if (this.section === "nearest")
+      this.body.replaceChildren(h("div", { className: "wb-panels" }, this.detail.nearest.map(nearestPanel)));
     else this.body.replaceChildren(whatIfView(this.context, this.detail, this.store.selection.selected));
   }
 
@@ -136,7 +154,11 @@ class DetailView {
 }
 
 function nearestPanel({ row, label, similarity, rgb, shape, problem }) {
-  const picture = rgb ? enlarged(fromRgb(rgb, ...shape), 128, `train image ${row}: ${label}`) : problem ? h("span", { className: "wb-note", textContent: problem }) : null;
+  const picture = rgb
+    ? enlarged(fromRgb(rgb, ...shape), 128, `train image ${row}: ${label}`)
+    : problem
+      ? h("span", { className: "wb-note", textContent: problem })
+      : null;
   const note = h("span", { className: "wb-note", textContent: `train #${row}, similarity ${short(similarity)}` });
   return h("div", { className: "wb-panel" }, h("b", { textContent: label }), picture, note);
 }

@@ -11,14 +11,20 @@ export function h(tag, properties = {}, ...children) {
   return node;
 }
 
-export const button = (text, onclick, properties = {}) => h("button", { type: "button", textContent: text, onclick, ...properties });
+export const button = (text, onclick, properties = {}) =>
+  h("button", { type: "button", textContent: text, onclick, ...properties });
 
 /** A button that shows whether it is on. */
-export const toggle = (text, on, onclick, properties = {}) => button(text, onclick, { "aria-pressed": String(Boolean(on)), ...properties });
+export const toggle = (text, on, onclick, properties = {}) =>
+  button(text, onclick, { "aria-pressed": String(Boolean(on)), ...properties });
 
 /** A choice among [value, text] pairs, with a label or at least a name for screen readers. */
 export function choice(label, options, value, onchange, name = null) {
-  const select = h("select", { "aria-label": name }, options.map(([key, text]) => h("option", { value: key, textContent: text })));
+  const select = h(
+    "select",
+    { "aria-label": name },
+    options.map(([key, text]) => h("option", { value: key, textContent: text })),
+  );
   select.value = value;
   select.onchange = () => onchange(select.value);
   return h("label", { className: "wb-choice" }, h("span", { textContent: label }), select);
@@ -53,6 +59,8 @@ export function download(name, bytes, type = "application/octet-stream") {
 
 /** An error as an alert, with its trace to unfold if there is one. */
 export function problemOf({ message, trace }) {
-  const details = trace ? h("details", {}, h("summary", { textContent: "What happened" }), h("pre", { textContent: trace })) : null;
+  const details = trace
+    ? h("details", {}, h("summary", { textContent: "What happened" }), h("pre", { textContent: trace }))
+    : null;
   return h("p", { className: "wb-problem", role: "alert" }, message, details);
 }

@@ -12,8 +12,10 @@ import { count, percent, wilson } from "./numbers.js";
 import { rowsView } from "./rows.js";
 import { scatterView } from "./scatter.js";
 
+/** @import { Context, View } from "./types.d.ts" */
+
 /** Every view of the left side: its title, what makes it, and whether there is something to show. */
-const VIEWS = /** @type {Record<string, [string, (context: import("./types.d.ts").Context) => import("./types.d.ts").View, (context: import("./types.d.ts").Context) => boolean]>} */ ({
+const VIEWS = /** @type {Record<string, [string, (context: Context) => View, (context: Context) => boolean]>} */ ({
   matrix: ["Matrix", matrixView, () => true],
   map: ["Map", scatterView, ({ source }) => source.can.map],
   classes: ["Classes", classesView, () => true],
@@ -35,7 +37,7 @@ function accuracyWords({ rows, errors }) {
 class ExplorerView {
   /**
    * @param {HTMLElement} root
-   * @param {import("./types.d.ts").Context} context
+   * @param {Context} context
    */
   constructor(root, context) {
     this.root = root;
@@ -56,9 +58,19 @@ class ExplorerView {
   build(header) {
     this.tabs = h("div", { className: "wb-bar wb-tabs", role: "tablist", "aria-label": "Views" });
     this.left = h("div", { className: "wb-left", role: "tabpanel" });
-    const title = h("header", { className: "wb-title" }, h("div", {}, h("b", { textContent: header.name }), accuracyWords(header)), this.exports.node);
+    const title = h(
+      "header",
+      { className: "wb-title" },
+      h("div", {}, h("b", { textContent: header.name }), accuracyWords(header)),
+      this.exports.node,
+    );
     const notes = header.notes.map((note) => h("div", { className: "wb-banner" }, marked(note)));
-    const top = h("div", { className: "wb-top" }, h("div", { className: "wb-side" }, this.tabs, this.left), h("div", { className: "wb-main" }, this.gallery.node));
+    const top = h(
+      "div",
+      { className: "wb-top" },
+      h("div", { className: "wb-side" }, this.tabs, this.left),
+      h("div", { className: "wb-main" }, this.gallery.node),
+    );
     this.root.classList.add("wb");
     this.root.replaceChildren(title, this.exports.text, ...notes, this.filters.node, top, this.detail.node);
   }
@@ -67,7 +79,12 @@ class ExplorerView {
   open(name) {
     this.current = name;
     const tab = (key) =>
-      button(VIEWS[key][0], () => this.open(key), { role: "tab", "aria-selected": String(key === name), tabIndex: key === name ? 0 : -1, dataset: { view: key } });
+      button(VIEWS[key][0], () => this.open(key), {
+        role: "tab",
+        "aria-selected": String(key === name),
+        tabIndex: key === name ? 0 : -1,
+        dataset: { view: key },
+      });
     redraw(this.tabs, this.names.map(tab));
     this.left.replaceChildren(this.views[name].node);
     this.left.setAttribute("aria-label", VIEWS[name][0]);
@@ -90,7 +107,7 @@ class ExplorerView {
       event.stopPropagation(); // it must not reach the notebook
       if (taken !== "pressed") event.preventDefault();
     });
-    /** @type {import("./types.d.ts").View[]} */
+    /** @type {View[]} */
     const everything = [...Object.values(this.views), this.gallery, this.detail, this.filters];
     const leave = this.store.subscribe((changed) => {
       everything.forEach((view) => view.update(changed));
@@ -130,8 +147,10 @@ class ExplorerView {
     const { store, source } = this;
     try {
       for (const step of store.selection.steps) {
-        if (step.kind === "inside" && !store.maps[step.map] && source.can.map) store.addMap(step.map, await source.map(step.map));
-        if (step.column === "cause" && !store.table.columns.cause && source.causes) takeCauses(store, await source.causes());
+        if (step.kind === "inside" && !store.maps[step.map] && source.can.map)
+          store.addMap(step.map, await source.map(step.map));
+        if (step.column === "cause" && !store.table.columns.cause && source.causes)
+          takeCauses(store, await source.causes());
       }
     } catch (error) {
       this.filters.title.textContent = error.message;

@@ -1,20 +1,37 @@
 import { csvOf } from "./csv.js";
 import { button, download, h } from "./dom.js";
 
+/** @import { Context } from "./types.d.ts" */
+
 const FORMATS = ["png", "svg", "pdf"];
-const FIGURES = [["current", "this view"], ["gallery", "gallery"], ["detail", "images × methods × targets"]];
+const FIGURES = [
+  ["current", "this view"],
+  ["gallery", "gallery"],
+  ["detail", "images × methods × targets"],
+];
 
 /** Figures, rows and code to take along. `viewOf` names the view in sight. */
 class ExportMenu {
-  /** @param {import("./types.d.ts").Context} context */
+  /** @param {Context} context */
   constructor({ store, source }, viewOf) {
     this.store = store;
     this.source = source;
     this.viewOf = viewOf;
     this.status = h("span", { className: "wb-note", role: "status" });
-    this.text = h("textarea", { className: "wb-code", readOnly: true, hidden: true, rows: 8, "aria-label": "Code for this view" });
+    this.text = h("textarea", {
+      className: "wb-code",
+      readOnly: true,
+      hidden: true,
+      rows: 8,
+      "aria-label": "Code for this view",
+    });
     this.text.onkeydown = (event) => event.stopPropagation();
-    this.menu = h("details", { className: "wb-menu" }, h("summary", { textContent: "Export" }), h("div", {}, this.items()));
+    this.menu = h(
+      "details",
+      { className: "wb-menu" },
+      h("summary", { textContent: "Export" }),
+      h("div", {}, this.items()),
+    );
     this.node = h("div", { className: "wb-export" }, this.menu, this.status);
   }
 
@@ -22,11 +39,22 @@ class ExportMenu {
     const rows = () => this.file({ name: "rows.csv", bytes: csvOf(this.store) });
     const items = [this.heading("rows"), this.item("Selected rows (CSV)", "Writing the rows", rows)];
     if (!this.source.figure) return items;
-    for (const [view, name] of FIGURES) items.push(this.heading(`figure: ${name}`), h("span", { className: "wb-group" }, FORMATS.map((format) => this.figure(view, format))));
+    for (const [view, name] of FIGURES)
+      items.push(
+        this.heading(`figure: ${name}`),
+        h(
+          "span",
+          { className: "wb-group" },
+          FORMATS.map((format) => this.figure(view, format)),
+        ),
+      );
     const table = (what) => async () => this.file(await this.source.table(what));
     items.push(this.heading("decisions"), this.item("Tags and notes (CSV)", "Writing", table("decisions")));
     items.push(this.item("Fixes for training (JSON)", "Writing", table("fixes")));
-    items.push(this.heading("code"), this.item("Code for this view", "Writing", () => this.code()));
+    items.push(
+      this.heading("code"),
+      this.item("Code for this view", "Writing", () => this.code()),
+    );
     return items;
   }
 

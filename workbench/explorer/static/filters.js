@@ -1,9 +1,11 @@
 import { button, choice, h, redraw, toggle } from "./dom.js";
 import { stepWords, withStep } from "./selection.js";
 
+/** @import { Context } from "./types.d.ts" */
+
 /**
  * A bar that says what is selected, with each filter as a chip that removes it.
- * @param {import("./types.d.ts").Context} context
+ * @param {Context} context
  */
 export function filterBar({ store }) {
   const title = h("h3", { "aria-live": "polite", className: "wb-words" });
@@ -21,7 +23,10 @@ export function filterBar({ store }) {
     title.textContent = store.words;
     redraw(
       chips,
-      button("↶ Undo", () => store.undo(), { disabled: !store.past.length, title: "Back to the selection before (Backspace)" }),
+      button("↶ Undo", () => store.undo(), {
+        disabled: !store.past.length,
+        title: "Back to the selection before (Backspace)",
+      }),
       button("↷ Redo", () => store.redo(), { disabled: !store.future.length }),
       toggle("Errors only", wrong_only, () => store.set({ wrong_only: !store.selection.wrong_only })),
       rangeFilter(store),
@@ -49,8 +54,14 @@ function tagFilter(store) {
 /** Rows within a number's range. */
 function rangeFilter(store) {
   const names = store.table.names("number").filter((name) => name !== "index");
-  const [low, high] = ["from", "below"].map((text) => h("input", { type: "number", step: "any", placeholder: text, "aria-label": text }));
-  const column = h("select", { "aria-label": "Column" }, names.map((name) => h("option", { value: name, textContent: store.table.columns[name].title })));
+  const [low, high] = ["from", "below"].map((text) =>
+    h("input", { type: "number", step: "any", placeholder: text, "aria-label": text }),
+  );
+  const column = h(
+    "select",
+    { "aria-label": "Column" },
+    names.map((name) => h("option", { value: name, textContent: store.table.columns[name].title })),
+  );
   const value = (input) => (input.value === "" ? null : Number(input.value));
   const go = () => {
     if (value(low) === null && value(high) === null) return;
@@ -62,5 +73,10 @@ function rangeFilter(store) {
       if (event.key === "Enter") go();
     };
   }
-  return h("details", { className: "wb-menu" }, h("summary", { textContent: "Filter by …" }), h("div", {}, column, low, high, button("Filter", go)));
+  return h(
+    "details",
+    { className: "wb-menu" },
+    h("summary", { textContent: "Filter by …" }),
+    h("div", {}, column, low, high, button("Filter", go)),
+  );
 }

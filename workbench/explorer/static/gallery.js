@@ -1,14 +1,20 @@
 import { choice, h, keys, redraw } from "./dom.js";
 import { layout, lineAt, tileOf } from "./tiles.js";
 
+/** @import { Context, View } from "./types.d.ts" */
+
 const TEXT_HEIGHT = 58; // the lines below a picture
 const GAP = 14; // between two tiles
 const AHEAD = 200; // pixels above and below that are drawn, too
-const SIZES = [[56, "small"], [84, "medium"], [128, "large"]];
+const SIZES = [
+  [56, "small"],
+  [84, "medium"],
+  [128, "large"],
+];
 
 /** The selected images as tiles; only those in sight are on the page. */
 class GalleryView {
-  /** @param {import("./types.d.ts").Context} context */
+  /** @param {Context} context */
   constructor({ store, source }) {
     this.store = store;
     this.source = source;
@@ -28,7 +34,12 @@ class GalleryView {
 
   build() {
     this.controls = h("div", { className: "wb-bar" });
-    this.space = h("div", { className: "wb-space", role: "listbox", "aria-multiselectable": "true", "aria-label": "Selected images" });
+    this.space = h("div", {
+      className: "wb-space",
+      role: "listbox",
+      "aria-multiselectable": "true",
+      "aria-label": "Selected images",
+    });
     this.scroller = h("div", { className: "wb-tiles", tabIndex: -1 }, this.space);
     this.problem = h("div", { className: "wb-problem wb-quiet", role: "alert" });
     this.node = h("div", { className: "wb-gallery" }, this.controls, this.problem, this.scroller);
@@ -37,12 +48,21 @@ class GalleryView {
   drawControls() {
     const { order, descending } = this.store.selection;
     const titled = (names) => names.map((name) => [name, this.table.columns[name].title]);
-    const directions = [["true", "highest first"], ["false", "lowest first"]];
+    const directions = [
+      ["true", "highest first"],
+      ["false", "lowest first"],
+    ];
     const groups = [["", "nothing"], ...titled(this.table.names("class", "category", "flag"))];
     redraw(
       this.controls,
       choice("Sort by", titled(this.table.names("number")), order, (next) => this.store.set({ order: next })),
-      choice("", directions, String(descending), (next) => this.store.set({ descending: next === "true" }), "Direction"),
+      choice(
+        "",
+        directions,
+        String(descending),
+        (next) => this.store.set({ descending: next === "true" }),
+        "Direction",
+      ),
       choice("Group by", groups, this.group, (next) => {
         this.group = next;
         this.rebuild();
@@ -58,7 +78,9 @@ class GalleryView {
   rebuild() {
     const columns = Math.max(1, Math.floor((this.scroller.clientWidth - 12) / (this.size + GAP)));
     const values = this.group ? this.table.columns[this.group].values : null;
-    const made = layout(this.store.rows, columns, this.size + TEXT_HEIGHT, values && ((k) => values[k]), (k) => this.table.text(this.group, k));
+    const made = layout(this.store.rows, columns, this.size + TEXT_HEIGHT, values && ((k) => values[k]), (k) =>
+      this.table.text(this.group, k),
+    );
     this.lines = made.lines;
     this.flat = this.group ? this.lines.flatMap(({ rows }) => (rows ? [...rows] : [])) : this.store.rows;
     this.space.style.height = `${made.height}px`;
@@ -66,7 +88,13 @@ class GalleryView {
     this.keepingFocus(() => {
       this.space.replaceChildren();
       this.tiles.clear();
-      if (!this.store.rows.length) this.space.append(h("p", { className: "wb-note wb-empty", textContent: "No image is selected. Remove a filter in the bar above." }));
+      if (!this.store.rows.length)
+        this.space.append(
+          h("p", {
+            className: "wb-note wb-empty",
+            textContent: "No image is selected. Remove a filter in the bar above.",
+          }),
+        );
       this.draw();
     });
   }
@@ -76,16 +104,26 @@ class GalleryView {
     const focused = /** @type {HTMLElement | null} */ (document.activeElement?.closest(".wb-tile"))?.dataset.row;
     const keeps = focused !== undefined && this.space.contains(document.activeElement);
     redrawn();
-    if (keeps) (this.tiles.get(Number(focused)) ?? this.space.querySelector(".wb-tile") ?? this.scroller).focus({ preventScroll: true });
+    if (keeps)
+      (this.tiles.get(Number(focused)) ?? this.space.querySelector(".wb-tile") ?? this.scroller).focus({
+        preventScroll: true,
+      });
   }
 
   draw() {
-    const [top, bottom] = [this.scroller.scrollTop - AHEAD, this.scroller.scrollTop + this.scroller.clientHeight + AHEAD];
+    const [top, bottom] = [
+      this.scroller.scrollTop - AHEAD,
+      this.scroller.scrollTop + this.scroller.clientHeight + AHEAD,
+    ];
     const wanted = new Map(); // what is in sight -> how it is made
     for (let k = lineAt(this.lines, top); k < this.lines.length && this.lines[k].top < bottom; k++) {
       const line = this.lines[k];
-      if (line.heading !== undefined) wanted.set(`heading ${k}`, () => h("h4", { textContent: line.heading, style: { top: `${line.top}px` } }));
-      else line.rows.forEach((position, column) => wanted.set(this.table.id(position), () => this.tile(position, line.top, column * (this.size + GAP) + 4)));
+      if (line.heading !== undefined)
+        wanted.set(`heading ${k}`, () => h("h4", { textContent: line.heading, style: { top: `${line.top}px` } }));
+      else
+        line.rows.forEach((position, column) =>
+          wanted.set(this.table.id(position), () => this.tile(position, line.top, column * (this.size + GAP) + 4)),
+        );
     }
     for (const [key, tile] of this.tiles) {
       if (wanted.has(key)) continue;
@@ -101,7 +139,13 @@ class GalleryView {
 
   tile(position, top, left) {
     const tags = this.store.decisions.get(this.table.id(position))?.tags ?? [];
-    return tileOf(this.table, position, { tags, length: this.store.rows.length, top, left, pictured: this.source.can.images });
+    return tileOf(this.table, position, {
+      tags,
+      length: this.store.rows.length,
+      top,
+      left,
+      pictured: this.source.can.images,
+    });
   }
 
   /** Paint the pictures of the tiles on the page, once they are there. */
@@ -122,9 +166,11 @@ class GalleryView {
   paint(ids) {
     for (const id of ids) {
       const tile = this.tiles.get(id);
-      if (tile && !tile.dataset.painted && this.source.thumbnails.paint(tile.firstChild, id)) tile.dataset.painted = "yes";
+      if (tile && !tile.dataset.painted && this.source.thumbnails.paint(tile.firstChild, id))
+        tile.dataset.painted = "yes";
     }
-    if (ids.every((id) => !this.tiles.has(id) || this.tiles.get(id).dataset.painted)) this.node.dataset.painted = this.store.words;
+    if (ids.every((id) => !this.tiles.has(id) || this.tiles.get(id).dataset.painted))
+      this.node.dataset.painted = this.store.words;
   }
 
   mark() {
@@ -146,12 +192,15 @@ class GalleryView {
   choose(id, { shiftKey = false, ctrlKey = false, metaKey = false }) {
     const { picked } = this.store.selection;
     if (shiftKey && this.anchor >= 0) {
-      const [first, last] = [this.anchor, id].map((row) => this.flat.indexOf(this.table.position(row))).sort((a, b) => a - b);
+      const [first, last] = [this.anchor, id]
+        .map((row) => this.flat.indexOf(this.table.position(row)))
+        .sort((a, b) => a - b);
       this.store.set({ picked: [...this.flat.slice(first, last + 1)].map((k) => this.table.id(k)), selected: id });
       return;
     }
     this.anchor = id;
-    if (ctrlKey || metaKey) this.store.set({ picked: picked.includes(id) ? picked.filter((row) => row !== id) : [...picked, id] });
+    if (ctrlKey || metaKey)
+      this.store.set({ picked: picked.includes(id) ? picked.filter((row) => row !== id) : [...picked, id] });
     else this.store.set({ selected: id, picked: [] });
   }
 
@@ -166,10 +215,19 @@ class GalleryView {
       act(row, event);
       return true;
     };
-    this.space.addEventListener("click", onTile((row, event) => this.choose(row, event)));
+    this.space.addEventListener(
+      "click",
+      onTile((row, event) => this.choose(row, event)),
+    );
     const step = (lines, tiles) => onTile((row) => this.moveFocus(this.table.position(row), lines, tiles));
     const pick = onTile((row) => this.choose(row, { ctrlKey: true }));
-    keys(this.space, { ArrowLeft: step(0, -1), ArrowRight: step(0, 1), ArrowUp: step(-1, 0), ArrowDown: step(1, 0), " ": pick });
+    keys(this.space, {
+      ArrowLeft: step(0, -1),
+      ArrowRight: step(0, 1),
+      ArrowUp: step(-1, 0),
+      ArrowDown: step(1, 0),
+      " ": pick,
+    });
     this.scroller.addEventListener("scroll", () => {
       cancelAnimationFrame(this.frame);
       this.frame = requestAnimationFrame(() => this.draw());
@@ -185,7 +243,8 @@ class GalleryView {
     const line = this.lines.find(({ rows }) => rows?.includes(target));
     const { scrollTop, clientHeight } = this.scroller;
     if (line.top < scrollTop) this.scroller.scrollTop = line.top;
-    else if (line.top + line.height > scrollTop + clientHeight) this.scroller.scrollTop = line.top + line.height - clientHeight;
+    else if (line.top + line.height > scrollTop + clientHeight)
+      this.scroller.scrollTop = line.top + line.height - clientHeight;
     this.draw();
     this.tiles.get(this.table.id(target))?.focus();
   }
@@ -212,5 +271,5 @@ class GalleryView {
   }
 }
 
-/** @type {(context: import("./types.d.ts").Context) => import("./types.d.ts").View} */
+/** @type {(context: Context) => View} */
 export const galleryView = (context) => new GalleryView(context);

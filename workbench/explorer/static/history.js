@@ -13,7 +13,8 @@ export function historyWords({ predicted, correct = [] }, classes) {
   return ["Misclassified at the end", times, ...lastPredicted(predicted, classes)];
 }
 
-const lastPredicted = (predicted, classes) => (predicted ? [`last predicted as ${classes[predicted[predicted.length - 1]]}`] : []);
+const lastPredicted = (predicted, classes) =>
+  predicted ? [`last predicted as ${classes[predicted[predicted.length - 1]]}`] : [];
 
 /** The probability of the true class after each epoch, filled where the model was correct. */
 export function historyOf(history, classes) {
@@ -21,9 +22,13 @@ export function historyOf(history, classes) {
   const correct = history.correct ?? [];
   const x = (k) => EDGE + (k * (WIDTH - EDGE - 8)) / Math.max(1, probability.length - 1);
   const y = (value) => 8 + (1 - value) * (HEIGHT - EDGE - 8);
-  const dots = probability.map((value, k) => `<circle cx="${x(k)}" cy="${y(value)}" r="3.5" class="${correct[k] ? "wb-ok" : "wb-off"}"></circle>`);
+  const dots = probability.map(
+    (value, k) => `<circle cx="${x(k)}" cy="${y(value)}" r="3.5" class="${correct[k] ? "wb-ok" : "wb-off"}"></circle>`,
+  );
   const path = probability.map((value, k) => `${k ? "L" : "M"}${x(k)} ${y(value)}`).join("");
-  const labels = [0, 0.5, 1].map((value) => `<text x="${EDGE - 6}" y="${y(value) + 4}" text-anchor="end">${100 * value}</text>`);
+  const labels = [0, 0.5, 1].map(
+    (value) => `<text x="${EDGE - 6}" y="${y(value) + 4}" text-anchor="end">${100 * value}</text>`,
+  );
   const axis = `<text x="${WIDTH / 2}" y="${HEIGHT - 4}" text-anchor="middle">epoch 1 to ${probability.length}</text>`;
   const words = historyWords(history, classes);
   const plot = h("div", { className: "wb-history" });
@@ -31,5 +36,11 @@ export function historyOf(history, classes) {
   plot.innerHTML = `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img"><path d="${path}" class="wb-line-path"></path>${dots.join("")}${labels.join("")}${axis}</svg>`;
   plot.firstElementChild.setAttribute("aria-label", words.join(", "));
   const note = "Probability of the true class (%) after each epoch; filled where the model was correct.";
-  return h("div", {}, h("p", { textContent: `${words.join("; ")}.` }), plot, h("p", { className: "wb-note", textContent: note }));
+  return h(
+    "div",
+    {},
+    h("p", { textContent: `${words.join("; ")}.` }),
+    plot,
+    h("p", { className: "wb-note", textContent: note }),
+  );
 }

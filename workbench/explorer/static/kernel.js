@@ -2,7 +2,10 @@ import { fromRgb } from "./picture.js";
 import { valuesOf } from "./table.js";
 import { Thumbnails } from "./thumbnails.js";
 
-const bytesOf = (buffer) => (buffer instanceof DataView ? new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength) : new Uint8Array(buffer));
+const bytesOf = (buffer) =>
+  buffer instanceof DataView
+    ? new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength)
+    : new Uint8Array(buffer);
 
 /** Questions to the kernel, each with its promise; parts and progress come before the answer. */
 export class Questions {
@@ -37,7 +40,9 @@ export class Questions {
     }
     this.open.delete(content.id);
     if (content.error !== undefined || content.stopped) {
-      question.reject(Object.assign(new Error(content.error ?? "stopped"), { trace: content.trace, stopped: content.stopped }));
+      question.reject(
+        Object.assign(new Error(content.error ?? "stopped"), { trace: content.trace, stopped: content.stopped }),
+      );
     } else question.resolve({ ...content, buffers: buffers.map(bytesOf) });
   }
 
@@ -66,7 +71,8 @@ const fileOf = ({ name, buffers }) => ({ name, bytes: buffers[0] });
 /** Maps with their values, from what is said of them and one buffer for each that is there. */
 function mapsOf({ maps, buffers }) {
   let next = 0;
-  const values = (map) => (map.refused ? null : valuesOf("f4", buffers[next++].subarray(0, 4 * map.grid[0] * map.grid[1])));
+  const values = (map) =>
+    map.refused ? null : valuesOf("f4", buffers[next++].subarray(0, 4 * map.grid[0] * map.grid[1]));
   return maps.map((map) => ({ ...map, values: values(map) }));
 }
 
@@ -92,7 +98,9 @@ function detailOf(found) {
 
 /** What the views may ask for, answered by the kernel; its questions have the names in `header.words.questions`. */
 export function kernelSource(questions, start) {
-  const ask = Object.fromEntries(start.header.words.questions.map((name) => [name, (content, early) => questions.ask(name, content, early)]));
+  const ask = Object.fromEntries(
+    start.header.words.questions.map((name) => [name, (content, early) => questions.ask(name, content, early)]),
+  );
   return {
     can: start.can,
     methods: start.methods,
@@ -100,7 +108,9 @@ export function kernelSource(questions, start) {
     keeps: start.kept,
     thumbnails: new Thumbnails(async (rows) => picturesOf(await ask.thumbnails({ rows }))),
     detail: async (row) => detailOf(await ask.detail({ row })),
-    explain: async (what, tell) => ({ maps: mapsOf(await ask.explain({ ...what, second: start.can.compare }, words(tell))) }),
+    explain: async (what, tell) => ({
+      maps: mapsOf(await ask.explain({ ...what, second: start.can.compare }, words(tell))),
+    }),
     evidence: (what, tell) => ask.evidence(what, (content) => content.verdict && tell(content)),
     async whatIf(what) {
       const found = await ask.what_if(what);

@@ -25,19 +25,46 @@ function noteOf(map) {
 function scaleBar(top, signed, ramp) {
   const ends = signed ? [`−${short(top)} against`, `${short(top)} for`] : ["0", short(top)];
   const bar = h("i", { style: { background: gradient(ramp) } });
-  return h("div", { className: "wb-scale" }, bar, h("div", {}, ends.map((text) => h("span", { textContent: text }))));
+  return h(
+    "div",
+    { className: "wb-scale" },
+    bar,
+    h(
+      "div",
+      {},
+      ends.map((text) => h("span", { textContent: text })),
+    ),
+  );
 }
 
 /** One map over its image, with what is said of it; a chip waits for its verdict. */
 function panelOf(map, image, { top, signed, ramp, prefix }, chips) {
   const head = h("b", { textContent: map.title, title: map.title });
-  if (!map.values) return h("div", { className: "wb-panel" }, head, h("div", { className: "wb-refused wb-note", textContent: map.refused }));
-  const canvas = h("canvas", { width: SIDE, height: SIDE, role: "img", "aria-label": `${prefix}${map.method} for ${map.title}: ${noteOf(map)}` });
+  if (!map.values)
+    return h(
+      "div",
+      { className: "wb-panel" },
+      head,
+      h("div", { className: "wb-refused wb-note", textContent: map.refused }),
+    );
+  const canvas = h("canvas", {
+    width: SIDE,
+    height: SIDE,
+    role: "img",
+    "aria-label": `${prefix}${map.method} for ${map.title}: ${noteOf(map)}`,
+  });
   const pixels = overlay(image, map.values, map.grid, top, signed, ramp, SIDE);
   canvas.getContext("2d").putImageData(new ImageData(pixels, SIDE, SIDE), 0, 0);
   const chip = h("div", { className: "wb-verdict" });
   chips.set(map.place, chip);
-  return h("div", { className: "wb-panel" }, head, canvas, h("span", { className: "wb-note", textContent: noteOf(map) }), chip);
+  return h(
+    "div",
+    { className: "wb-panel" },
+    head,
+    canvas,
+    h("span", { className: "wb-note", textContent: noteOf(map) }),
+    chip,
+  );
 }
 
 /** Panels of maps over their image, those that share a scale together with its bar. */
@@ -46,13 +73,22 @@ export function mapPanels(maps, image, { ramps }, { own = false, prefix = "" } =
   const groups = families(maps, own).map((family) => {
     const there = family.filter(({ values }) => values);
     const signed = there.some((map) => map.signed);
-    const top = scaleOf(there.map(({ values }) => values), signed);
+    const top = scaleOf(
+      there.map(({ values }) => values),
+      signed,
+    );
     const drawn = { top, signed, ramp: ramps[String(signed)], prefix };
     const [first] = family;
     const title = [first.model, first.kind ?? first.method, first.layer].filter(Boolean).join(" · ");
     const panels = family.map((map) => panelOf(map, image, drawn, chips));
     const bar = there.length && top > 0 ? scaleBar(top, signed, drawn.ramp) : null;
-    return h("div", { className: "wb-family" }, h("h5", { textContent: title }), h("div", { className: "wb-panels" }, panels), bar);
+    return h(
+      "div",
+      { className: "wb-family" },
+      h("h5", { textContent: title }),
+      h("div", { className: "wb-panels" }, panels),
+      bar,
+    );
   });
   return { groups, chips };
 }
@@ -62,5 +98,7 @@ const MARKS = ["✓", "~", "✗"]; // of the verdicts, the best first
 /** Show the verdict on a map, one of `verdicts`, with its reasons to unfold. */
 export function showVerdict(chip, { verdict, reasons }, verdicts) {
   const summary = h("summary", { textContent: `${MARKS[verdicts.indexOf(verdict)]} ${verdict}`, title: reasons });
-  chip.replaceChildren(h("details", { className: `wb-${verdict.replace(" ", "-")}` }, summary, h("p", { textContent: reasons })));
+  chip.replaceChildren(
+    h("details", { className: `wb-${verdict.replace(" ", "-")}` }, summary, h("p", { textContent: reasons })),
+  );
 }

@@ -1,11 +1,13 @@
 import { button, choice, h, problemOf, redraw, toggle } from "./dom.js";
 import { mapPanels, showVerdict } from "./maps.js";
 
+/** @import { Context } from "./types.d.ts" */
+
 const REST_MS = 500; // the evidence waits until the eye has come to rest
 
 /** The maps of the image shown: what is explained and how, the maps, and the evidence for each. */
 class MapsSection {
-  /** @param {import("./types.d.ts").Context} context */
+  /** @param {Context} context */
   constructor({ store, source, header }, detail) {
     this.store = store;
     this.source = source;
@@ -24,13 +26,13 @@ class MapsSection {
     return { row: selected, methods, layers, targets };
   }
 
-  fetch(spec) {
+  request(spec) {
     return this.detail.keep(JSON.stringify(spec), () => this.source.explain(spec, (words) => this.tell(words)));
   }
 
   /** Ask for the maps ahead of drawing them. */
   ask() {
-    if (this.source.can.maps) this.fetch(this.spec()).catch(() => {}); // told when they are drawn
+    if (this.source.can.maps) this.request(this.spec()).catch(() => {}); // told when they are drawn
   }
 
   /** Stop what is under way for the image shown before. */
@@ -51,8 +53,9 @@ class MapsSection {
     place.append(...body.querySelectorAll(".wb-families > *")); // the old ones stay until the new ones are there
     redraw(body, this.controls(), status, place);
     try {
-      const found = await this.fetch(spec);
-      if (mine === this.detail.number && this.detail.section === "maps" && place.isConnected) this.place(spec, found, place, status);
+      const found = await this.request(spec);
+      if (mine === this.detail.number && this.detail.section === "maps" && place.isConnected)
+        this.place(spec, found, place, status);
     } catch (error) {
       if (mine === this.detail.number) status.replaceChildren(error.stopped ? "Stopped." : problemOf(error));
     }
@@ -67,7 +70,11 @@ class MapsSection {
     const status = h("p", { className: "wb-note", role: "status" });
     const slow = this.source.methods.some((method) => method.slow && methods.includes(method.name));
     status.textContent = slow ? "Computing the maps …" : "";
-    if (slow) status.append(" ", button("Stop", () => this.source.stop("explain")));
+    if (slow)
+      status.append(
+        " ",
+        button("Stop", () => this.source.stop("explain")),
+      );
     this.tell = (words) => status.firstChild && (status.firstChild.textContent = words);
     return status;
   }
@@ -101,13 +108,22 @@ class MapsSection {
           if (mine === this.detail.number && chips.has(said.place)) show(said.place);
         });
       } catch (error) {
-        if (!error.stopped && mine === this.detail.number) for (const [, chip] of open()) chip.textContent = `no evidence: ${error.message}`;
+        if (!error.stopped && mine === this.detail.number)
+          for (const [, chip] of open()) chip.textContent = `no evidence: ${error.message}`;
       }
     }, REST_MS);
   }
 
   controls() {
-    return h("div", { className: "wb-bar wb-mapbar" }, this.methodMenu(), this.layerButtons(), this.targetButtons(), this.otherTarget(), this.scaleChoice());
+    return h(
+      "div",
+      { className: "wb-bar wb-mapbar" },
+      this.methodMenu(),
+      this.layerButtons(),
+      this.targetButtons(),
+      this.otherTarget(),
+      this.scaleChoice(),
+    );
   }
 
   /** Add a value to one of the lists of the selection, or take it out; a list may be empty only if it is of layers. */
@@ -120,12 +136,27 @@ class MapsSection {
   methodMenu() {
     const { methods } = this.store.selection;
     const box = ({ name, slow, citation }) => {
-      const input = h("input", { type: "checkbox", checked: methods.includes(name), onchange: () => this.flip("methods", name) });
-      return h("label", { title: citation }, input, name, slow ? h("small", { className: "wb-note", textContent: " slow" }) : null);
+      const input = h("input", {
+        type: "checkbox",
+        checked: methods.includes(name),
+        onchange: () => this.flip("methods", name),
+      });
+      return h(
+        "label",
+        { title: citation },
+        input,
+        name,
+        slow ? h("small", { className: "wb-note", textContent: " slow" }) : null,
+      );
     };
     const families = [...new Set(this.source.methods.map(({ family }) => family))];
-    const lists = families.map((family) => [h("h6", { textContent: family }), this.source.methods.filter((method) => method.family === family).map(box)]);
-    const summary = h("summary", { textContent: methods.length === 1 ? `Method: ${methods[0]}` : `${methods.length} methods` });
+    const lists = families.map((family) => [
+      h("h6", { textContent: family }),
+      this.source.methods.filter((method) => method.family === family).map(box),
+    ]);
+    const summary = h("summary", {
+      textContent: methods.length === 1 ? `Method: ${methods[0]}` : `${methods.length} methods`,
+    });
     const menu = h("details", { className: "wb-menu" }, summary, h("div", {}, lists));
     menu.open = this.menuOpen;
     menu.addEventListener("toggle", () => (this.menuOpen = menu.open));
@@ -139,7 +170,9 @@ class MapsSection {
     if (!onLayers || all.length < 2) return null;
     const last = all[all.length - 1].name;
     const on = (name) => layers.includes(name) || (!layers.length && name === last);
-    const buttons = all.map(({ name, grid }) => toggle(`${name} ${grid.join("×")}`, on(name), () => this.flip("layers", name)));
+    const buttons = all.map(({ name, grid }) =>
+      toggle(`${name} ${grid.join("×")}`, on(name), () => this.flip("layers", name)),
+    );
     return h("span", { className: "wb-group", role: "group", "aria-label": "Layers" }, buttons);
   }
 
@@ -149,21 +182,39 @@ class MapsSection {
     const wrong = this.store.table.value("correct", this.store.table.position(selected)) === 0;
     const named = targets.filter((name) => !this.header.words.targets.includes(name));
     const names = [predicted, label, ...(wrong ? [contrast] : []), ...named];
-    const buttons = names.map((name) => toggle(name === contrast ? "why not the true one" : name, targets.includes(name), () => this.flip("targets", name)));
+    const buttons = names.map((name) =>
+      toggle(name === contrast ? "why not the true one" : name, targets.includes(name), () =>
+        this.flip("targets", name),
+      ),
+    );
     return h("span", { className: "wb-group", role: "group", "aria-label": "What is explained" }, buttons);
   }
 
   otherTarget() {
     const { targets } = this.store.selection;
     const others = this.header.classes.filter((name) => !targets.includes(name)).map((name) => [name, name]);
-    return choice("", [["", "other class …"], ...others], "", (name) => name && this.flip("targets", name), "Another class to explain");
+    return choice(
+      "",
+      [["", "other class …"], ...others],
+      "",
+      (name) => name && this.flip("targets", name),
+      "Another class to explain",
+    );
   }
 
   scaleChoice() {
-    return choice("Scale", [["", "one per method"], ["own", "each its own"]], this.own ? "own" : "", (next) => {
-      this.own = next === "own";
-      this.draw();
-    });
+    return choice(
+      "Scale",
+      [
+        ["", "one per method"],
+        ["own", "each its own"],
+      ],
+      this.own ? "own" : "",
+      (next) => {
+        this.own = next === "own";
+        this.draw();
+      },
+    );
   }
 }
 

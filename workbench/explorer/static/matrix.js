@@ -2,14 +2,20 @@ import { countsOf, describeCell, mostConfused, overviewPixels, strength } from "
 import { button, choice, h, keys, redraw, toggle } from "./dom.js";
 import { withCells } from "./selection.js";
 
+/** @import { Context, View } from "./types.d.ts" */
+
 const MODES = { counts: "images", by_true: "% of true class", by_predicted: "% of predicted class" };
-const SORTS = [["plain", "as given"], ["similar", "by similarity"], ["errors", "by errors"]];
+const SORTS = [
+  ["plain", "as given"],
+  ["similar", "by similarity"],
+  ["errors", "by errors"],
+];
 const SHOWN_CLASSES = 24;
 const HINT = "Rows: true class. Columns: predicted class. Click a cell, a class's name, or drag over several cells.";
 
 /** The confusion matrix: cells and class names select rows; of many classes an overview leads to a part. */
 class MatrixView {
-  /** @param {import("./types.d.ts").Context} context */
+  /** @param {Context} context */
   constructor({ store, header }) {
     this.store = store;
     this.classes = header.classes;
@@ -39,7 +45,14 @@ class MatrixView {
     this.overview = h("canvas", { className: "wb-overview", tabIndex: 0, role: "img" });
     this.hover = h("div", { className: "wb-hover wb-note", "aria-live": "polite" });
     const overview = this.many ? this.overview : null;
-    this.node = h("div", { className: "wb-matrix" }, this.bar, overview, h("div", { className: "wb-scroll" }, this.grid), this.hover);
+    this.node = h(
+      "div",
+      { className: "wb-matrix" },
+      this.bar,
+      overview,
+      h("div", { className: "wb-scroll" }, this.grid),
+      this.hover,
+    );
   }
 
   draw() {
@@ -104,12 +117,32 @@ class MatrixView {
     const largest = Math.max(0, ...shown.flatMap((t) => shown.filter((p) => p !== t).map((p) => this.value(t, p))));
     this.buttons = [];
     this.heads = { row: [], col: [] };
-    const rows = shown.map((t) => h("tr", {}, this.heading(t, "row", [t, -1]), shown.map((p) => h("td", {}, this.cell(t, p, largest)))));
+    const rows = shown.map((t) =>
+      h(
+        "tr",
+        {},
+        this.heading(t, "row", [t, -1]),
+        shown.map((p) => h("td", {}, this.cell(t, p, largest))),
+      ),
+    );
     if (this.buttons.length) this.buttons[0].tabIndex = 0;
     const corner = h("th", { className: "wb-corner" }, h("span", { textContent: "true ↓ predicted →" }));
     const longest = Math.max(...shown.map((k) => this.classes[k].length));
     this.grid.classList.toggle("wb-upright", longest <= 3); // names that short fit above their column as they are
-    redraw(this.grid, h("thead", {}, h("tr", {}, corner, shown.map((p) => this.heading(p, "col", [-1, p])))), h("tbody", {}, rows));
+    redraw(
+      this.grid,
+      h(
+        "thead",
+        {},
+        h(
+          "tr",
+          {},
+          corner,
+          shown.map((p) => this.heading(p, "col", [-1, p])),
+        ),
+      ),
+      h("tbody", {}, rows),
+    );
   }
 
   heading(k, scope, cell) {
@@ -121,7 +154,11 @@ class MatrixView {
 
   cell(t, p, largest) {
     const label = describeCell(this.classes, this.counts, t, p);
-    const cell = button(this.text(t, p), null, { "aria-label": label, tabIndex: -1, dataset: { true: t, predicted: p } });
+    const cell = button(this.text(t, p), null, {
+      "aria-label": label,
+      tabIndex: -1,
+      dataset: { true: t, predicted: p },
+    });
     this.buttons.push(cell);
     if (t === p) {
       cell.className = "wb-right";
@@ -143,7 +180,10 @@ class MatrixView {
     const image = context.createImageData(side, side);
     overviewPixels(image.data, order, this.cells);
     context.putImageData(image, 0, 0);
-    this.overview.setAttribute("aria-label", `All ${side} classes; click to look closer, Enter for the most confused ones`);
+    this.overview.setAttribute(
+      "aria-label",
+      `All ${side} classes; click to look closer, Enter for the most confused ones`,
+    );
   }
 
   pick(cells, event) {
@@ -155,7 +195,10 @@ class MatrixView {
     const chosen = new Set((step?.cells ?? []).map(([t, p]) => `${t},${p}`));
     for (const cell of this.buttons) {
       const { true: t, predicted: p } = cell.dataset;
-      cell.setAttribute("aria-pressed", String(chosen.has(`${t},${p}`) || chosen.has(`${t},-1`) || chosen.has(`-1,${p}`)));
+      cell.setAttribute(
+        "aria-pressed",
+        String(chosen.has(`${t},${p}`) || chosen.has(`${t},-1`) || chosen.has(`-1,${p}`)),
+      );
     }
   }
 
@@ -175,7 +218,10 @@ class MatrixView {
    * @param {number[]} to
    */
   between([t0, p0], [t1, p1]) {
-    const [rows, columns] = [[t0, t1], [p0, p1]].map((ends) => {
+    const [rows, columns] = [
+      [t0, t1],
+      [p0, p1],
+    ].map((ends) => {
       const [a, b] = ends.map((k) => this.zoomed.indexOf(k)).sort((x, y) => x - y);
       return this.zoomed.slice(a, b + 1);
     });
@@ -184,7 +230,8 @@ class MatrixView {
 
   outline(cells) {
     const inside = new Set(cells.map(String));
-    for (const cell of this.buttons) cell.classList.toggle("wb-dragged", inside.has(`${cell.dataset.true},${cell.dataset.predicted}`));
+    for (const cell of this.buttons)
+      cell.classList.toggle("wb-dragged", inside.has(`${cell.dataset.true},${cell.dataset.predicted}`));
   }
 
   listen() {
@@ -224,7 +271,11 @@ class MatrixView {
     const { from, to } = this.drag;
     this.drag = null;
     this.outline([]);
-    if (String(from) !== String(to)) this.pick(this.between(from, to).filter(([t, p]) => t !== p), event);
+    if (String(from) !== String(to))
+      this.pick(
+        this.between(from, to).filter(([t, p]) => t !== p),
+        event,
+      );
   }
 
   /** Move the focus from a cell or heading; the headings are the line above the first and the column before it. */
@@ -247,7 +298,8 @@ class MatrixView {
     const box = this.overview.getBoundingClientRect();
     const all = this.order();
     const half = SHOWN_CLASSES / 2;
-    const near = (share) => Math.min(Math.max(0, all.length - SHOWN_CLASSES), Math.max(0, Math.round(share * all.length - half)));
+    const near = (share) =>
+      Math.min(Math.max(0, all.length - SHOWN_CLASSES), Math.max(0, Math.round(share * all.length - half)));
     const [row, column] = [near((event.clientY - box.top) / box.height), near((event.clientX - box.left) / box.width)];
     const both = new Set([...all.slice(row, row + half + 1), ...all.slice(column, column + half + 1)]);
     this.zoom(all.filter((k) => both.has(k)));
@@ -262,5 +314,5 @@ class MatrixView {
   }
 }
 
-/** @type {(context: import("./types.d.ts").Context) => import("./types.d.ts").View} */
+/** @type {(context: Context) => View} */
 export const matrixView = (context) => new MatrixView(context);

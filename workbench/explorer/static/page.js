@@ -3,6 +3,8 @@ import { Store, decisionsOf } from "./store.js";
 import { Table, halves, valuesOf } from "./table.js";
 import { Thumbnails } from "./thumbnails.js";
 
+/** @import { Column } from "./types.d.ts" */
+
 const SHOWN_BARS = 12;
 
 /** The bytes of a base64 text. */
@@ -38,7 +40,12 @@ class Sheets {
     if (!this.opened.has(at.name)) this.opened.set(at.name, this.open(at.name));
     const { side, columns } = this.parts[at.name];
     const context = await this.opened.get(at.name);
-    return context.getImageData((at.place % columns) * side[1], Math.floor(at.place / columns) * side[0], side[1], side[0]);
+    return context.getImageData(
+      (at.place % columns) * side[1],
+      Math.floor(at.place / columns) * side[0],
+      side[1],
+      side[0],
+    );
   }
 }
 
@@ -52,7 +59,16 @@ class Grids {
     this.every = this.targets.length === this.classes.length && this.targets[0] === this.classes[0];
     const { grid, layer } = bundle.parts.grids;
     this.cells = grid[0] * grid[1];
-    this.common = { method: "Grad-CAM", kind: "Grad-CAM", layer, model: "", refused: "", grid, signed: false, residual: null };
+    this.common = {
+      method: "Grad-CAM",
+      kind: "Grad-CAM",
+      layer,
+      model: "",
+      refused: "",
+      grid,
+      signed: false,
+      residual: null,
+    };
   }
 
   at(position, place) {
@@ -67,9 +83,23 @@ class Grids {
     const of = { predicted, true: label }[target] ?? this.classes.indexOf(target);
     const place = this.every ? of : of === predicted ? 0 : of === label ? 1 : -1;
     const roles = [of === predicted && "predicted", of === label && "true"].filter(Boolean).join(" and ");
-    if (place < 0) return { ...this.common, target, values: null, title: this.classes[of], refused: "This page has maps of the predicted and the true class only." };
+    if (place < 0)
+      return {
+        ...this.common,
+        target,
+        values: null,
+        title: this.classes[of],
+        refused: "This page has maps of the predicted and the true class only.",
+      };
     const values = this.at(position, place);
-    return { ...this.common, target, of, values, title: this.classes[of] + (roles ? ` (${roles})` : ""), remark: this.remark(values) };
+    return {
+      ...this.common,
+      target,
+      of,
+      values,
+      title: this.classes[of] + (roles ? ` (${roles})` : ""),
+      remark: this.remark(values),
+    };
   }
 
   contrast(position, label, predicted) {
@@ -77,7 +107,13 @@ class Grids {
     const places = this.every ? [predicted, label] : [0, 1];
     const [one, other] = places.map((place) => this.at(position, place));
     const values = one.map((value, k) => value - other[k]);
-    return { ...this.common, target: "contrast", values, title: `${this.classes[predicted]} rather than ${this.classes[label]}`, remark: this.remark(values) };
+    return {
+      ...this.common,
+      target: "contrast",
+      values,
+      title: `${this.classes[predicted]} rather than ${this.classes[label]}`,
+      remark: this.remark(values),
+    };
   }
 
   remark(values) {
@@ -93,7 +129,11 @@ class Grids {
 
 /** The label and the most probable classes, in the order of classes. */
 function barsOfRow(probability, position, count, label) {
-  const bars = Array.from({ length: count }, (_, k) => ({ class: k, value: probability[position * count + k] / 65535, votes: null }));
+  const bars = Array.from({ length: count }, (_, k) => ({
+    class: k,
+    value: probability[position * count + k] / 65535,
+    votes: null,
+  }));
   const shown = [...bars].sort((a, b) => b.value - a.value).slice(0, SHOWN_BARS);
   if (!shown.some((bar) => bar.class === label)) shown.push(bars[label]);
   return shown.sort((a, b) => a.class - b.class);
@@ -107,14 +147,23 @@ function pageSource(bundle, bytes, table) {
   const grids = parts.grids ? new Grids(bundle, halves(slice("grids")), table) : null;
   const sheets = new Sheets(parts, slice);
   return {
-    can: { images: bundle.images, maps: Boolean(grids), map: Boolean(parts["map principal"]), neighbours: false, compare: Boolean(header.comparison) },
+    can: {
+      images: bundle.images,
+      maps: Boolean(grids),
+      map: Boolean(parts["map principal"]),
+      neighbours: false,
+      compare: Boolean(header.comparison),
+    },
     methods: [{ name: "Grad-CAM", family: "class activation", layers: true, slow: false, citation: "" }],
     noMaps: "This page keeps no maps.",
     layers: grids ? [{ name: parts.grids.layer, grid: parts.grids.grid }] : [],
-    thumbnails: new Thumbnails(async (ids) => new Map(await Promise.all(ids.map(async (id) => [id, await sheets.picture(id)])))),
+    thumbnails: new Thumbnails(
+      async (ids) => new Map(await Promise.all(ids.map(async (id) => [id, await sheets.picture(id)]))),
+    ),
     async detail(row) {
       const [position, image] = [table.position(row), await sheets.picture(row)];
-      const bars = probability && barsOfRow(probability, position, header.classes.length, table.value("label", position));
+      const bars =
+        probability && barsOfRow(probability, position, header.classes.length, table.value("label", position));
       return { row, image, shape: image && [image.height, image.width], bars, nearest: [] };
     },
     explain: async ({ row, targets }) => ({ maps: grids.maps(row, targets) }),
@@ -122,17 +171,23 @@ function pageSource(bundle, bytes, table) {
       if (!parts[`map ${name}`]) throw new Error("This page has the principal components only.");
       return valuesOf("f4", slice(`map ${name}`));
     },
-    causes: bundle.summary.length ? async () => ({ summary: bundle.summary, evidence: bundle.evidence, column: null }) : null,
+    causes: bundle.summary.length
+      ? async () => ({ summary: bundle.summary, evidence: bundle.evidence, column: null })
+      : null,
   };
 }
 
 function openPage() {
   const bundle = JSON.parse(document.getElementById("bundle").textContent);
   const bytes = decoded(document.getElementById("data").textContent);
-  /** @type {Record<string, import("./types.d.ts").Column>} */
+  /** @type {Record<string, Column>} */
   const columns = {};
   for (const [name, { first, bytes: size, column }] of Object.entries(bundle.parts)) {
-    if (column) columns[name.slice("column ".length)] = { ...column, values: valuesOf(column.dtype, bytes.subarray(first, first + size)) };
+    if (column)
+      columns[name.slice("column ".length)] = {
+        ...column,
+        values: valuesOf(column.dtype, bytes.subarray(first, first + size)),
+      };
   }
   const table = new Table(columns);
   const store = new Store(bundle.header, table, decisionsOf(bundle.decisions));

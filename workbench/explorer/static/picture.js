@@ -13,7 +13,8 @@ export function fromRgb(rgb, height, width) {
 /** The largest magnitude of maps, or their largest positive value: what gets the strongest colour. */
 export function scaleOf(maps, signed) {
   let top = 0;
-  for (const values of maps) for (const value of values) top = Math.max(top, signed ? Math.abs(value) || 0 : value || 0);
+  for (const values of maps)
+    for (const value of values) top = Math.max(top, signed ? Math.abs(value) || 0 : value || 0);
   return top;
 }
 
@@ -53,7 +54,9 @@ export function overlay(image, map, grid, top, signed, ramp, side) {
     const row = image ? Math.floor((y * image.height) / side) : 0;
     for (let x = 0; x < side; x++) {
       const source = image ? 4 * (row * image.width + Math.floor((x * image.width) / side)) : 0;
-      const grey = image ? 0.299 * image.data[source] + 0.587 * image.data[source + 1] + 0.114 * image.data[source + 2] : 128;
+      const grey = image
+        ? 0.299 * image.data[source] + 0.587 * image.data[source + 1] + 0.114 * image.data[source + 2]
+        : 128;
       const colour = 3 * rampPlace(large[y * side + x], top, signed);
       const target = 4 * (y * side + x);
       for (let c = 0; c < 3; c++) out[target + c] = Math.round((1 - STRENGTH) * grey + STRENGTH * ramp[colour + c]);

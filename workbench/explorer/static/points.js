@@ -17,7 +17,8 @@ export function fitted(points, width, height) {
 function disc(radius) {
   const offsets = [];
   const whole = Math.ceil(radius);
-  for (let y = -whole; y <= whole; y++) for (let x = -whole; x <= whole; x++) if (x * x + y * y <= radius * radius + 0.1) offsets.push([x, y]);
+  for (let y = -whole; y <= whole; y++)
+    for (let x = -whole; x <= whole; x++) if (x * x + y * y <= radius * radius + 0.1) offsets.push([x, y]);
   return offsets;
 }
 
@@ -51,7 +52,8 @@ export function nearestPoint(points, view, rows, place, pixels) {
   const [x, y] = place;
   let [best, nearest] = [-1, pixels ** 2];
   for (const k of rows) {
-    const distance = ((points[2 * k] - view.x) * view.scale - x) ** 2 + ((points[2 * k + 1] - view.y) * view.scale - y) ** 2;
+    const distance =
+      ((points[2 * k] - view.x) * view.scale - x) ** 2 + ((points[2 * k + 1] - view.y) * view.scale - y) ** 2;
     if (distance < nearest) [best, nearest] = [k, distance];
   }
   return best;

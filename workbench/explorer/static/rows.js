@@ -1,18 +1,25 @@
 import { button, h, redraw } from "./dom.js";
 
+/** @import { Context, View } from "./types.d.ts" */
+
 const ROW_HEIGHT = 28; // of a row, in pixels
 const FIRST = ["index", "label", "predicted", "confidence", "loss", "margin", "entropy", "cause", "outcome"];
 
 /** The selected rows as a table: virtual, so that a million rows scroll as well as ten. */
 class RowsView {
-  /** @param {import("./types.d.ts").Context} context */
+  /** @param {Context} context */
   constructor({ store }) {
     this.store = store;
     this.table = store.table;
     this.frame = 0;
     this.head = h("div", { className: "wb-row wb-head", role: "row" });
     this.body = h("div", { className: "wb-space", role: "rowgroup" });
-    this.node = h("div", { className: "wb-rows", tabIndex: 0, role: "grid", "aria-label": "Selected rows", "aria-readonly": "true" }, this.head, this.body);
+    this.node = h(
+      "div",
+      { className: "wb-rows", tabIndex: 0, role: "grid", "aria-label": "Selected rows", "aria-readonly": "true" },
+      this.head,
+      this.body,
+    );
     this.listen();
   }
 
@@ -27,7 +34,10 @@ class RowsView {
   }
 
   drawHead() {
-    redraw(this.head, this.names().map((name) => this.heading(name)));
+    redraw(
+      this.head,
+      this.names().map((name) => this.heading(name)),
+    );
   }
 
   heading(name) {
@@ -37,7 +47,11 @@ class RowsView {
     const turn = () => this.store.set(on ? { descending: !descending } : { order: name, descending: true });
     const arrow = on ? (descending ? " ▾" : " ▴") : "";
     const sort = on ? (descending ? "descending" : "ascending") : "none";
-    return h("span", { role: "columnheader", className: kind === "number" ? "wb-number" : "", "aria-sort": sort }, button(`${title}${arrow}`, turn, { title }));
+    return h(
+      "span",
+      { role: "columnheader", className: kind === "number" ? "wb-number" : "", "aria-sort": sort },
+      button(`${title}${arrow}`, turn, { title }),
+    );
   }
 
   draw() {
@@ -48,7 +62,9 @@ class RowsView {
     this.node.setAttribute("aria-rowcount", rows.length + 1);
     const first = Math.max(0, Math.floor(scrollTop / ROW_HEIGHT) - 5);
     const last = Math.min(rows.length, first + Math.ceil(clientHeight / ROW_HEIGHT) + 10);
-    this.body.replaceChildren(...Array.from({ length: Math.max(0, last - first) }, (_, k) => this.row(first + k, columns)));
+    this.body.replaceChildren(
+      ...Array.from({ length: Math.max(0, last - first) }, (_, k) => this.row(first + k, columns)),
+    );
     if (selection.selected >= 0) this.node.setAttribute("aria-activedescendant", `wb-row-${selection.selected}`);
     else this.node.removeAttribute("aria-activedescendant");
   }
@@ -58,12 +74,26 @@ class RowsView {
     const id = this.table.id(position);
     const cell = (name) => {
       const text = this.table.text(name, position);
-      return h("span", { role: "gridcell", className: this.table.columns[name].kind === "number" ? "wb-number" : "", textContent: text, title: text });
+      return h("span", {
+        role: "gridcell",
+        className: this.table.columns[name].kind === "number" ? "wb-number" : "",
+        textContent: text,
+        title: text,
+      });
     };
     const chosen = String(id === this.store.selection.selected);
     return h(
       "div",
-      { className: "wb-row", role: "row", id: `wb-row-${id}`, tabIndex: -1, "aria-rowindex": k + 2, "aria-selected": chosen, dataset: { row: id }, style: { top: `${k * ROW_HEIGHT}px` } },
+      {
+        className: "wb-row",
+        role: "row",
+        id: `wb-row-${id}`,
+        tabIndex: -1,
+        "aria-rowindex": k + 2,
+        "aria-selected": chosen,
+        dataset: { row: id },
+        style: { top: `${k * ROW_HEIGHT}px` },
+      },
       columns.map(cell),
     );
   }
@@ -92,7 +122,10 @@ class RowsView {
     if (!rows.length) return;
     const next = Math.min(rows.length - 1, Math.max(0, rows.indexOf(this.table.position(selection.selected)) + step));
     this.store.set({ selected: this.table.id(rows[next]), picked: [] });
-    this.node.scrollTop = Math.min(next * ROW_HEIGHT, Math.max(this.node.scrollTop, (next + 2) * ROW_HEIGHT - this.node.clientHeight));
+    this.node.scrollTop = Math.min(
+      next * ROW_HEIGHT,
+      Math.max(this.node.scrollTop, (next + 2) * ROW_HEIGHT - this.node.clientHeight),
+    );
   }
 
   /** Called when the view comes into sight. */
@@ -107,5 +140,5 @@ class RowsView {
   }
 }
 
-/** @type {(context: import("./types.d.ts").Context) => import("./types.d.ts").View} */
+/** @type {(context: Context) => View} */
 export const rowsView = (context) => new RowsView(context);

@@ -5,6 +5,8 @@ import { gradient } from "./picture.js";
 import { fitted, nearestPoint, paintPoints } from "./points.js";
 import { withStep } from "./selection.js";
 
+/** @import { Context, View } from "./types.d.ts" */
+
 const HINTS = {
   start: "Circle images to select them. The wheel zooms, Shift and drag moves, a double click shows all.",
   principal: "The two directions in which the model's features vary most.",
@@ -15,7 +17,7 @@ const CLICK_PIXELS = 12;
 
 /** The images as points on a map of their embeddings; a lasso selects. */
 class ScatterView {
-  /** @param {import("./types.d.ts").Context} context */
+  /** @param {Context} context */
   constructor({ store, source, header }) {
     this.store = store;
     this.source = source;
@@ -41,7 +43,12 @@ class ScatterView {
 
   build() {
     this.controls = h("div", { className: "wb-bar" });
-    this.canvas = h("canvas", { className: "wb-map", tabIndex: 0, role: "img", "aria-label": "Map of the images; arrows move it, plus and minus zoom" });
+    this.canvas = h("canvas", {
+      className: "wb-map",
+      tabIndex: 0,
+      role: "img",
+      "aria-label": "Map of the images; arrows move it, plus and minus zoom",
+    });
     this.sketch = h("canvas", { className: "wb-sketch" });
     this.hint = h("div", { className: "wb-hover wb-note", "aria-live": "polite", textContent: HINTS.start });
     this.legend = h("div", { className: "wb-legend" });
@@ -58,13 +65,20 @@ class ScatterView {
         this.view = null;
         return this.load();
       }),
-      choice("Colour", columns.map((name) => [name, this.table.columns[name].title]), this.column, (next) => {
-        this.column = next;
-        this.painted = null;
-        this.draw();
-      }),
+      choice(
+        "Colour",
+        columns.map((name) => [name, this.table.columns[name].title]),
+        this.column,
+        (next) => {
+          this.column = next;
+          this.painted = null;
+          this.draw();
+        },
+      ),
       button("Show all", () => this.showAll()),
-      button("Select what is in view", () => this.view && this.points && this.enclose(this.corners()), { title: "By keyboard: move with the arrows, zoom with plus and minus, then this" }),
+      button("Select what is in view", () => this.view && this.points && this.enclose(this.corners()), {
+        title: "By keyboard: move with the arrows, zoom with plus and minus, then this",
+      }),
     );
   }
 
@@ -150,7 +164,11 @@ class ScatterView {
   drawLegend() {
     const { legend, ends } = this.coloured();
     if (legend) {
-      this.legend.replaceChildren(...legend.map(([name, rgb]) => h("span", { title: name }, h("i", { style: { background: `rgb(${rgb})` } }), name)));
+      this.legend.replaceChildren(
+        ...legend.map(([name, rgb]) =>
+          h("span", { title: name }, h("i", { style: { background: `rgb(${rgb})` } }), name),
+        ),
+      );
       return;
     }
     const [low, high] = ends.map((value) => h("span", { textContent: short(value) }));
@@ -190,8 +208,16 @@ class ScatterView {
     };
     sketch.addEventListener("wheel", wheel, { passive: false });
     const shift = (x, y) => () => this.shifted(x, y);
-    const closer = (factor) => () => this.view && (this.zoom([this.canvas.width / 2, this.canvas.height / 2], factor), true);
-    keys(this.canvas, { ArrowLeft: shift(-1, 0), ArrowRight: shift(1, 0), ArrowUp: shift(0, -1), ArrowDown: shift(0, 1), "+": closer(1.25), "-": closer(0.8) });
+    const closer = (factor) => () =>
+      this.view && (this.zoom([this.canvas.width / 2, this.canvas.height / 2], factor), true);
+    keys(this.canvas, {
+      ArrowLeft: shift(-1, 0),
+      ArrowRight: shift(1, 0),
+      ArrowUp: shift(0, -1),
+      ArrowDown: shift(0, 1),
+      "+": closer(1.25),
+      "-": closer(0.8),
+    });
     this.watcher = new ResizeObserver(() => this.showAll());
     this.watcher.observe(this.box);
   }
@@ -207,7 +233,11 @@ class ScatterView {
     if (this.pan) {
       const [x, y] = this.at(event);
       const { from, view } = this.pan;
-      this.view = { ...this.view, x: view.x - (x - from[0]) / this.view.scale, y: view.y - (y - from[1]) / this.view.scale };
+      this.view = {
+        ...this.view,
+        x: view.x - (x - from[0]) / this.view.scale,
+        y: view.y - (y - from[1]) / this.view.scale,
+      };
       this.draw();
     } else if (this.lasso) {
       this.lasso.push(...this.toData(this.at(event)));
@@ -225,13 +255,24 @@ class ScatterView {
 
   /** Select what lies within a polygon; its corners are rounded as the points are. */
   enclose(polygon) {
-    this.store.set(withStep(this.store.selection, { kind: "inside", map: this.layout, polygon: polygon.map((value) => Math.fround(value)) }));
+    this.store.set(
+      withStep(this.store.selection, {
+        kind: "inside",
+        map: this.layout,
+        polygon: polygon.map((value) => Math.fround(value)),
+      }),
+    );
   }
 
   /** The corners of the canvas, as data. */
   corners() {
     const { width, height } = this.canvas;
-    return [[0, 0], [width, 0], [width, height], [0, height]].flatMap((corner) => this.toData(corner));
+    return [
+      [0, 0],
+      [width, 0],
+      [width, height],
+      [0, height],
+    ].flatMap((corner) => this.toData(corner));
   }
 
   choosePoint(place) {
@@ -242,7 +283,11 @@ class ScatterView {
   shifted(x, y) {
     if (!this.view) return false;
     const { scale } = this.view;
-    this.view = { scale, x: this.view.x + (x * this.canvas.width) / 10 / scale, y: this.view.y + (y * this.canvas.height) / 10 / scale };
+    this.view = {
+      scale,
+      x: this.view.x + (x * this.canvas.width) / 10 / scale,
+      y: this.view.y + (y * this.canvas.height) / 10 / scale,
+    };
     this.draw();
     return true;
   }
@@ -265,5 +310,5 @@ class ScatterView {
   }
 }
 
-/** @type {(context: import("./types.d.ts").Context) => import("./types.d.ts").View} */
+/** @type {(context: Context) => View} */
 export const scatterView = (context) => new ScatterView(context);

@@ -85,7 +85,9 @@ export function stepWords(step, table) {
   const title = table.columns[step.column]?.title ?? step.column;
   switch (step.kind) {
     case "cells":
-      return step.cells.length > 3 ? `${step.cells.length} cells of the matrix` : step.cells.map((cell) => cellWords(cell, classes)).join(" or ");
+      return step.cells.length > 3
+        ? `${step.cells.length} cells of the matrix`
+        : step.cells.map((cell) => cellWords(cell, classes)).join(" or ");
     case "any":
       return `${title}: ${step.values.join(" or ")}`;
     case "inside":
@@ -93,7 +95,8 @@ export function stepWords(step, table) {
     case "tags":
       return `tagged ${step.words.join(" or ")}`;
     default: {
-      const say = (value) => (["confidence", "label_probability"].includes(step.column) ? percent(value) : short(value));
+      const say = (value) =>
+        ["confidence", "label_probability"].includes(step.column) ? percent(value) : short(value);
       if (step.high === null) return `${title} of ${say(step.low)} or more`;
       if (step.low === null) return `${title} below ${say(step.high)}`;
       return `${title} ${say(step.low)} to ${say(step.high)}`;
@@ -105,7 +108,8 @@ export function stepWords(step, table) {
 export function describe(selection, table, found, errors, rows) {
   const noun = selection.wrong_only ? "error" : "image";
   const total = selection.wrong_only ? errors : rows;
-  if (!selection.steps.length) return found === total ? `All ${counted(found, noun)}` : `${count(found)} of ${counted(total, noun)}`;
+  if (!selection.steps.length)
+    return found === total ? `All ${counted(found, noun)}` : `${count(found)} of ${counted(total, noun)}`;
   const words = selection.steps.map((step) => stepWords(step, table)).join(", ");
   return `${count(found)} of ${counted(total, noun)}: ${words}`;
 }

@@ -1,16 +1,20 @@
 import { selectRows, describe } from "./selection.js";
 
+/** @import { Decision, Header } from "./types.d.ts" */
+/** @import { Table } from "./table.js" */
+
 const FREE = new Set(["selected", "picked"]); // changes of these alone are no step to undo
 
 /** Decisions by row id, from JSON. */
-export const decisionsOf = (values) => new Map(Object.entries(values).map(([row, decision]) => [Number(row), decision]));
+export const decisionsOf = (values) =>
+  new Map(Object.entries(values).map(([row, decision]) => [Number(row), decision]));
 
 /** The one selection, what follows from it, and its history. Views are told with the set of fields that changed. */
 export class Store {
   /**
-   * @param {import("./types.d.ts").Header} header
-   * @param {import("./table.js").Table} table
-   * @param {Map<number, import("./types.d.ts").Decision>} decisions
+   * @param {Header} header
+   * @param {Table} table
+   * @param {Map<number, Decision>} decisions
    */
   constructor(header, table, decisions) {
     this.header = header;
@@ -43,7 +47,9 @@ export class Store {
 
   /** Set some fields; with `remember` the way back is kept. */
   set(fields, remember = true) {
-    const changed = Object.keys(fields).filter((name) => JSON.stringify(fields[name]) !== JSON.stringify(this.selection[name]));
+    const changed = Object.keys(fields).filter(
+      (name) => JSON.stringify(fields[name]) !== JSON.stringify(this.selection[name]),
+    );
     if (!changed.length) return;
     if (remember && changed.some((name) => !FREE.has(name))) {
       this.past.push(this.selection);
@@ -73,7 +79,12 @@ export class Store {
     if (!from.length) return;
     to.push(this.selection);
     const next = from.pop();
-    this.apply(next, Object.keys(this.header.start).filter((name) => JSON.stringify(next[name]) !== JSON.stringify(this.selection[name])));
+    this.apply(
+      next,
+      Object.keys(this.header.start).filter(
+        (name) => JSON.stringify(next[name]) !== JSON.stringify(this.selection[name]),
+      ),
+    );
   }
 
   undo() {

@@ -1,4 +1,14 @@
-const ARRAYS = { u1: Uint8Array, u2: Uint16Array, u4: Uint32Array, i4: Int32Array, i8: BigInt64Array, f4: Float32Array, f8: Float64Array };
+/** @import { Column } from "./types.d.ts" */
+
+const ARRAYS = {
+  u1: Uint8Array,
+  u2: Uint16Array,
+  u4: Uint32Array,
+  i4: Int32Array,
+  i8: BigInt64Array,
+  f4: Float32Array,
+  f8: Float64Array,
+};
 
 /** The values of a column from its bytes. */
 export function valuesOf(dtype, bytes) {
@@ -18,7 +28,7 @@ export function halves(bytes) {
 
 /** Columns of numbers by name, in the order of row ids; a position is a row's place in them. */
 export class Table {
-  /** @param {Record<string, import("./types.d.ts").Column>} columns */
+  /** @param {Record<string, Column>} columns */
   constructor(columns) {
     this.columns = columns; // name -> {title, kind, dtype, categories, values}
     this.length = columns.index ? columns.index.values.length : 0;

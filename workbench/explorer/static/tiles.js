@@ -11,7 +11,13 @@ export function labelOf(table, position, tags = []) {
   const correct = table.value("correct", position) === 1;
   const verdict = correct ? "correct" : `predicted as ${predicted}`;
   const said = tags.length ? `, tagged ${tags.join(", ")}` : "";
-  return { label, predicted, correct, confidence, sentence: `Image ${table.id(position)}: ${label}, ${verdict}, confidence ${confidence}${said}` };
+  return {
+    label,
+    predicted,
+    correct,
+    confidence,
+    sentence: `Image ${table.id(position)}: ${label}, ${verdict}, confidence ${confidence}${said}`,
+  };
 }
 
 /** Lines of tiles with their heights: rows in their order, or by group with a heading before each. */
@@ -27,7 +33,8 @@ export function layout(rows, columns, tile, groupOf, nameOf) {
   for (const key of names) {
     const members = groups.get(key);
     if (groupOf) add({ heading: `${nameOf(members[0])} (${count(members.length)})` }, HEADING_HEIGHT);
-    for (let first = 0; first < members.length; first += columns) add({ rows: members.slice(first, first + columns) }, tile);
+    for (let first = 0; first < members.length; first += columns)
+      add({ rows: members.slice(first, first + columns) }, tile);
   }
   return { lines, height: top };
 }
@@ -60,7 +67,17 @@ export function tileOf(table, position, { tags, length, top, left, pictured }) {
   const line = (textContent, className = "") => h("span", { textContent, className });
   return h(
     "button",
-    { type: "button", className: "wb-tile", role: "option", title: sentence, "aria-label": sentence, "aria-setsize": length, tabIndex: -1, dataset: { row: id }, style: { top: `${top}px`, left: `${left}px` } },
+    {
+      type: "button",
+      className: "wb-tile",
+      role: "option",
+      title: sentence,
+      "aria-label": sentence,
+      "aria-setsize": length,
+      tabIndex: -1,
+      dataset: { row: id },
+      style: { top: `${top}px`, left: `${left}px` },
+    },
     h("canvas", { width: 1, height: 1, hidden: !pictured }),
     line(label),
     correct ? line("✓ correct") : line(`→ ${predicted}`, "wb-wrong"),

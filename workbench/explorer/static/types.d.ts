@@ -61,7 +61,15 @@ export interface Header {
   cells: number[];
   order: number[];
   class_report: { support: number; errors: number; rate: number | null; low: number; high: number }[];
-  reliability: { edges: number[]; counts: number[]; confidence: number[]; accuracy: number[]; low: number[]; high: number[]; ece: number[] };
+  reliability: {
+    edges: number[];
+    counts: number[];
+    confidence: number[];
+    accuracy: number[];
+    low: number[];
+    high: number[];
+    ece: number[];
+  };
   ramps: { true: number[]; false: number[] };
   palette: string[];
   words: Words;
@@ -103,7 +111,10 @@ export interface Source {
   noMaps?: string;
   keeps?: boolean;
   detail(row: number): Promise<any>;
-  explain(spec: { row: number; methods: string[]; layers: string[]; targets: string[] }, tell?: (words: string) => void): Promise<{ maps: AttributionMap[]; verdicts?: Map<number, any> }>;
+  explain(
+    spec: { row: number; methods: string[]; layers: string[]; targets: string[] },
+    tell?: (words: string) => void,
+  ): Promise<{ maps: AttributionMap[]; verdicts?: Map<number, any> }>;
   map(name: string, tell?: (words: string) => void): Promise<Float32Array>;
   causes?: ((tell?: (words: string) => void) => Promise<any>) | null;
   evidence?(spec: object, tell: (said: any) => void): Promise<any>;

@@ -3,6 +3,8 @@ import { button, h, problemOf } from "./dom.js";
 import { mapPanels } from "./maps.js";
 import { fromRgb } from "./picture.js";
 
+/** @import { Context } from "./types.d.ts" */
+
 const PICTURE_SIDE = 160;
 const SLIDERS = [
   ["rotate", "rotate (degrees)", -180, 180, 1],
@@ -15,7 +17,7 @@ const SLIDERS = [
 
 /** Sliders that change the image, and what the model makes of it; a rectangle drawn on the image is greyed out. */
 class WhatIf {
-  /** @param {import("./types.d.ts").Context} context */
+  /** @param {Context} context */
   constructor({ store, source, header }, detail, row) {
     this.store = store;
     this.source = source;
@@ -38,9 +40,19 @@ class WhatIf {
     this.result = h("div", { className: "wb-columns wb-result" });
     this.inputs = new Map(); // slider -> its number
     const sliders = SLIDERS.map((slider) => this.slider(...slider));
-    const bar = h("div", { className: "wb-bar" }, button("Reset", () => this.reset()), this.code);
+    const bar = h(
+      "div",
+      { className: "wb-bar" },
+      button("Reset", () => this.reset()),
+      this.code,
+    );
     const picture = h("div", { className: "wb-panel" }, h("b", { textContent: "draw to grey out" }), this.frame);
-    this.node = h("div", { className: "wb-whatif" }, h("div", { className: "wb-columns" }, picture, h("div", { className: "wb-sliders" }, sliders, bar)), this.result);
+    this.node = h(
+      "div",
+      { className: "wb-whatif" },
+      h("div", { className: "wb-columns" }, picture, h("div", { className: "wb-sliders" }, sliders, bar)),
+      this.result,
+    );
   }
 
   slider(name, text, min, max, step) {
@@ -84,8 +96,17 @@ class WhatIf {
     const image = fromRgb(found.rgb, ...found.shape);
     const label = this.store.table.value("label", this.store.table.position(this.row));
     const { groups } = mapPanels(found.maps, image, this.header, { prefix: "changed image, " });
-    const picture = h("div", { className: "wb-panel" }, h("b", { textContent: "changed image" }), enlarged(image, PICTURE_SIDE, "changed image"));
-    this.result.replaceChildren(picture, barsOf(found.bars, this.header.classes, label), h("div", { className: "wb-families" }, groups));
+    const picture = h(
+      "div",
+      { className: "wb-panel" },
+      h("b", { textContent: "changed image" }),
+      enlarged(image, PICTURE_SIDE, "changed image"),
+    );
+    this.result.replaceChildren(
+      picture,
+      barsOf(found.bars, this.header.classes, label),
+      h("div", { className: "wb-families" }, groups),
+    );
     this.result.dataset.code = this.code.textContent = found.code;
   }
 
@@ -107,7 +128,9 @@ class WhatIf {
   /** The place of an event on the image, in shares of its side. */
   share(event) {
     const box = this.original.getBoundingClientRect();
-    return [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height].map((value) => Math.min(1, Math.max(0, value)));
+    return [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height].map((value) =>
+      Math.min(1, Math.max(0, value)),
+    );
   }
 
   /** Draw the rectangle from where it began: left, top, width and height, in shares of the side. */
@@ -115,7 +138,12 @@ class WhatIf {
     const [left, top] = [0, 1].map((k) => Math.min(this.from[k], to[k]));
     const [width, height] = [0, 1].map((k) => Math.abs(this.from[k] - to[k]));
     this.mark.hidden = width * height === 0;
-    Object.assign(this.mark.style, { left: `${100 * left}%`, top: `${100 * top}%`, width: `${100 * width}%`, height: `${100 * height}%` });
+    Object.assign(this.mark.style, {
+      left: `${100 * left}%`,
+      top: `${100 * top}%`,
+      width: `${100 * width}%`,
+      height: `${100 * height}%`,
+    });
     return [left, top, width, height];
   }
 }

@@ -41,7 +41,10 @@ function checkKernel(root, questions) {
 /** Draw the explorer of what the kernel sent; what is returned takes it away. */
 function begin(root, model, questions, start, table) {
   // what a reopened notebook shows in its place is not needed now
-  root.closest(".jp-OutputArea, .output_area, .jp-Cell")?.querySelectorAll(".wb-fallback").forEach((node) => (node.hidden = true));
+  root
+    .closest(".jp-OutputArea, .output_area, .jp-Cell")
+    ?.querySelectorAll(".wb-fallback")
+    .forEach((node) => (node.hidden = true));
   const store = new Store(start.header, table, decisionsOf(start.decisions));
   const source = kernelSource(questions, start);
   store.set(model.get("selection"), false);
@@ -55,7 +58,7 @@ function begin(root, model, questions, start, table) {
     model.save_changes();
   });
   root.log = questions.log;
-  if (start.can.maps) source.warmUp().catch(() => {}); // the first question for a map tells of its own failure
+  if (start.can.maps) source.warmUp().catch(() => {}); // the first question for a map reports its failure
   return () => {
     model.off("change:selection", follow);
     mute();

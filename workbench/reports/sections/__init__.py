@@ -1,4 +1,4 @@
-"""The sections of a report, one a question: a section is one file here and one entry in `SECTIONS`."""
+"""The sections of a report, one per question: a section is one file here and one entry in `SECTIONS`."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from workbench.reports.material import Material
 
 
 def section(material: Material) -> Bundle:
-    """What is fixed and broken, tested; with other seeds of the first recipe, beside what those change."""
+    """Rows fixed and broken, with a test; with other seeds of the first recipe, beside the rows that those change."""
     before, after = material.predictions, material.compared
     if after is None:
         return Bundle()

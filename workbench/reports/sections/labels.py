@@ -13,7 +13,7 @@ from workbench.reports.material import Material
 
 
 def section(material: Material) -> Bundle:
-    """Label suspects; of rows that the model was not trained on also causes of the errors."""
+    """Label suspects; for rows that the model was not trained on, also the causes of the errors."""
     if material.predictions.provenance.split == "train":
         return _of_train_rows(material)
     bundle = _suspects(material, material.predictions)

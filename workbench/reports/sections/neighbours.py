@@ -12,7 +12,7 @@ from workbench.reports.material import Material
 
 
 def section(material: Material) -> Bundle:
-    """How near the nearest train image lies, and near-duplicates: by their pictures, else by the embeddings."""
+    """Similarity to the nearest train image, and near-duplicates: by their pictures, else by the embeddings."""
     if not material.has("nearest_similarity"):
         return Bundle()
     predictions = material.predictions

@@ -10,7 +10,7 @@ from workbench.reports.material import Material
 
 
 def section(material: Material) -> Bundle:
-    """A random sample of the misclassified images, and with the model Grad-CAM of them at every stage."""
+    """A random sample of the misclassified images and, with a model, their Grad-CAM maps at every stage."""
     run = material.run
     if run.images is None or run.predictions.error_count == 0:
         why = "there are no images" if run.images is None else "no row is misclassified"

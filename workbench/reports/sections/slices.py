@@ -10,7 +10,7 @@ from workbench.reports.material import Material
 
 
 def section(material: Material) -> Bundle:
-    """Slices found on one half of the rows and judged on the other."""
+    """Slices found on one half of the rows and tested on the other."""
     try:
         found = systematic_failures(material.predictions, material.run.images)
     except DataError as error:

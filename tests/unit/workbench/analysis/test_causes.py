@@ -34,7 +34,7 @@ def test_each_planted_cause_is_found() -> None:
     assert frame["verdict"].to_list() == list(ACTIONS)
     assert frame["certainty"].is_between(0.4, 1).all()
     assert "#11" in frame["evidence"][0]
-    assert "most people say dog" in frame["evidence"][1]
+    assert "most human labels are dog" in frame["evidence"][1]
 
 
 def test_pictures_outweigh_embeddings() -> None:
@@ -47,7 +47,7 @@ def test_pictures_outweigh_embeddings() -> None:
 
 def test_rules_without_their_columns_are_left_out() -> None:
     frame = causes(PLANTED)
-    assert frame["verdict"].to_list() == ["model's own fault"] * 4 + ["overconfident", "model's own fault"]
+    assert frame["verdict"].to_list() == ["unexplained"] * 4 + ["overconfident", "unexplained"]
 
 
 def test_a_doubtful_label_without_votes() -> None:

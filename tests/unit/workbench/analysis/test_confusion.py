@@ -5,19 +5,20 @@ from sklearn import metrics
 
 from tests.factories import predictions
 from workbench.analysis.classes import class_report
-from workbench.analysis.confusion import asymmetries, cell_intervals, confusion_matrix, grouped, top_k_accuracy
+from workbench.analysis.confusion import (
+    asymmetries,
+    confusion_matrix,
+    grouped,
+    most_confused,
+    normalised,
+    top_k_accuracy,
+)
 from workbench.analysis.statistics import wilson_interval
 from workbench.core.predictions import Predictions
 from workbench.core.records import ConfusionMatrix
 from workbench.errors import DataError
 
 MATRIX = ConfusionMatrix(np.array([[90, 10, 0], [2, 48, 0], [0, 0, 0]]), ("a", "b", "c"))
-
-
-def test_cell_intervals_are_wilsons() -> None:
-    low, high = cell_intervals(MATRIX)
-    assert (low[0, 1], high[0, 1]) == pytest.approx(tuple(map(float, wilson_interval(10, 100))))
-    assert (low[2, 0], high[2, 0]) == (0, 1)
 
 
 def test_asymmetry_takes_the_sizes_of_the_classes_into_account() -> None:
@@ -86,3 +87,22 @@ def test_interval_of_f1_is_that_of_resampled_rows() -> None:
     report = class_report(p)
     np.testing.assert_allclose(report.f1.low, low, atol=0.02)
     np.testing.assert_allclose(report.f1.high, high, atol=0.02)
+
+
+def test_confusion_matrix_equals_scikit_learn() -> None:
+    p = predictions()
+    matrix = confusion_matrix(p)
+    np.testing.assert_array_equal(matrix.counts, metrics.confusion_matrix(p.label, p.predicted))
+    for ours, theirs in (("true", "true"), ("predicted", "pred"), ("all", "all")):
+        expected = metrics.confusion_matrix(p.label, p.predicted, normalize=theirs)
+        np.testing.assert_allclose(normalised(matrix, ours), expected)
+
+
+def test_empty_class_is_zero_and_not_nan() -> None:
+    matrix = ConfusionMatrix(np.array([[2, 1], [0, 0]]), ("a", "b"))
+    np.testing.assert_allclose(normalised(matrix, "true"), [[2 / 3, 1 / 3], [0, 0]])
+
+
+def test_most_confused_by_hand() -> None:
+    matrix = ConfusionMatrix(np.array([[9, 1, 4], [0, 9, 0], [2, 0, 9]]), ("a", "b", "c"))
+    assert most_confused(matrix) == [(0, 2, 4), (2, 0, 2), (0, 1, 1)]

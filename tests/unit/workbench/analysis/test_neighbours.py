@@ -3,7 +3,7 @@ import pytest
 from sklearn.neighbors import NearestNeighbors
 
 from workbench.analysis import neighbours
-from workbench.analysis.neighbours import join_neighbours, near_duplicates, nearest, neighbour_votes, typicality
+from workbench.analysis.neighbours import join_neighbours, nearest, neighbour_votes, typicality
 from workbench.core.predictions import Predictions
 from workbench.errors import DataError
 
@@ -42,14 +42,6 @@ def test_votes_of_neighbours_by_hand() -> None:
     found = nearest(np.array([[1, 0]], np.float32), reference, 2)
     assert found.places.tolist() == [[0, 1]]
     np.testing.assert_allclose(neighbour_votes(found, np.array([0, 2, 1]), 3), [[0.5, 0, 0.5]])
-
-
-def test_near_duplicates_are_found() -> None:
-    a, b = cloud(50, 0), cloud(300, 1)
-    b[7], b[99] = 3 * a[4], a[20] + 0.01
-    frame = near_duplicates(a, b)
-    assert {tuple(pair) for pair in frame.select("query", "reference").iter_rows()} == {(4, 7), (20, 99)}
-    assert frame["similarity"][0] == pytest.approx(1, abs=1e-5)
 
 
 def test_typicality_tells_the_outlier() -> None:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from workbench.analysis.statistics import benjamini_hochberg, mcnemar, percentile_interval, sign_test
+from workbench.analysis.statistics import benjamini_hochberg, mcnemar, percentile_interval, sign_test, wilson_interval
 from workbench.errors import DataError
 
 
@@ -39,3 +39,20 @@ def test_percentiles_leave_out_what_is_undefined() -> None:
     low, high = percentile_interval(samples)
     assert (low[0], high[0]) == (pytest.approx(0.025), pytest.approx(0.975))
     assert np.isnan([low[1], high[1]]).all()
+
+
+@pytest.mark.parametrize(
+    ("successes", "trials", "low", "high"),
+    [(9000, 10000, 0.89397, 0.90573), (900, 1000, 0.87985, 0.91709), (0, 1000, 0.0, 0.003827)],
+)
+def test_wilson_golden_figures(successes: int, trials: int, low: float, high: float) -> None:
+    bounds = wilson_interval(successes, trials)
+    assert float(bounds[0]) == pytest.approx(low, abs=6e-6)
+    assert float(bounds[1]) == pytest.approx(high, abs=6e-6)
+
+
+def test_wilson_edges() -> None:
+    low, high = wilson_interval([0, 0, 5], [0, 7, 5])
+    assert (low[0], high[0], low[1], high[2]) == (0, 1, 0, 1)
+    with pytest.raises(DataError):
+        wilson_interval([3], [2])

@@ -41,7 +41,7 @@ def test_rendered_map_equals_pytorch_grad_cam(images: np.ndarray) -> None:
             continue
         ours = np.maximum(one, 0)
         ours = (ours - ours.min()) / (ours.max() - ours.min() + 1e-7)
-        large = render.upsample(ours, 32)
+        large = render.upsample(ours, 32, 32)
         large = (large - large.min()) / (large.max() - large.min() + 1e-7)
         np.testing.assert_allclose(large, theirs, atol=1e-3)
 

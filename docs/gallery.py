@@ -1,0 +1,154 @@
+"""The gallery: one picture of every figure function, drawn from the handwritten digits' model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+import workbench
+from workbench import figures
+from workbench.analysis.calibration import class_reliability, reliability, risk_coverage
+from workbench.analysis.causes import causes, where_to_work
+from workbench.analysis.classes import class_report
+from workbench.analysis.compare import compare
+from workbench.analysis.confusion import asymmetries, confusion_matrix
+from workbench.analysis.dynamics import read_dynamics
+from workbench.analysis.index import sample_errors
+from workbench.analysis.labels import label_suspects
+from workbench.analysis.neighbours import join_neighbours
+from workbench.analysis.projection import principal
+from workbench.analysis.slices import systematic_failures
+from workbench.analysis.votes import human_confusion, join_votes
+from workbench.attribution.attribute import attribute
+from workbench.attribution.stages import stage_maps
+from workbench.attribution.targets import targets_of
+from workbench.core.predictions import Predictions
+from workbench.evidence.faithfulness import Bench
+from workbench.evidence.groups import mean_map, region_of
+from workbench.evidence.ranking import ranking, try_methods
+from workbench.models.predict import predict
+from workbench.runs.training import load_images
+
+HELPERS = ("encoded", "figure_of", "save")
+
+
+class Material:
+    """What the figures are drawn from: the digits' run, a linear model beside it, and invented human labels."""
+
+    def __init__(self) -> None:
+        self.run = workbench.train_digits()
+        self.predictions = self.run.predictions
+        if self.run.classifier is None or self.run.checkpoint is None:
+            raise RuntimeError("the digits' run has its model and checkpoint")
+        self.classifier, self.checkpoint = self.run.classifier, self.run.checkpoint
+        self.train_images, self.images = load_images("digits", "train"), load_images("digits", "test")
+
+    @cached_property
+    def linear(self) -> Predictions:
+        """Logistic regression on the pixels, on the same test rows."""
+        from sklearn.linear_model import LogisticRegression
+
+        train, test = (np.asarray(one.pixels).reshape(len(one), -1) / 255 for one in (self.train_images, self.images))
+        fitted = LogisticRegression(max_iter=200).fit(train, self.train_images.labels)
+        shares = fitted.predict_proba(test)
+        return Predictions.from_arrays(self.images.labels, shares, self.images.classes)
+
+    @cached_property
+    def with_people(self) -> Predictions:
+        """The run with invented human labels: thirty draws from a flattened answer of the model."""
+        flat = self.predictions.probability.astype(float) ** 0.3 + 6 * np.eye(10)[self.predictions.label]
+        drawn = np.random.default_rng(0).multinomial(30, flat / flat.sum(1, keepdims=True))
+        return join_votes(self.predictions, drawn)
+
+    @cached_property
+    def with_neighbours(self) -> Predictions:
+        """The run with the nearest train images."""
+        return join_neighbours(self.predictions, predict(self.classifier, self.train_images))
+
+    def maps(self, count: int) -> Any:
+        """Grad-CAM of some errors for the predicted class."""
+        rows = sample_errors(self.predictions, count)
+        images = self.classifier.seen(self.images).stack(rows)
+        found = attribute(self.classifier, images, rows, targets_of(self.predictions, rows, "predicted"))
+        return next(iter(found.values()))
+
+    def trials(self) -> pl.DataFrame:
+        """Three methods, tried on four errors."""
+        rows = sample_errors(self.predictions, 4)
+        images = self.classifier.seen(self.images).stack(rows)
+        bench = Bench(self.classifier, images, rows, targets_of(self.predictions, rows, "predicted"))
+        return ranking(list(try_methods(bench, ["Grad-CAM", "Saliency", "Input x gradient"])))
+
+
+def drawn(of: Material) -> dict[str, Callable[[], Axes | Figure]]:
+    """How each figure function is called, by its name."""
+    p, classes = of.predictions, of.predictions.classes
+    matrix = confusion_matrix(of.linear)  # of the model with more errors
+    people, human = of.with_people, human_confusion(of.with_people)
+    errors = sample_errors(p, 8)
+    chosen = np.isin(p.index, errors)
+    near = of.with_neighbours.columns("nearest_similarity", "correct")
+    maps = of.maps(6)
+    return {
+        "asymmetries": lambda: figures.asymmetries(asymmetries(matrix), classes),
+        "attribution_grid": lambda: figures.attribution_grid(of.images, p, stage_maps(of.run, errors[:3])),
+        "cartography": lambda: figures.cartography(read_dynamics(of.checkpoint / "dynamics.parquet")),
+        "causes": lambda: figures.causes(where_to_work(causes(of.linear))),
+        "class_calibration": lambda: figures.class_calibration(classes, class_reliability(of.linear)),
+        "class_differences": lambda: figures.class_differences(compare(of.linear, p)),
+        "class_error_rates": lambda: figures.class_error_rates(class_report(matrix)),
+        "class_rates": lambda: figures.class_rates(class_report(matrix)),
+        "confusion_beside_people": lambda: figures.confusion_beside_people(confusion_matrix(people), human),
+        "confusion_matrix": lambda: figures.confusion_matrix(matrix),
+        "embedding_map": lambda: figures.embedding_map(principal(embedding_of(p)), p.label, classes, chosen),
+        "group_map": lambda: figures.group_map(mean_map(maps), region_of(mean_map(maps), 32, 0.15)),
+        "human_against_model": lambda: figures.human_against_model(class_report(matrix), class_report(human)),
+        "image_grid": lambda: figures.image_grid(of.images, p, errors),
+        "method_ranking": lambda: figures.method_ranking(of.trials()),
+        "neighbours": lambda: figures.neighbours(*(near[name].to_numpy() for name in near.columns)),
+        "outcomes": lambda: figures.outcomes(compare(of.linear, p)),
+        "reliability": lambda: figures.reliability(reliability(of.linear), compared=reliability(p)),
+        "risk_coverage": lambda: figures.risk_coverage(risk_coverage(of.linear)),
+        "slices": lambda: figures.slices(systematic_failures(of.linear, of.images)),
+        "suspects": lambda: figures.suspects(label_suspects(of.linear), classes),
+    }
+
+
+def embedding_of(predictions: Predictions) -> Any:
+    """The embeddings, which the digits' run has."""
+    if predictions.embedding is None:
+        raise RuntimeError("the digits' run has embeddings")
+    return predictions.embedding
+
+
+def write_gallery(folder: Path) -> None:
+    """Draw every figure function into ``folder``, with a page that shows them.
+
+    Raises
+    ------
+    RuntimeError
+        If a figure function has no picture here.
+    """
+    folder.mkdir(parents=True)
+    calls = drawn(Material())
+    if missing := sorted(set(figures.__all__) - set(HELPERS) ^ set(calls)):
+        raise RuntimeError(f"docs/gallery.py: expected one picture for each figure function, look at {missing[0]!r}")
+    page = [
+        "# Gallery of figures",
+        "",
+        "Every function of `workbench.figures`, drawn from the handwritten digits' model, or from a linear model of "
+        "the same images where that has more errors to show. The human labels are invented.",
+    ]
+    for name, draw in calls.items():
+        made = draw()
+        figures.save(made if isinstance(made, Figure) else figures.figure_of(made), folder / name)
+        words = (getattr(figures, name).__doc__ or "").splitlines()[0].replace("``", "`")
+        page += ["", f"## {name}", "", words, "", f"![{name}]({name}.png)"]
+    (folder / "index.md").write_text("\n".join(page) + "\n", encoding="utf-8")

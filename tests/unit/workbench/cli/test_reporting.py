@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.factories import image_folder, predictions
+from workbench import store
+from workbench.__main__ import main
+from workbench.core.files import sha256
+
+FIGURES = ("confusion_matrix", "confusion_matrix_by_true_class", "class_error_rates", "misclassified", "gradcam_stages")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A checkpoint trained for one epoch by the real command, and its image folder."""
+    from training import run
+
+    root = tmp_path_factory.mktemp("trained")
+    data = image_folder(root / "data", rows=60)
+    options = ["--epochs", "1", "--width", "8", "--batch-size", "16", "--workers", "0", "--image-sizes", "32"]
+    options += ["--learning-rate", "0.0001"]  # too little to learn: the report needs errors
+    assert run.main(["--recipe", "fast", "--data", str(data), "--out", str(root / "run"), *options]) == 0
+    return root / "run", data
+
+
+def bad_command(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(list(arguments)) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+def test_the_three_commands(trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint, data = map(str, trained)
+    assert main(["predict", "--checkpoint", checkpoint, "--data", data, "--out", str(tmp_path / "p")]) == 0
+    p = store.read(tmp_path / "p")
+    sidecar = json.loads((trained[0] / "model.json").read_text())
+    assert p.accuracy == pytest.approx(sidecar["measured"]["test_accuracy"])
+    arguments = ["report", "--predictions", str(tmp_path / "p"), "--checkpoint", checkpoint, "--data", data]
+    assert main([*arguments, "--out", str(tmp_path / "r")]) == 0
+    assert "left out" not in capsys.readouterr().out
+    manifest = json.loads((tmp_path / "r" / "manifest.json").read_text())
+    for name in (*FIGURES, "curves"):
+        for suffix in (".png", ".svg"):
+            assert manifest["files"][name + suffix] == sha256(tmp_path / "r" / (name + suffix))
+    assert manifest["provenance"]["checkpoint"] == sidecar["weights_sha256"]
+    assert manifest["images"] == sidecar["data"]["fingerprint_test"]
+    with (tmp_path / "r" / "errors.csv").open() as stream:
+        assert len(list(csv.DictReader(stream))) == p.error_count
+    assert main([*arguments, "--out", str(tmp_path / "r")]) == 2
+    assert "exists already" in capsys.readouterr().err
+
+
+def test_report_needs_neither_model_nor_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CIFAR10_ROOT", str(tmp_path / "nowhere"))
+    store.write(predictions(), tmp_path / "p")
+    assert main(["report", "--predictions", str(tmp_path / "p"), "--out", str(tmp_path / "r")]) == 0
+    said = capsys.readouterr().out
+    assert "omitted gradcam_stages: there are no images" in said
+    assert (tmp_path / "r" / "confusion_matrix.png").exists()
+
+
+def test_bad_input_is_one_line(trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = str(tmp_path / "out")
+    line = bad_command(capsys, "predict", "--checkpoint", str(tmp_path / "no"), "--data", "digits", "--out", out)
+    assert "no checkpoint in" in line
+    line = bad_command(capsys, "predict", "--checkpoint", str(trained[0]), "--data", str(tmp_path / "no"), "--out", out)
+    assert "is missing" in line
+    line = bad_command(capsys, "predict", "--checkpoint", str(trained[0]), "--data", "digits", "--out", out)
+    assert "the model has 3 classes" in line
+    assert "nothing to report on" in bad_command(capsys, "report", "--out", out)
+    assert not Path(out).exists()

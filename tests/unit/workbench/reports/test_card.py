@@ -1,0 +1,34 @@
+from pathlib import Path
+
+import pytest
+
+from tests.factories import image_folder
+from workbench import store
+from workbench.__main__ import main
+from workbench.analysis.calibration import reliability
+from workbench.runs.opening import open_run
+
+
+def test_card_has_the_measured_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from training import run
+
+    data, folder = image_folder(tmp_path / "data", rows=60), tmp_path / "run"
+    options = ["--epochs", "1", "--width", "8", "--batch-size", "16", "--workers", "0", "--image-sizes", "32"]
+    assert run.main(["--recipe", "fast", "--data", str(data), "--out", str(folder), *options]) == 0
+    opened = open_run(folder, str(data))
+    store.write(opened.predictions, folder / "predictions")
+    command = ["card", "--checkpoint", str(folder), "--data", str(data), "--hardware", "a test", "--pixels", "as PNG"]
+    command += ["--note", "Made in two sittings."]
+    assert main(command) == 0
+    card = (folder / "MODEL_CARD.md").read_text()
+    p = opened.predictions
+    assert f"{p.accuracy:.2%} of 60 test images correct" in card
+    assert f"({p.error_count} misclassified;" in card
+    assert opened.classifier is not None
+    assert str(opened.classifier.card["weights_sha256"]) in card
+    assert "cutout (15 x 8, 5 x 0, 11 x 12, 2 x 6)" in card
+    assert f"{reliability(p).ece:.1%} on average" in card
+    assert "rates 0:0 0.0606:1 " in card
+    assert "- Made in two sittings." in card
+    assert main(command) == 2
+    assert "exists already" in capsys.readouterr().err

@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+
+from tests.factories import classifier, image_set
+from workbench.errors import DataError
+from workbench.models.predict import predict
+from workbench.robustness.changes import Change, changed, probabilities
+from workbench.runs.run import Run
+
+
+@pytest.fixture(scope="module")
+def run() -> Run:
+    images, model = image_set(60), classifier()
+    return Run("tiny", predict(model, images), images, model)
+
+
+def test_no_change_leaves_the_image_as_it_is(run: Run) -> None:
+    image = run.images.image(0)  # type: ignore[union-attr]
+    assert (changed(image, Change()) == image).all()
+    assert probabilities(run.classifier, image) == pytest.approx(run.predictions.probability[0], abs=1e-5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"crop": 0.4}, {"rotate": 25}, {"blur": 2}, {"brightness": 0.2}, {"contrast": -0.3}, {"noise": 0.1}],
+)
+def test_changes_are_repeatable_and_keep_the_size(run: Run, change) -> None:
+    image = run.images.image(0)  # type: ignore[union-attr]
+    made = Change.from_json(change)
+    first = changed(image, made)
+    assert first.shape == image.shape
+    assert first.dtype == np.uint8
+    assert (first != image).any()
+    assert (changed(image, made) == first).all()
+    assert eval(made.code(), {"Change": Change}) == made
+
+
+def test_changes_do_what_they_are_called() -> None:
+    image = np.full((32, 32, 3), 100, np.uint8)
+    image[:16] = 60
+    brighter = changed(image, Change(brightness=0.2)).astype(int) - image
+    assert brighter.mean() == pytest.approx(0.2 * 255, abs=1)
+    grey = changed(image, Change(cutout=(0.5, 0.25, 0.25, 0.5)))
+    assert (grey[8:24, 16:24] == 128).all()
+    assert (grey != image).any(2).sum() == 16 * 8
+    turned = changed(image, Change(rotate=180))
+    assert (turned[0] == 100).all()
+    assert (turned[-1] == 60).all()
+
+
+def test_rotation_is_anticlockwise() -> None:
+    image = np.zeros((33, 33, 3), np.uint8)
+    image[16, 24:] = 255  # a line from the middle to the right
+    turned = changed(image, Change(rotate=90))
+    assert turned[:9, 16].min() > 128
+    assert turned[24:, 16].max() < 128
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"crop": 0.9}, "crop: expected 0 to 0.7"),
+        ({"cutout": [0, 0, 2, 1]}, "expected four shares"),
+        ({"swirl": 1}, "not 'swirl'"),
+    ],
+)
+def test_impossible_changes_are_refused(change, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        Change.from_json(change)
