@@ -36,7 +36,7 @@ from workbench.evidence.ranking import ranking, try_methods
 from workbench.models.predict import predict
 from workbench.runs.training import load_images
 
-HELPERS = ("encoded", "figure_of", "save")
+HELPERS = ("encode", "figure_of", "save")
 
 
 class Material:

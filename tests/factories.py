@@ -48,14 +48,15 @@ def image_folder(root: Path, rows: int = 30) -> Path:
     return root
 
 
-def predictions(rows: int = 200, classes: int = 4, seed: int = 0) -> Predictions:
-    """Random probabilities, right more often than not."""
+def predictions(rows: int = 200, classes: int = 4, seed: int = 0, *, embedding: bool = False) -> Predictions:
+    """Random probabilities, correct more often than not; with random embeddings if they are asked for."""
     generator = np.random.default_rng(seed)
     label = generator.integers(0, classes, rows)
     probability = generator.dirichlet(np.ones(classes), rows) + 0.6 * np.eye(classes)[label]
     probability = (probability / probability.sum(1, keepdims=True)).astype(np.float32)
     names = tuple(f"class {k}" for k in range(classes))
-    return Predictions.from_arrays(label, probability, names)
+    features = generator.normal(size=(rows, 6)) + np.eye(6)[label] if embedding else None
+    return Predictions.from_arrays(label, probability, names, embedding=features)
 
 
 def image_set(rows: int = 12) -> ImageSet:

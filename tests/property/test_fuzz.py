@@ -24,7 +24,7 @@ from workbench import store
 from workbench.analysis.index import select
 from workbench.core.records import Query
 from workbench.errors import CheckpointError, DataError, WorkbenchError
-from workbench.explorer.selection import checked
+from workbench.explorer.selection import check_selection
 from workbench.explorer.state import ExplorerState
 from workbench.images import from_table
 from workbench.images.decode import decode
@@ -229,7 +229,7 @@ def test_selections_of_anything(chosen: list[dict[str, object]]) -> None:
         assert str(error)
         return
     assert set(rows) <= set(P.index.tolist())
-    assert checked(state.selection, 4) == state.selection
+    assert check_selection(state.selection, 4) == state.selection
     for step in chosen:
         if step["kind"] == "range" and step.get("low") is not None:
             values = state.frame[str(step["column"])]

@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as hnp
 from workbench import store
 from workbench.analysis.calibration import proper_scores, reliability, risk_coverage
 from workbench.analysis.classes import class_report
-from workbench.analysis.confusion import confusion_matrix, normalised
+from workbench.analysis.confusion import confusion_matrix, normalise
 from workbench.analysis.index import select
 from workbench.analysis.labels import confident_joint, label_suspects
 from workbench.analysis.statistics import wilson_interval
@@ -42,7 +42,7 @@ def test_counts_add_up(p: Predictions) -> None:
     matrix = confusion_matrix(p)
     assert matrix.counts.sum() == len(p)
     assert matrix.counts.sum() - np.trace(matrix.counts) == p.error_count
-    sums = normalised(matrix, "true").sum(1)
+    sums = normalise(matrix, "true").sum(1)
     np.testing.assert_allclose(sums, matrix.counts.sum(1) > 0)
 
 

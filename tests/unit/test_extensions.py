@@ -129,7 +129,7 @@ def test_a_figure_is_one_function_on_axes_that_may_be_given() -> None:
     of_run = class_report(predictions(60))
     given = matplotlib.figure.Figure().subplots()
     assert figures.class_error_rates(of_run, ax=given) is given
-    drawn = [name for name in figures.__all__ if name not in ("encoded", "figure_of", "save")]
+    drawn = [name for name in figures.__all__ if name not in ("encode", "figure_of", "save")]
     for name in drawn:
         words = inspect.signature(getattr(figures, name))
         assert "ax" in words.parameters or words.return_annotation == "Figure", name

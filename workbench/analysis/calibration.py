@@ -246,7 +246,7 @@ def fit_temperature(log_probability: FloatArray, label: IntArray) -> float:
     return float(np.exp(found.x))
 
 
-def scaled_by(probability: ProbabilityArray, temperature: float) -> ProbabilityArray:
+def scale(probability: ProbabilityArray, temperature: float) -> ProbabilityArray:
     """``softmax(log P / T)``, float32 ``(n, K)``."""
     scaled = _logs(probability) / temperature
     shares = np.exp(scaled - scaled.max(1, keepdims=True))
@@ -276,7 +276,7 @@ def temperature(predictions: Predictions, *, seed: int = 0) -> Temperature:
     label, probability = part["label"].to_numpy(), part["probability"].to_numpy()
     found = fit_temperature(_logs(probability[:half]), label[:half])
     before = Predictions.from_arrays(label[half:], probability[half:], predictions.classes)
-    after = Predictions.from_arrays(label[half:], scaled_by(probability[half:], found), predictions.classes)
+    after = Predictions.from_arrays(label[half:], scale(probability[half:], found), predictions.classes)
     return Temperature(
         found,
         half,

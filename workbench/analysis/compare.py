@@ -41,7 +41,7 @@ class Comparison:
     classes: pl.DataFrame
 
 
-def paired(before: Predictions, after: Predictions) -> pl.LazyFrame:
+def pair_rows(before: Predictions, after: Predictions) -> pl.LazyFrame:
     """Both models' predictions by row id: index, label, ``before``, ``after`` (predicted classes) and ``outcome``.
 
     Raises
@@ -81,10 +81,10 @@ def compare(before: Predictions, after: Predictions) -> Comparison:
     Raises
     ------
     DataError
-        As `paired`.
+        As `pair_rows`.
     """
     cells = (
-        paired(before, after)
+        pair_rows(before, after)
         .group_by("label", "outcome")
         .agg(n=pl.len(), alike=(pl.col("before") == pl.col("after")).sum())
         .collect(engine="streaming")
@@ -175,7 +175,7 @@ def churn_against_seeds(seeds: list[Predictions], after: Predictions) -> Churn:
     Raises
     ------
     DataError
-        If there are fewer than two seeds, or as `paired`.
+        If there are fewer than two seeds, or as `pair_rows`.
     """
     if len(seeds) < 2:
         raise DataError(f"churn: expected at least two models of the same recipe, not {len(seeds)}")

@@ -33,7 +33,7 @@ def _totals(matrix: ConfusionMatrix, by: Normalisation) -> FloatArray:
     return np.asarray(matrix.counts.sum(axis=axis, keepdims=True), np.float64)
 
 
-def normalised(matrix: ConfusionMatrix, by: Normalisation) -> FloatArray:
+def normalise(matrix: ConfusionMatrix, by: Normalisation) -> FloatArray:
     """Fractions float64 ``(K, K)`` of each row (``"true"``), column (``"predicted"``) or the whole (``"all"``).
 
     A row or column without counts is all zeros, as in scikit-learn's ``confusion_matrix``.
@@ -82,7 +82,7 @@ def asymmetries(matrix: ConfusionMatrix) -> pl.DataFrame:
     )
 
 
-def grouped(matrix: ConfusionMatrix, groups: Mapping[str, Sequence[str]]) -> ConfusionMatrix:
+def group_classes(matrix: ConfusionMatrix, groups: Mapping[str, Sequence[str]]) -> ConfusionMatrix:
     """The matrix of groups of classes, such as animals and vehicles: the sum of their cells.
 
     Raises
@@ -125,7 +125,7 @@ def similarity_order(matrix: ConfusionMatrix) -> IntArray:
     share; up to 200 classes the leaves are in the optimal order (Bar-Joseph et al. 2001, doi
     10.1093/bioinformatics/17.suppl_1.S22).
     """
-    shares = normalised(matrix, "true")
+    shares = normalise(matrix, "true")
     alike = np.maximum(shares, shares.T)
     np.fill_diagonal(alike, 0)
     if len(alike) < 3 or alike.max() == 0:

@@ -114,7 +114,7 @@ def sample_errors(predictions: Predictions, count: int = SAMPLE, seed: int = 0) 
     return np.sort(np.random.default_rng(seed).choice(wrong, min(count, len(wrong)), replace=False))
 
 
-def tagged(predictions: Predictions, tags: Mapping[str, Iterable[int]]) -> Predictions:
+def tag(predictions: Predictions, tags: Mapping[str, Iterable[int]]) -> Predictions:
     """The predictions with the user's own tags on some rows: ``{"blurred": [row ids], ...}``.
 
     The column ``tags`` (a list of words a row, in alphabetical order, empty for none) can be queried with
@@ -141,6 +141,9 @@ def tagged(predictions: Predictions, tags: Mapping[str, Iterable[int]]) -> Predi
     filled = every.with_columns(pl.col(TAGS).fill_null(pl.lit([""]).list.head(0)))
     left = Predictions(table, predictions.classes, predictions.provenance, files=predictions.files)
     return left.join(filled)
+
+
+tagged = tag  # its name in version 0.1
 
 
 def row_ids(frame: pl.DataFrame) -> IntArray:

@@ -63,7 +63,7 @@ def neighbours(embedding: ProbabilityArray, *, seed: int = 0) -> ProbabilityArra
     return np.asarray(model.fit_transform(compact), np.float32)
 
 
-def kept(path: Path, digest: str) -> ProbabilityArray | None:
+def read_layout(path: Path, digest: str) -> ProbabilityArray | None:
     """The layout in ``path`` if it was computed from embeddings with this digest, else None.
 
     Raises
@@ -80,7 +80,7 @@ def kept(path: Path, digest: str) -> ProbabilityArray | None:
         raise DataError(f"{path} is damaged ({error}): delete it, and it is regenerated") from error
 
 
-def keep(path: Path, digest: str, points: ProbabilityArray) -> None:
+def write_layout(path: Path, digest: str, points: ProbabilityArray) -> None:
     """Write a layout with the digest of its embeddings atomically; `OutputError` as in `write_atomically`."""
 
     def save(target: Path) -> None:

@@ -18,7 +18,7 @@ from workbench.attribution.method import LayerKernel
 from workbench.attribution.targets import score
 from workbench.errors import AttributionError
 from workbench.models.classifier import Classifier
-from workbench.models.hooks import kept
+from workbench.models.hooks import record
 from workbench.models.layers import Layer
 
 Weigh = Callable[[nn.Module, Tensor, Tensor], Tensor]
@@ -35,7 +35,7 @@ def gradients_at(
 
     The backward pass ends at the first of the layers. A layer without influence on the output has zeros.
     """
-    with torch.enable_grad(), kept(module, [layer.name for layer in layers]) as outputs:
+    with torch.enable_grad(), record(module, [layer.name for layer in layers]) as outputs:
         logits = module(x)
         values = [outputs[layer.name] for layer in layers]
         slopes = torch.autograd.grad(output(logits.float()).sum(), values, allow_unused=True)
@@ -150,7 +150,7 @@ def score_cam(module: nn.Module, x: Tensor, layer: Layer, of: Tensor, against: T
     map, upsampled and scaled to 0..1. As in pytorch-grad-cam; the output of an empty image, which the paper
     subtracts, is a constant that the softmax ignores.
     """
-    with torch.no_grad(), kept(module, [layer.name]) as outputs:
+    with torch.no_grad(), record(module, [layer.name]) as outputs:
         module(x)
         activation = layer.spatial(outputs[layer.name].detach()).float()
         weights = []
@@ -176,7 +176,7 @@ def ablation_cam(module: nn.Module, x: Tensor, layer: Layer, of: Tensor, against
     """
     weights = []
     with torch.no_grad():
-        with kept(module, [layer.name]) as outputs:
+        with record(module, [layer.name]) as outputs:
             whole = score(module(x).float(), of, against)
             raw = outputs[layer.name].detach()
         channels = raw.shape[layer.channel_axis]

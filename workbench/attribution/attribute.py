@@ -19,7 +19,7 @@ from workbench.attribution.targets import Targets, score, seeds_of
 from workbench.core.records import Attribution, ImageArray, IntArray, Precision
 from workbench.errors import AttributionError
 from workbench.models.classifier import Classifier
-from workbench.models.hooks import out_of_memory, untouched
+from workbench.models.hooks import out_of_memory, preserve
 from workbench.models.layers import Layer
 
 BATCH = 64
@@ -71,7 +71,7 @@ def attribute(
     parts: dict[str, list[NDArray[np.float32]]] = {layer.name: [] for layer in named} or {"": []}
     residuals: list[NDArray[np.float64]] = []
     half = torch.autocast(classifier.device.type, torch.bfloat16, enabled=precision == "bfloat16")
-    with untouched(classifier.module), half:
+    with preserve(classifier.module), half:
         first, size = 0, BATCH
         while first < len(images):
             part = slice(first, first + size)

@@ -12,7 +12,7 @@ import torch
 from workbench.attribution.gradient import PASSES_AT_ONCE
 from workbench.attribution.method import Method
 from workbench.models.classifier import Classifier
-from workbench.models.hooks import untouched
+from workbench.models.hooks import preserve
 from workbench.models.layers import output_shapes
 
 _PROBE = 16
@@ -54,7 +54,7 @@ def expected_cost(classifier: Classifier, method: Method, count: int, layer: str
     at = classifier.layer(named) if named else None
     channels = 0 if at is None else shapes[at.name][at.channel_axis]
     forward, backward = method.cost(options, channels, side)
-    with untouched(classifier.module), torch.no_grad():
+    with preserve(classifier.module), torch.no_grad():
         classifier.module(x)  # the first pass also builds what later ones reuse
         begun = time.perf_counter()
         classifier.module(x)

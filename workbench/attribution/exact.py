@@ -15,7 +15,7 @@ from workbench.attribution.batch import Batch
 from workbench.core.records import FloatArray, ImageArray, ProbabilityArray
 from workbench.errors import AttributionError
 from workbench.models.classifier import Classifier
-from workbench.models.hooks import untouched
+from workbench.models.hooks import preserve
 from workbench.models.layers import Layer
 
 BATCH, PROBES = 250, 4
@@ -74,7 +74,7 @@ def _seen(classifier: Classifier, last: Layer) -> PooledHead | None:
     images = np.random.default_rng(0).integers(0, 256, (PROBES, side, side, 3)).astype(np.uint8)
     images[:, : side // 2] //= 3
     read: list[tuple[Tensor, Tensor]] = []
-    with untouched(classifier.module), torch.autocast(classifier.device.type, enabled=False):
+    with preserve(classifier.module), torch.autocast(classifier.device.type, enabled=False):
         head.register_forward_hook(lambda _, inputs, output: read.append((inputs[0].detach(), output.detach())))
         found, logits = _forward(classifier, last, classifier.prepare(images))
     if len(read) != 1:
@@ -88,7 +88,7 @@ def _seen(classifier: Classifier, last: Layer) -> PooledHead | None:
 def _forward(classifier: Classifier, layer: Layer, x: Tensor) -> tuple[Tensor, Tensor]:
     """Activations of a layer and logits, without a graph; the model is restored afterwards."""
     found: list[Tensor] = []
-    with untouched(classifier.module), torch.no_grad():
+    with preserve(classifier.module), torch.no_grad():
         classifier.module.get_submodule(layer.name).register_forward_hook(lambda _, __, output: found.append(output))
         logits = classifier.module(x)
     return layer.spatial(found[0]).float(), logits.float()

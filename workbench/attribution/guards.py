@@ -14,7 +14,7 @@ from workbench.attribution.targets import Targets, score
 from workbench.core.records import ImageArray, IntArray
 from workbench.errors import AttributionError
 from workbench.models.classifier import Classifier
-from workbench.models.hooks import untouched
+from workbench.models.hooks import preserve
 
 # not nearer to the start: there the normalisation's own epsilon lets the output move a little
 _FRACTIONS = (0.1, 0.3, 0.6)
@@ -110,7 +110,7 @@ def check_separate_relus(classifier: Classifier, *, needed: bool = False) -> Non
         return count
 
     side, computed = classifier.image_size, _Count(torch.ops.aten.relu, torch.ops.aten.relu_)
-    with untouched(classifier.module), torch.no_grad(), computed:
+    with preserve(classifier.module), torch.no_grad(), computed:
         for name, m in modules.items():
             m.register_forward_hook(counter(name))
         classifier.module(classifier.prepare(np.zeros((1, side, side, 3), np.uint8)))
@@ -160,7 +160,7 @@ def check_relevance_rules(classifier: Classifier) -> None:
     side = classifier.image_size
     sums = _Count(torch.ops.aten.add, torch.ops.aten.add_, torch.ops.aten.mul, pairs=True)
     x = classifier.prepare(np.zeros((1, side, side, 3), np.uint8))
-    with untouched(classifier.module), torch.no_grad(), sums:
+    with preserve(classifier.module), torch.no_grad(), sums:
         classifier.module(x)
     if sums.count:
         raise AttributionError(

@@ -144,7 +144,7 @@ def _of_all(values: Any, rows: IntArray, like: Attribution, each: list[Attributi
     )
 
 
-def joined(parts: list[Attribution]) -> Attribution:
+def concatenate(parts: list[Attribution]) -> Attribution:
     """Several parts of one request as one attribution.
 
     Raises

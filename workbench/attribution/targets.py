@@ -81,7 +81,7 @@ def targets_of(predictions: Predictions, rows: IntArray, what: str) -> Targets:
     return Targets(*_resolved(predictions, rows, what))
 
 
-def have_target(predictions: Predictions, rows: IntArray, what: str) -> bool:
+def has_target(predictions: Predictions, rows: IntArray, what: str) -> bool:
     """Whether each row has such a target: a row that is correct has no contrast. `AttributionError` as `targets_of`."""
     of, against = _resolved(predictions, rows, what)
     return against is None or bool((of != against).all())

@@ -31,7 +31,7 @@ def predict(options: argparse.Namespace) -> int:
     rows = sharding.share(len(images), rank, world)
     bar = tqdm(total=len(rows), unit="image", disable=None if rank == 0 else True)
     mine = None if options.force else store.shard_name(rank, world)
-    with bar, remote.staged(options.out, mine) as out:
+    with bar, remote.stage(options.out, mine) as out:
         shard = sharding.predict_into(
             classifier,
             images,

@@ -32,7 +32,7 @@ def _write(
 ) -> tuple[Run, list[str]]:
     """Write the bundle, or only its file ``only``; return the run, and a line for each thing omitted."""
     from workbench.analysis.votes import read_votes
-    from workbench.reports.material import joined
+    from workbench.reports.material import join
     from workbench.reports.report import write_report
     from workbench.runs.opening import images_of
     from workbench.runs.run import Run, with_votes
@@ -42,7 +42,7 @@ def _write(
     train = None if options.train is None else read(options.train)
     votes = None if options.votes is None else read_votes(options.votes)
     compared = None if options.compare is None else read(options.compare)
-    material = joined(
+    material = join(
         run,
         checkpoint=options.checkpoint,
         compared=compared,

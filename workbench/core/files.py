@@ -53,7 +53,7 @@ def _flush(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def alone(path: Path, wait_s: float = 0.0) -> Iterator[None]:
+def lock(path: Path, wait_s: float = 0.0) -> Iterator[None]:
     """Hold an exclusive lock among processes; ``path`` is the lock file, which is created if it does not exist.
 
     The lock is the operating system's, so that a killed process leaves none behind.

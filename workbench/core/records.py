@@ -201,9 +201,6 @@ class Query:
     descending: bool = True
 
 
-ORDERS = ("loss", "confidence", "margin", "entropy", "index")
-
-
 @dataclass(frozen=True)
 class Attribution:
     """Maps for ``n`` rows, unscaled.

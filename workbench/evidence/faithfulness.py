@@ -15,7 +15,7 @@ from workbench.attribution.targets import Targets, seeds_of
 from workbench.core.records import Attribution, FloatArray, ImageArray, IntArray, Precision, ProbabilityArray
 from workbench.evidence import imputation
 from workbench.models.classifier import Classifier
-from workbench.models.hooks import untouched
+from workbench.models.hooks import preserve
 
 STEPS = 16
 REMOVED = (0.1, 0.2, 0.3, 0.5, 0.7)
@@ -123,7 +123,7 @@ def _measures(
     classifier: Classifier, images: ImageArray, maps: ProbabilityArray, targets: Targets, seeds: tuple[int, ...]
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     order = imputation.ranks(maps, images.shape[1], seeds)
-    soft = imputation.blurred(images)
+    soft = imputation.blur(images)
     pixels = images.shape[1] * images.shape[2]
     shares = imputation.shares(STEPS)
 
@@ -137,7 +137,7 @@ def _measures(
     for share in REMOVED:
         count = round(share * pixels)
         most, least = order < count, order >= pixels - count
-        kept, lost = (_of_tensor(classifier, imputation.imputed(x, mask, seeds), targets) for mask in (least, most))
+        kept, lost = (_of_tensor(classifier, imputation.impute(x, mask, seeds), targets) for mask in (least, most))
         gaps.append(kept - lost)
     return _area(deletion), _area(insertion), np.mean(gaps, axis=0)
 
@@ -155,7 +155,7 @@ def _of_tensor(classifier: Classifier, x: Tensor, targets: Targets) -> FloatArra
     """The target's probability of each image, float64 ``(n,)``; of a contrast, among its two classes."""
     of, against = targets.tensors(x.device)
     found = []
-    with untouched(classifier.module), torch.no_grad():
+    with preserve(classifier.module), torch.no_grad():
         for first in range(0, len(x), BATCH):
             part = slice(first, first + BATCH)
             logits = classifier.module(x[part]).double()

@@ -14,7 +14,7 @@ from workbench.errors import AttributionError
 from workbench.evidence import imputation
 from workbench.evidence.faithfulness import paired_interval
 from workbench.models.classifier import Classifier
-from workbench.models.hooks import untouched
+from workbench.models.hooks import preserve
 
 RANDOM_REGIONS = 5
 
@@ -69,7 +69,7 @@ def masking_effect(
 ) -> Effect:
     """The causal check of a group: whether the model needs the region ``(side, side)`` for its output.
 
-    Masked pixels are filled by noisy linear imputation (see `imputation.imputed`). The control is the same region moved
+    Masked pixels are filled by noisy linear imputation (see `imputation.impute`). The control is the same region moved
     to random places, wrapped at the edges, so that its area and shape are equal; the mean over five of them.
 
     Raises
@@ -105,9 +105,9 @@ def _output(
 
     x = classifier.prepare(images)
     if masks is not None:
-        x = imputation.imputed(x, masks, seeds)
+        x = imputation.impute(x, masks, seeds)
     of, against = targets.tensors(x.device)
-    with untouched(classifier.module), torch.no_grad():
+    with preserve(classifier.module), torch.no_grad():
         parts = [
             score(classifier.module(part).float(), o, a)
             for part, o, a in zip(*(torch.split(values, 128) for values in (x, of, against)), strict=True)

@@ -30,13 +30,13 @@ def ranks(maps: ProbabilityArray, side: int, seeds: tuple[int, ...]) -> Ranks:
     return found.reshape(len(maps), side, side)
 
 
-def blurred(images: ImageArray) -> ImageArray:
+def blur(images: ImageArray) -> ImageArray:
     """Each image under a Gaussian of an eighth of its side: the substrate of insertion and deletion."""
     sigma = images.shape[1] / 8
     return np.stack([cv2.GaussianBlur(image, (0, 0), sigma) for image in images])
 
 
-def imputed(images: Tensor, removed: NDArray[np.bool_], seeds: tuple[int, ...]) -> Tensor:
+def impute(images: Tensor, removed: NDArray[np.bool_], seeds: tuple[int, ...]) -> Tensor:
     """Images float32 ``(n, 3, s, s)`` with the removed pixels bool ``(n, s, s)`` filled by noisy linear imputation.
 
     Rong et al. 2022 (arXiv 2202.00449, section 4): each removed pixel is the weighted mean of its neighbours, 1/6

@@ -13,7 +13,7 @@ from torch import nn
 from workbench.core.records import Attribution, FloatArray, ProbabilityArray
 from workbench.evidence.stability import rank_correlation
 from workbench.models.classifier import Classifier
-from workbench.models.hooks import untouched
+from workbench.models.hooks import preserve
 
 PASSES_BELOW = 0.5
 
@@ -71,7 +71,7 @@ def _mean(values: FloatArray) -> float:
 
 
 def _cascade(classifier: Classifier, seed: int) -> Iterator[tuple[str, Classifier]]:
-    with untouched(classifier.module):  # no other thread has hooks on it now
+    with preserve(classifier.module):  # no other thread has hooks on it now
         module = copy.deepcopy(classifier.module)
     generator = torch.Generator().manual_seed(seed)
     changed = replace(classifier, module=module)

@@ -21,7 +21,7 @@ from workbench.images import render
 from workbench.models.classifier import Classifier
 
 if TYPE_CHECKING:
-    from workbench.explorer.explain import Judge
+    from workbench.explorer.judge import Judge
 
 
 class Answers:
@@ -36,7 +36,7 @@ class Answers:
 
     @cached_property
     def _judge(self) -> Judge:
-        from workbench.explorer.explain import Judge
+        from workbench.explorer.judge import Judge
 
         return Judge(self.state.run)
 
@@ -177,11 +177,11 @@ class Answers:
         """The changed image, the model's prediction, and the maps of the class now predicted and of the label."""
         from workbench.attribution.targets import named_targets
         from workbench.explorer.explain import explain_image
-        from workbench.robustness.changes import Change, changed, probabilities
+        from workbench.robustness.changes import Change, apply, probabilities
 
         run, classifier = self.state.run, self._classifier
         made = Change.from_json(change)
-        image = changed(classifier.seen(images_here(run.images)).image(row), made)
+        image = apply(classifier.seen(images_here(run.images)).image(row), made)
         probability = probabilities(classifier, image)
         label = int(run.predictions.label[run.predictions.position(row)])
         classes = run.predictions.classes

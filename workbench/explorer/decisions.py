@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from workbench.core.files import alone, refuse_to_overwrite, write_json
+from workbench.core.files import lock, refuse_to_overwrite, write_json
 from workbench.core.predictions import Predictions
 from workbench.core.records import IntArray
 from workbench.errors import DataError, OutputError
 from workbench.explorer.words import AMBIGUOUS, IGNORE, TAGS, WRONG
 
-FILE, FIXES = "decisions.json", "fixes.json"
+FILE = "decisions.json"
 FORMAT = 1
 AMBIGUOUS_WEIGHT = 0.5
 LONGEST = 2000
@@ -170,7 +170,7 @@ class Decisions:
         with ExitStack() as held:
             if self.path is not None:
                 try:
-                    held.enter_context(alone(self.path.with_name(f".{self.path.name}.lock"), wait_s=10))
+                    held.enter_context(lock(self.path.with_name(f".{self.path.name}.lock"), wait_s=10))
                 except OutputError as error:
                     problem = str(error)
                 self._read()

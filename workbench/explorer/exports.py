@@ -16,7 +16,7 @@ from workbench.analysis.compare import compare
 from workbench.analysis.confusion import confusion_matrix
 from workbench.attribution.attribute import attribute
 from workbench.attribution.registry import method_of
-from workbench.attribution.targets import have_target, targets_of
+from workbench.attribution.targets import has_target, targets_of
 from workbench.core.records import Attribution
 from workbench.core.stamp import stamp_of
 from workbench.errors import DataError
@@ -36,7 +36,7 @@ def figure_bytes(state: ExplorerState, view: str, kind: str, classifier: Classif
     """The figure of a view as the bytes of a ``png``, ``svg`` or ``pdf`` file; see `figure`."""
     parameters = {"view": view, "selection": state.selection}
     stamp = stamp_of(state.run.predictions, "explorer", f"{view}.{kind}", parameters)
-    return figures.encoded(figure(state, view, classifier), kind, stamp)
+    return figures.encode(figure(state, view, classifier), kind, stamp)
 
 
 def figure(state: ExplorerState, view: str, classifier: Classifier | None = None) -> Figure:
@@ -112,7 +112,7 @@ def comparison_grid(state: ExplorerState, classifier: Classifier | None = None) 
         method = method_of(name)
         layers = method.layer_names(classifier, chosen["layers"]) if method.at_layer else []
         for target in chosen["targets"]:
-            if not have_target(run.predictions, rows, target):
+            if not has_target(run.predictions, rows, target):
                 continue
             wanted = targets_of(run.predictions, rows, target)
             found = attribute(classifier, pixels, rows, wanted, method.name, layers=layers)

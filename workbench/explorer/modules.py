@@ -12,7 +12,7 @@ _EXPORT = re.compile(r"^export (?!default)", re.MULTILINE)
 
 
 @cache
-def joined(entry: str) -> str:
+def join_modules(entry: str) -> str:
     """The module ``entry`` and all that it imports, each once and after its own imports, as one ES module.
 
     Notebooks and pages opened from disk cannot load one module from another. Modules here import by

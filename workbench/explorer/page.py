@@ -20,7 +20,7 @@ from workbench.core.stamp import NAME, stamp_of
 from workbench.core.stamp import text_of as stamp_text
 from workbench.errors import DataError
 from workbench.explorer.columns import columns_of
-from workbench.explorer.modules import joined, text_of
+from workbench.explorer.modules import join_modules, text_of
 from workbench.explorer.state import ExplorerState
 from workbench.explorer.words import PRINCIPAL
 from workbench.images import render
@@ -155,7 +155,7 @@ def _maps(
         return []
     from workbench.attribution.cache import MapCache
     from workbench.attribution.exact import gives_all_classes
-    from workbench.attribution.precompute import ALL, Request, joined, maps_of
+    from workbench.attribution.precompute import ALL, Request, concatenate, maps_of
 
     one = 4 * -(-2 * len(ids) * layer.grid[0] * layer.grid[1] // 3)  # float16 as base64
     every = gives_all_classes(run.classifier, Request().method) and one * len(run.predictions.classes) <= room
@@ -170,7 +170,9 @@ def _maps(
     for name in wanted:
         request = Request(targets=name)
         found.append(
-            joined(list(maps_of(run.classifier, run.images, run.predictions, ids, request, cache, progress=progress)))
+            concatenate(
+                list(maps_of(run.classifier, run.images, run.predictions, ids, request, cache, progress=progress))
+            )
         )
     grid = found[0].values.shape[1:]
     values: NDArray[Any] = (
@@ -244,7 +246,7 @@ def _document(
     # a "<" in the data must not end the script or begin a tag
     said = json.dumps(values, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
     data = base64.b64encode(b"".join(parts.data)).decode()
-    module = joined("page.js").replace("</", "<\\/")
+    module = join_modules("page.js").replace("</", "<\\/")
     title = html.escape(f"{state.run.name}: error analysis")
     stamp = stamp_text(stamp_of(state.run.predictions, "page", "explorer"))
     return (

@@ -13,7 +13,6 @@ from workbench.core.records import FloatArray, IntArray, ProbabilityArray, Query
 from workbench.errors import DataError
 from workbench.explorer.words import START
 
-Step = Mapping[str, Any]
 _FIELDS: Mapping[str, tuple[str, ...]] = {
     "cells": ("cells",),
     "range": ("column", "low", "high"),
@@ -23,7 +22,7 @@ _FIELDS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def checked(selection: Mapping[str, Any], classes: int) -> dict[str, Any]:
+def check_selection(selection: Mapping[str, Any], classes: int) -> dict[str, Any]:
     """The selection, with omitted fields filled in from `START`.
 
     ``steps`` are filters, mappings with a ``kind``; a row must pass all of them:

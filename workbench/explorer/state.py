@@ -12,14 +12,14 @@ import traitlets
 
 from workbench.analysis import projection
 from workbench.analysis.causes import causes, where_to_work
-from workbench.analysis.compare import compare, paired
+from workbench.analysis.compare import compare, pair_rows
 from workbench.analysis.index import NAMES, row_ids, select
 from workbench.core.predictions import Predictions
 from workbench.core.records import IntArray, ProbabilityArray, Query
 from workbench.errors import DataError, OutputError
 from workbench.explorer import columns
 from workbench.explorer.decisions import Decisions
-from workbench.explorer.selection import checked, inside, query
+from workbench.explorer.selection import check_selection, inside, query
 from workbench.explorer.words import NEIGHBOURS, PRINCIPAL, START, shared_words
 from workbench.runs.run import Run
 
@@ -58,7 +58,7 @@ class ExplorerState(traitlets.HasTraits):
 
     @traitlets.validate("selection")
     def _checked(self, proposal: Any) -> dict[str, Any]:
-        whole = checked(proposal["value"], len(self.predictions.classes))
+        whole = check_selection(proposal["value"], len(self.predictions.classes))
         known = {*self.predictions.scan().collect_schema(), *NAMES, CAUSE}
         used = [step["column"] for step in whole["steps"] if "column" in step] + [whole["order"]]
         if unknown := [name for name in used if name not in known]:
@@ -171,12 +171,12 @@ class ExplorerState(traitlets.HasTraits):
             return projection.principal(embedding)
         digest = projection.digest(embedding)
         path = None if self.run.folder is None else self.run.folder / "map.npz"
-        found = None if path is None else projection.kept(path, digest)
+        found = None if path is None else projection.read_layout(path, digest)
         if found is None:
             found = projection.neighbours(embedding)
             if path is not None:
                 try:
-                    projection.keep(path, digest, found)
+                    projection.write_layout(path, digest, found)
                 except OutputError as error:  # the layout is usable nonetheless, until the kernel ends
                     self.unkept = str(error)
         return found
@@ -210,7 +210,7 @@ class ExplorerState(traitlets.HasTraits):
 
 
 def _with_outcomes(before: Predictions, after: Predictions) -> Predictions:
-    pairs = paired(before, after).select("index", "outcome").collect(engine="streaming")
+    pairs = pair_rows(before, after).select("index", "outcome").collect(engine="streaming")
     second = after.columns("index", "predicted", "confidence").rename(
         {"predicted": "predicted_after", "confidence": "confidence_after"}
     )

@@ -12,7 +12,7 @@ from IPython.display import HTML, display
 
 from workbench.errors import WorkbenchError
 from workbench.explorer.answers import Answers
-from workbench.explorer.modules import joined, text_of
+from workbench.explorer.modules import join_modules, text_of
 from workbench.explorer.page import kept_with_notebook
 from workbench.explorer.state import ExplorerState
 from workbench.explorer.work import Job, Worker, answer
@@ -42,7 +42,7 @@ class Explorer(anywidget.AnyWidget):
         If the runs do not fit each other, or the decisions beside the run are damaged.
     """
 
-    _esm = joined("widget.js")
+    _esm = join_modules("widget.js")
     _css = text_of("workbench.css")
     selection = traitlets.Dict().tag(sync=True)
 

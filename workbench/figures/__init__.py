@@ -1,6 +1,6 @@
 """Records to matplotlib figures: one function each, drawing on the axes it is given or on new ones."""
 
-from workbench.figures.base import encoded, figure_of, save
+from workbench.figures.base import encode, figure_of, save
 from workbench.figures.calibration import class_calibration, reliability, risk_coverage
 from workbench.figures.classes import class_error_rates, class_rates, confusion_beside_people, confusion_matrix
 from workbench.figures.findings import asymmetries, causes, class_differences, outcomes, slices
@@ -20,7 +20,7 @@ __all__ = [
     "confusion_beside_people",
     "confusion_matrix",
     "embedding_map",
-    "encoded",
+    "encode",
     "figure_of",
     "group_map",
     "human_against_model",

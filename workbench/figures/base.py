@@ -94,7 +94,7 @@ def _save(figure: Figure, kind: str, stamp: Stamp | None, target: Path | io.Byte
     figure.savefig(target, dpi=160, format=kind, metadata={**KINDS[kind], **said})
 
 
-def encoded(figure: Figure, kind: str, stamp: Stamp | None = None) -> bytes:
+def encode(figure: Figure, kind: str, stamp: Stamp | None = None) -> bytes:
     """The figure as the bytes of a file: ``png`` (160 dpi), ``svg`` or ``pdf``, without a date, stamped.
 
     Raises

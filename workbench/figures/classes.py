@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from workbench.analysis.confusion import Normalisation, most_confused, normalised
+from workbench.analysis.confusion import Normalisation, most_confused, normalise
 from workbench.core.records import ClassReport, ConfusionMatrix, IntArray, Rate
 from workbench.figures.base import ACCENT, INK, SECOND, SHOWN_ROWS, STYLE, interval_dots, own_axes, plain_grid
 
@@ -32,7 +32,7 @@ def confusion_matrix(
     """
     if len(matrix.classes) > SHOWN_CLASSES:
         return most_confused_pairs(matrix, ax=ax)
-    values = matrix.counts.astype(float) if by is None else normalised(matrix, by)
+    values = matrix.counts.astype(float) if by is None else normalise(matrix, by)
     wrong = np.ma.masked_array(values, np.eye(len(values), dtype=bool))
     with mpl.rc_context(STYLE):
         ax = own_axes(ax, (8.2, 7.2))

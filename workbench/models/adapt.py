@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from workbench.core.records import ImageArray
 from workbench.errors import DataError
 from workbench.models.faults import UNFIT, first_line
-from workbench.models.hooks import untouched
+from workbench.models.hooks import preserve
 
 Outputs = Literal["found", "logits", "probabilities"]
 PROBES = 8
@@ -64,7 +64,7 @@ class Adapted(nn.Module):
         return torch.stack([torch.zeros_like(one), one], 1)
 
 
-def adapted(module: nn.Module, x: Tensor, classes: int, outputs: Outputs) -> nn.Module:
+def adapt(module: nn.Module, x: Tensor, classes: int, outputs: Outputs) -> nn.Module:
     """The model itself if it gives logits for the normalised `probes` ``x``, else a wrapper around it that does.
 
     Raises
@@ -84,7 +84,7 @@ def adapted(module: nn.Module, x: Tensor, classes: int, outputs: Outputs) -> nn.
 
 def _answer(module: nn.Module, x: Tensor) -> Any:
     try:
-        with untouched(module), torch.no_grad():
+        with preserve(module), torch.no_grad():
             return module(x)
     except UNFIT as error:
         side = x.shape[2]
@@ -147,7 +147,7 @@ def head_of(module: nn.Module, x: Tensor, classes: int) -> str | None:
 
         return record
 
-    with untouched(module), torch.no_grad():
+    with preserve(module), torch.no_grad():
         for name, part in linear.items():
             part.register_forward_hook(recorder(name))
         module(x)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from workbench.core.records import ImageArray, ImageSet, Pixels, Provenance
 from workbench.errors import AttributionError, DataError
-from workbench.models.adapt import Outputs, adapted, check_inputs, head_of, probes
+from workbench.models.adapt import Outputs, adapt, check_inputs, head_of, probes
 from workbench.models.layers import Layer, find_layers
 from workbench.models.transforms import Transform, preprocessing
 from workbench.models.weights import weights_digest
@@ -184,7 +184,7 @@ def classifier_of(
     check_inputs(module)
     mean, std, side, fit = preprocessing(module, transform, image_size)
     bare = Classifier(module, names, mean, std, side, {}, fit=fit)
-    bare = dataclasses.replace(bare, module=adapted(module, bare.prepare(probes(side)), len(names), outputs))
+    bare = dataclasses.replace(bare, module=adapt(module, bare.prepare(probes(side)), len(names), outputs))
     x = bare.prepare(np.zeros((1, side, side, 3), np.uint8))
     try:
         layers = find_layers(bare.module, x)

@@ -22,7 +22,7 @@ _LOCKS: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
 
 
 @contextmanager
-def untouched(module: nn.Module) -> Iterator[None]:
+def preserve(module: nn.Module) -> Iterator[None]:
     """Put the model in evaluation mode, and restore it afterwards, even after an exception.
 
     Restored: the mode of every submodule, gradients and ``requires_grad`` of every parameter, and
@@ -55,7 +55,7 @@ def _restored(module: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def kept(module: nn.Module, names: list[str]) -> Iterator[dict[str, Tensor]]:
+def record(module: nn.Module, names: list[str]) -> Iterator[dict[str, Tensor]]:
     """Record the outputs of the named modules in a forward pass, with gradients from the first of them on.
 
     Everything before the first of them is computed without a graph: parameters are temporarily frozen, and the
@@ -63,7 +63,7 @@ def kept(module: nn.Module, names: list[str]) -> Iterator[dict[str, Tensor]]:
     can't change it.
     """
     outputs: dict[str, Tensor] = {}
-    with untouched(module):
+    with preserve(module):
         for parameter in module.parameters():
             parameter.requires_grad_(False)
         for name in names:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from workbench.errors import AttributionError
-from workbench.models.hooks import untouched
+from workbench.models.hooks import preserve
 
 SHOWN = 4
 _EXTRA_TOKENS = (0, 1, 2, 5)  # none, class, class and distillation, class and four registers
@@ -89,7 +89,7 @@ def _picture(name: str, shape: tuple[int, ...], side: int) -> Layer | None:
 def output_shapes(module: nn.Module, x: Tensor) -> dict[str, tuple[int, ...]]:
     """Shape for one image of every named module's tensor output, in the order in which the modules end."""
     seen: dict[str, tuple[int, ...]] = {}
-    with untouched(module), torch.no_grad():
+    with preserve(module), torch.no_grad():
         for name, part in module.named_modules():
             if name:
                 part.register_forward_hook(_recorder(name, seen))

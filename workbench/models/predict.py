@@ -46,7 +46,7 @@ def predict(
     import torch
 
     from workbench.images.batches import batches
-    from workbench.models.hooks import untouched
+    from workbench.models.hooks import preserve
 
     if images.classes != classifier.classes:
         raise DataError(
@@ -57,7 +57,7 @@ def predict(
     found: list[tuple[IntArray, ProbabilityArray, ProbabilityArray | None]] = []
     half = torch.autocast(classifier.device.type, torch.bfloat16, enabled=precision == "bfloat16")
     done = 0
-    with untouched(classifier.module), torch.inference_mode(), half:
+    with preserve(classifier.module), torch.inference_mode(), half:
         model = _Model(classifier)
         for good, pixels, bad in batches(classifier.seen(images), rows, batch):
             if bad and skipped is None:

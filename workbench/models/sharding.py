@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from workbench import store
-from workbench.core.files import alone, refuse_to_overwrite, write_atomically, write_json
+from workbench.core.files import lock, refuse_to_overwrite, write_atomically, write_json
 from workbench.core.predictions import Predictions
 from workbench.core.records import ImageSet, IntArray, Precision
 from workbench.errors import DataError
@@ -119,11 +119,11 @@ class _Shard:
             )
         with ExitStack() as held:
             if self._begun.is_file():
-                held.enter_context(alone(self._folder / "lock"))
+                held.enter_context(lock(self._folder / "lock"))
 
             def begin() -> None:
                 if not self._begun.is_file():
-                    held.enter_context(alone(self._folder / "lock"))
+                    held.enter_context(lock(self._folder / "lock"))
                     write_atomically(self._begun, lambda path: path.write_text(identity, encoding="utf-8"))
 
             reasons: dict[str, str] = {}

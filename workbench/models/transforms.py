@@ -43,10 +43,10 @@ def preprocessing(
         (mean, std), share = NORMALISATIONS[transform], CROP
     else:
         raise DataError(f"transform: expected a function or one of {', '.join(NORMALISATIONS)}, not {transform!r}")
-    return mean, std, side, lambda image: cropped(image, side, share)
+    return mean, std, side, lambda image: crop(image, side, share)
 
 
-def cropped(image: ImageArray, side: int, share: float) -> ImageArray:
+def crop(image: ImageArray, side: int, share: float) -> ImageArray:
     """The centre crop of an image, uint8 ``(side, side, 3)``, after its shorter side is resized to ``side / share``.
 
     Bilinear with antialiasing, as in Pillow and torchvision's evaluation transforms; an image that already has the

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Material:
-    """Everything that a section of a report may use; `joined` makes one.
+    """Everything that a section of a report may use; `join` makes one.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class Material:
         return names.gather(pl.col(column)).alias(column)
 
 
-def joined(
+def join(
     run: Run,
     *,
     checkpoint: Path | None = None,

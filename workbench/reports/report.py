@@ -29,7 +29,7 @@ def write_report(
     Parameters
     ----------
     material : Material
-        What `material.joined` returned.
+        What `material.join` returned.
     out : Path
         Folder for the bundle; an older bundle in it is replaced with ``force``.
     documents : mapping of file name to function

@@ -9,7 +9,7 @@ import numpy as np
 from workbench.core.records import ImageArray, ProbabilityArray
 from workbench.errors import DataError
 from workbench.models.classifier import Classifier
-from workbench.models.hooks import untouched
+from workbench.models.hooks import preserve
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Change:
         return f"Change({', '.join(f'{k}={v!r}' for k, v in asdict(self).items() if v != plain[k])})"
 
 
-def changed(image: ImageArray, change: Change) -> ImageArray:
+def apply(image: ImageArray, change: Change) -> ImageArray:
     """The image uint8 ``(H, W, 3)`` after the change, of the same size, by albumentations."""
     import os
 
@@ -105,7 +105,7 @@ def probabilities(classifier: Classifier, image: ImageArray) -> ProbabilityArray
     """The model's probabilities for one image uint8 ``(H, W, 3)``, float32 ``(K,)``."""
     import torch
 
-    with untouched(classifier.module), torch.no_grad():
+    with preserve(classifier.module), torch.no_grad():
         logits = classifier.module(classifier.prepare(image[None])).float()
     found: ProbabilityArray = logits.softmax(1)[0].cpu().numpy()
     return found

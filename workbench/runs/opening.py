@@ -18,7 +18,7 @@ from workbench.core.records import ImageSet
 from workbench.errors import CheckpointError, DataError
 from workbench.models import predict, sharding
 from workbench.runs import training
-from workbench.runs.run import Run, chained
+from workbench.runs.run import Run, chain
 from workbench.store import remote
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def open_predictions(
         if checkpoint is None:
             raise DataError("nothing to report on: give --predictions PATH or --checkpoint DIR")
         return open_run(checkpoint, data)
-    address, predictions = predictions, remote.fetched(predictions)
+    address, predictions = predictions, remote.fetch(predictions)
     if classifier is None and checkpoint is not None:
         classifier = training.load_classifier(checkpoint)
     found = store.read(predictions, classes=classes, columns=columns)
@@ -351,5 +351,5 @@ def with_train(run: Run, train: Path | str, data: str | None = None) -> Run:
         predictions=join_neighbours(run.predictions, found),
         train=found,
         train_images=images_of(found, data),
-        opened=chained(run, "with_train", str(train), data=data),
+        opened=chain(run, "with_train", str(train), data=data),
     )

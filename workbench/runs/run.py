@@ -73,11 +73,11 @@ def with_votes(run: Run, votes: ArrayLike | Path | str) -> Run:
     """
     named = isinstance(votes, str | Path)
     matrix = read_votes(Path(votes)) if isinstance(votes, str | Path) else votes
-    opened = chained(run, "with_votes", str(votes)) if named else ""
+    opened = chain(run, "with_votes", str(votes)) if named else ""
     return replace(run, predictions=join_votes(run.predictions, matrix), opened=opened)
 
 
-def chained(run: Run, function: str, *arguments: str, **options: str | None) -> str:
+def chain(run: Run, function: str, *arguments: str, **options: str | None) -> str:
     """The Python that opens the run again and calls ``function`` on it; empty if the run can't be opened again."""
     given = [repr(argument) for argument in arguments]
     given += [f"{name}={value!r}" for name, value in options.items() if value is not None]

@@ -23,7 +23,7 @@ def is_url(place: str | Path) -> bool:
 
 
 @contextmanager
-def staged(place: str | Path, mine: str | None = None) -> Iterator[Path]:
+def stage(place: str | Path, mine: str | None = None) -> Iterator[Path]:
     """Give a folder to write predictions into: the path itself, or for a URL a local folder, uploaded at the end.
 
     A URL gets the same local folder every time, so that a killed run resumes. Each file is uploaded as a whole under
@@ -64,7 +64,7 @@ def staged(place: str | Path, mine: str | None = None) -> Iterator[Path]:
         raise OutputError(f"cannot write to {place} ({error}): run the command again to upload {folder}") from error
 
 
-def fetched(place: str | Path) -> Path:
+def fetch(place: str | Path) -> Path:
     """A folder to read predictions from: the path itself, or for a URL a copy that lasts as long as this process.
 
     Raises

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from workbench import figures
-from workbench.analysis.compare import churn_against_seeds, compare, paired
+from workbench.analysis.compare import churn_against_seeds, compare, pair_rows
 from workbench.analysis.summary import calibration_metrics, churn_metrics, comparison_metrics
 from workbench.reports.bundle import Bundle
 from workbench.reports.material import Material
@@ -17,7 +17,7 @@ def section(material: Material) -> Bundle:
     if after is None:
         return Bundle()
     result = compare(before, after)
-    changed = paired(before, after).filter(pl.col("outcome").is_in(["fixed", "broken"])).sort("index")
+    changed = pair_rows(before, after).filter(pl.col("outcome").is_in(["fixed", "broken"])).sort("index")
     metrics = {
         "comparison": {
             **comparison_metrics(result),

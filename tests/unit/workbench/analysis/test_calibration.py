@@ -12,7 +12,7 @@ from workbench.analysis.calibration import (
     proper_scores,
     reliability,
     risk_coverage,
-    scaled_by,
+    scale,
     temperature,
 )
 from workbench.core.predictions import Predictions
@@ -153,7 +153,7 @@ def test_temperature_is_found_again() -> None:
     assert not fitted.at_bound
     assert fitted.nll_after < fitted.nll_before
     assert fitted.ece_after < 0.3 * fitted.ece_before
-    np.testing.assert_allclose(scaled_by(too_sure.astype(np.float32), 2.5), true, atol=1e-4)
+    np.testing.assert_allclose(scale(too_sure.astype(np.float32), 2.5), true, atol=1e-4)
 
 
 def test_rows_all_right_say_that_no_temperature_is_the_best() -> None:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tests.factories import predictions
-from workbench.analysis.compare import churn_against_seeds, compare, newcombe_paired, paired
+from workbench.analysis.compare import churn_against_seeds, compare, newcombe_paired, pair_rows
 from workbench.core.predictions import Predictions
 from workbench.errors import DataError
 
@@ -20,7 +20,7 @@ def test_comparison_by_hand() -> None:
     counts = (result.both_right, result.fixed, result.broken, result.both_wrong, result.both_wrong_alike)
     assert counts == (2, 0, 0, 3, 2)
     assert result.churn == pytest.approx(1 / 5)
-    assert paired(BEFORE, AFTER).collect()["after"].to_list() == [0, 0, 1, 1, 2]
+    assert pair_rows(BEFORE, AFTER).collect()["after"].to_list() == [0, 0, 1, 1, 2]
 
 
 def test_the_other_way_round() -> None:

@@ -8,9 +8,9 @@ from workbench.analysis.classes import class_report
 from workbench.analysis.confusion import (
     asymmetries,
     confusion_matrix,
-    grouped,
+    group_classes,
     most_confused,
-    normalised,
+    normalise,
     top_k_accuracy,
 )
 from workbench.analysis.statistics import wilson_interval
@@ -43,11 +43,11 @@ def test_asymmetries_are_corrected_together() -> None:
 
 
 def test_groups_by_hand() -> None:
-    whole = grouped(MATRIX, {"x": ["a", "c"], "y": ["b"]})
+    whole = group_classes(MATRIX, {"x": ["a", "c"], "y": ["b"]})
     np.testing.assert_array_equal(whole.counts, [[90, 10], [2, 48]])
     for groups, words in (({"x": ["a"]}, "exactly one"), ({"x": ["a", "z"]}, "unknown class 'z'")):
         with pytest.raises(DataError, match=words):
-            grouped(MATRIX, groups)
+            group_classes(MATRIX, groups)
 
 
 def test_top_k_equals_scikit_learn() -> None:
@@ -95,12 +95,12 @@ def test_confusion_matrix_equals_scikit_learn() -> None:
     np.testing.assert_array_equal(matrix.counts, metrics.confusion_matrix(p.label, p.predicted))
     for ours, theirs in (("true", "true"), ("predicted", "pred"), ("all", "all")):
         expected = metrics.confusion_matrix(p.label, p.predicted, normalize=theirs)
-        np.testing.assert_allclose(normalised(matrix, ours), expected)
+        np.testing.assert_allclose(normalise(matrix, ours), expected)
 
 
 def test_empty_class_is_zero_and_not_nan() -> None:
     matrix = ConfusionMatrix(np.array([[2, 1], [0, 0]]), ("a", "b"))
-    np.testing.assert_allclose(normalised(matrix, "true"), [[2 / 3, 1 / 3], [0, 0]])
+    np.testing.assert_allclose(normalise(matrix, "true"), [[2 / 3, 1 / 3], [0, 0]])
 
 
 def test_most_confused_by_hand() -> None:

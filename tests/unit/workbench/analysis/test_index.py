@@ -8,7 +8,7 @@ from sklearn import metrics
 from tests.factories import predictions
 from workbench import store
 from workbench.analysis.confusion import confusion_matrix
-from workbench.analysis.index import error_index, select, table_of, tagged
+from workbench.analysis.index import error_index, select, table_of, tag
 from workbench.core.predictions import Predictions
 from workbench.core.records import Query
 from workbench.errors import DataError
@@ -31,8 +31,8 @@ def test_entropy_and_columns_of_ones_own() -> None:
 
 
 def test_tags_are_found_kept_and_written(tmp_path: Path) -> None:
-    p = tagged(predictions(50, 3), {"blurred": [3, 7], "odd": [7]})
-    p = tagged(p, {"odd": [1], "blurred": [3]})
+    p = tag(predictions(50, 3), {"blurred": [3, 7], "odd": [7]})
+    p = tag(p, {"odd": [1], "blurred": [3]})
     assert select(p, Query(where="array_contains(tags, 'blurred')", order="index", descending=False))[
         "index"
     ].to_list() == [3, 7]
@@ -40,7 +40,7 @@ def test_tags_are_found_kept_and_written(tmp_path: Path) -> None:
     again = store.read(tmp_path).columns("index", "tags").filter(pl.col("tags").list.len() > 0)
     assert dict(again.iter_rows()) == {1: ["odd"], 3: ["blurred"], 7: ["blurred", "odd"]}
     with pytest.raises(DataError, match="no row with the id 50"):
-        tagged(p, {"odd": [50]})
+        tag(p, {"odd": [50]})
 
 
 def test_pages_make_up_the_whole() -> None:

@@ -35,14 +35,14 @@ def test_neighbours_stay_near_and_the_layout_repeats() -> None:
 def test_a_layout_is_kept_for_its_own_embeddings_only(tmp_path: Path) -> None:
     embedding, _ = blobs(60)
     path, points = tmp_path / "explorer" / "map.npz", projection.principal(embedding)
-    assert projection.kept(path, "x") is None
-    projection.keep(path, projection.digest(embedding), points)
-    assert (projection.kept(path, projection.digest(embedding)) == points).all()
+    assert projection.read_layout(path, "x") is None
+    projection.write_layout(path, projection.digest(embedding), points)
+    assert (projection.read_layout(path, projection.digest(embedding)) == points).all()
     embedding[0, 0] += 1
-    assert projection.kept(path, projection.digest(embedding)) is None
+    assert projection.read_layout(path, projection.digest(embedding)) is None
     path.write_bytes(b"PK\x03\x04 rubbish")
     with pytest.raises(DataError, match="is damaged"):
-        projection.kept(path, "x")
+        projection.read_layout(path, "x")
 
 
 @pytest.mark.parametrize("bad", [np.zeros((1, 4)), np.zeros((5, 1)), np.full((5, 4), np.nan)])

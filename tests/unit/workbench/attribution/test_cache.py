@@ -11,7 +11,7 @@ from workbench.attribution import precompute
 from workbench.attribution.attribute import attribute
 from workbench.attribution.cache import MapCache
 from workbench.attribution.cost import expected_cost
-from workbench.attribution.precompute import Request, joined, maps_of
+from workbench.attribution.precompute import Request, concatenate, maps_of
 from workbench.attribution.registry import METHODS
 from workbench.attribution.targets import Targets, targets_of
 from workbench.core.records import Attribution
@@ -29,7 +29,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(c: Classifier, request: Request, cache: MapCache | None = None, **more: int) -> Attribution:
     predictions = predict(c, IMAGES)
-    return joined(list(maps_of(c, IMAGES, predictions, predictions.index, request, cache, **more)))
+    return concatenate(list(maps_of(c, IMAGES, predictions, predictions.index, request, cache, **more)))
 
 
 def forbid(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +113,7 @@ def test_a_killed_run_goes_on(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(precompute, "attribute", count)
         parts = maps_of(c, IMAGES, predictions, predictions.index, request, cache, progress=lambda n, _: done.append(n))
-        assert len(joined(list(parts)).rows) == 12
+        assert len(concatenate(list(parts)).rows) == 12
     assert len(calls) == 2  # of three parts
     assert done == [5, 10, 12]
 
@@ -162,8 +162,8 @@ def test_weights_that_change_between_parts_are_not_mixed_up(tmp_path: Path) -> N
     list(parts)
     with torch.no_grad():
         c.module.stem_conv.weight.copy_(before)
-    fresh = joined(list(maps_of(c, IMAGES, predictions, predictions.index, request)))
-    kept = joined(list(maps_of(c, IMAGES, predictions, predictions.index, request, cache)))
+    fresh = concatenate(list(maps_of(c, IMAGES, predictions, predictions.index, request)))
+    kept = concatenate(list(maps_of(c, IMAGES, predictions, predictions.index, request, cache)))
     np.testing.assert_array_equal(kept.values[: len(first.rows)], first.values)
     np.testing.assert_allclose(kept.values, fresh.values, rtol=0.2, atol=1e-3)
 

@@ -9,9 +9,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests.factories import image_folder
+from tests.factories import classifier, image_folder, image_set
 from workbench.__main__ import main
 from workbench.attribution.cache import MapCache
+from workbench.core.predictions import Predictions
+from workbench.errors import AttributionError, DataError
+from workbench.runs.run import Run
 
 ROOT = Path(__file__).resolve().parents[4]
 
@@ -135,3 +138,16 @@ def test_two_processes_fill_one_cache(
     assert first.keys() == second.keys()
     assert len(first) == 3
     assert all(np.array_equal(first[name], second[name]) for name in first)
+
+
+def test_evidence_says_that_no_method_applies(tmp_path: Path) -> None:
+    from workbench.analysis.index import sample_errors
+    from workbench.reports.trials import write_evidence
+
+    c = classifier()
+    run = Run("r", Predictions.from_arrays([1, 0, 2], np.eye(3)[[0, 1, 2]], c.classes), image_set(3), c)
+    with pytest.raises(DataError, match="no method applies to this model: LRP: relevance propagation has no rule"):
+        write_evidence(run, tmp_path / "out", sample_errors(run.predictions), ["LRP"])
+    with pytest.raises(AttributionError, match="expected one of predicted, true, contrast"):
+        write_evidence(run, tmp_path / "out", sample_errors(run.predictions), ["Saliency"], targets="unicorn")
+    assert not (tmp_path / "out").exists()

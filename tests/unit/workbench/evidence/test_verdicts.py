@@ -55,7 +55,7 @@ def test_deletion_by_hand() -> None:
         with torch.no_grad():
             return float(model.module(model.prepare(picture)).softmax(1)[0, 1])
 
-    soft = imputation.blurred(images)
+    soft = imputation.blur(images)
     gone = images.copy()
     gone[patch_map(1) > 0] = soft[patch_map(1) > 0]
     whole, rest = probability(images), probability(gone)
@@ -78,7 +78,7 @@ def test_imputation_fills_from_the_neighbours() -> None:
     x = torch.rand(1, 3, 5, 5)
     hole = np.zeros((1, 5, 5), bool)
     hole[0, 2, 2] = True
-    filled = imputation.imputed(x, hole, (7,))
+    filled = imputation.impute(x, hole, (7,))
     window = x[0, :, 1:4, 1:4]
     weights = torch.tensor([[1, 2, 1], [2, 0, 2], [1, 2, 1]]) / 12
     np.testing.assert_allclose(filled[0, :, 2, 2], (window * weights).sum((1, 2)), atol=0.05)

@@ -7,7 +7,8 @@ from tests.factories import CLASSES, classifier, image_set
 from workbench.attribution.attribute import attribute
 from workbench.attribution.targets import Targets
 from workbench.errors import AttributionError, DataError
-from workbench.explorer.explain import Judge, explain
+from workbench.explorer.explain import explain
+from workbench.explorer.judge import Judge
 from workbench.models.predict import predict
 from workbench.runs.run import Run
 

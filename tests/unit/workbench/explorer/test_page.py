@@ -60,7 +60,7 @@ def test_the_page_asks_nothing_of_any_network(run: Run) -> None:
     rest = text.replace("http://www.w3.org/2000/svg", "")
     assert not re.search(r"https?://", rest.split('id="data"')[0].split('id="bundle"')[0])
     assert not re.search(
-        r"\b(fetch|XMLHttpRequest|WebSocket|EventSource|importScripts|import)\s*\(", modules.joined("page.js")
+        r"\b(fetch|XMLHttpRequest|WebSocket|EventSource|importScripts|import)\s*\(", modules.join_modules("page.js")
     )
 
 
@@ -104,24 +104,24 @@ def test_a_notebook_keeps_its_worst_errors(run: Run) -> None:
 def test_modules_share_one_scope() -> None:
     """Joined, no name may be defined twice, and nothing may be left to import."""
     for entry in ("widget.js", "page.js"):
-        text = modules.joined(entry)
+        text = modules.join_modules(entry)
         names = re.findall(r"^(?:async )?(?:function|const|let|class) (\w+)", text, re.MULTILINE)
         assert len(names) == len(set(names)), {name for name in names if names.count(name) > 1}
         assert not re.search(r"^(import|export (?!default))", text, re.MULTILINE)
-    assert modules.joined("widget.js").count("export default") == 1
+    assert modules.join_modules("widget.js").count("export default") == 1
 
 
 @pytest.mark.parametrize("entry", ["widget.js", "page.js"])
 def test_joined_modules_are_one_valid_module(entry: str, tmp_path: Path) -> None:
     if shutil.which("node") is None:
         pytest.skip("no Node on this machine")
-    (tmp_path / "joined.mjs").write_text(modules.joined(entry), encoding="utf-8")
+    (tmp_path / "joined.mjs").write_text(modules.join_modules(entry), encoding="utf-8")
     done = subprocess.run(["node", "--check", tmp_path / "joined.mjs"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
 def test_every_module_is_used() -> None:
-    both = modules.joined("widget.js") + modules.joined("page.js")
+    both = modules.join_modules("widget.js") + modules.join_modules("page.js")
     assert {p.name for p in STATIC.glob("*.js")} == set(re.findall(r"^// (\w+\.js)$", both, re.MULTILINE))
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.factories import classifier, image_set, predictions
+from workbench.attribution.registry import methods
 from workbench.explorer.widget import Explorer
 from workbench.explorer.work import Job, Worker
 from workbench.models.predict import predict
@@ -49,7 +50,7 @@ def test_the_start_has_columns_in_parts_and_what_is_possible(run: Run) -> None:
     reply, _, early = Heard(Explorer(run)).ask("start")
     assert {"index", "label", "predicted", "confidence", "loss"} <= {part["part"] for part in early}
     assert reply["can"] == {"images": True, "maps": True, "map": True, "neighbours": False, "compare": False}
-    assert len(reply["methods"]) == 19
+    assert [method["name"] for method in reply["methods"]] == list(methods())
     assert [layer["name"] for layer in reply["layers"]] == ["stage1", "stage2", "stage3", "stage4"]
     assert {m["name"] for m in reply["methods"] if m["slow"]} >= {"Score-CAM", "Occlusion"}
 

@@ -11,7 +11,7 @@ from tests.factories import predictions
 from workbench.analysis.compare import OUTCOMES
 from workbench.core.records import TARGETS, VERDICTS
 from workbench.explorer.answers import Answers
-from workbench.explorer.selection import checked
+from workbench.explorer.selection import check_selection
 from workbench.explorer.state import ExplorerState
 from workbench.explorer.words import AT_ONCE, SLOWLY, START, TAGS, shared_words
 from workbench.runs.run import Run
@@ -23,7 +23,7 @@ CODE = {path.name: path.read_text(encoding="utf-8") for path in STATIC.glob("*.j
 def test_the_header_brings_them() -> None:
     header = ExplorerState(Run("r", predictions(40))).header()
     assert header["words"] == shared_words()
-    assert header["start"] == dict(START) == checked({}, 4)
+    assert header["start"] == dict(START) == check_selection({}, 4)
     assert set(shared_words()["outcomes"].values()) == set(OUTCOMES)
 
 

@@ -25,7 +25,7 @@ from workbench.core.records import ImageSet
 from workbench.errors import CheckpointError, DataError
 from workbench.images import from_arrays
 from workbench.models.classifier import Classifier
-from workbench.models.transforms import cropped
+from workbench.models.transforms import crop
 
 CLASSES = ("ant", "bee", "cow", "dog")
 
@@ -182,10 +182,10 @@ def test_albumentations_and_torchvisions_presets_are_transforms_too() -> None:
 def test_names_resize_and_crop_as_torchvision_does() -> None:
     image = pictures().image(5)
     theirs = compose(transforms.Resize(73), transforms.CenterCrop(64))(Image.fromarray(image))
-    ours = cropped(image, 64, 0.875).astype(int)
+    ours = crop(image, 64, 0.875).astype(int)
     assert np.abs(ours - np.asarray(theirs).astype(int)).max() <= 1 or np.abs(ours - np.asarray(theirs)).mean() < 8
     square = from_arrays(np.zeros((1, 64, 64, 3), np.uint8), [0], CLASSES).image(0)
-    assert cropped(square, 64, 0.875) is square
+    assert crop(square, 64, 0.875) is square
 
 
 class Head(nn.Module):

@@ -4,7 +4,7 @@ import torchvision
 
 from tests.factories import classifier
 from workbench.errors import AttributionError
-from workbench.models.hooks import kept
+from workbench.models.hooks import record
 from workbench.models.layers import find_layers
 
 
@@ -39,7 +39,7 @@ def test_nothing_spatial_is_refused() -> None:
 
 def test_an_in_place_module_behind_a_layer_changes_nothing() -> None:
     net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(inplace=True), torch.nn.Flatten())
-    with kept(net, ["0"]) as outputs:
+    with record(net, ["0"]) as outputs:
         out = net(torch.randn(2, 3, 5, 5))
         (gradient,) = torch.autograd.grad(out.sum(), outputs["0"])
     assert (outputs["0"] < 0).any()

@@ -200,7 +200,7 @@ def test_stamps_hold_any_names(tmp_path: Path) -> None:
     assert text_of(stamp).isascii()
     for kind in ("png", "svg", "pdf"):
         path = tmp_path / f"x.{kind}"
-        path.write_bytes(base.encoded(figure, kind, stamp))
+        path.write_bytes(base.encode(figure, kind, stamp))
         assert read_stamp(path) == json.loads(text_of(stamp))
 
 

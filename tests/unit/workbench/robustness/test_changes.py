@@ -4,7 +4,7 @@ import pytest
 from tests.factories import classifier, image_set
 from workbench.errors import DataError
 from workbench.models.predict import predict
-from workbench.robustness.changes import Change, changed, probabilities
+from workbench.robustness.changes import Change, apply, probabilities
 from workbench.runs.run import Run
 
 
@@ -16,7 +16,7 @@ def run() -> Run:
 
 def test_no_change_leaves_the_image_as_it_is(run: Run) -> None:
     image = run.images.image(0)  # type: ignore[union-attr]
-    assert (changed(image, Change()) == image).all()
+    assert (apply(image, Change()) == image).all()
     assert probabilities(run.classifier, image) == pytest.approx(run.predictions.probability[0], abs=1e-5)  # type: ignore[arg-type]
 
 
@@ -27,23 +27,23 @@ def test_no_change_leaves_the_image_as_it_is(run: Run) -> None:
 def test_changes_are_repeatable_and_keep_the_size(run: Run, change) -> None:
     image = run.images.image(0)  # type: ignore[union-attr]
     made = Change.from_json(change)
-    first = changed(image, made)
+    first = apply(image, made)
     assert first.shape == image.shape
     assert first.dtype == np.uint8
     assert (first != image).any()
-    assert (changed(image, made) == first).all()
+    assert (apply(image, made) == first).all()
     assert eval(made.code(), {"Change": Change}) == made
 
 
 def test_changes_do_what_they_are_called() -> None:
     image = np.full((32, 32, 3), 100, np.uint8)
     image[:16] = 60
-    brighter = changed(image, Change(brightness=0.2)).astype(int) - image
+    brighter = apply(image, Change(brightness=0.2)).astype(int) - image
     assert brighter.mean() == pytest.approx(0.2 * 255, abs=1)
-    grey = changed(image, Change(cutout=(0.5, 0.25, 0.25, 0.5)))
+    grey = apply(image, Change(cutout=(0.5, 0.25, 0.25, 0.5)))
     assert (grey[8:24, 16:24] == 128).all()
     assert (grey != image).any(2).sum() == 16 * 8
-    turned = changed(image, Change(rotate=180))
+    turned = apply(image, Change(rotate=180))
     assert (turned[0] == 100).all()
     assert (turned[-1] == 60).all()
 
@@ -51,7 +51,7 @@ def test_changes_do_what_they_are_called() -> None:
 def test_rotation_is_anticlockwise() -> None:
     image = np.zeros((33, 33, 3), np.uint8)
     image[16, 24:] = 255  # a line from the middle to the right
-    turned = changed(image, Change(rotate=90))
+    turned = apply(image, Change(rotate=90))
     assert turned[:9, 16].min() > 128
     assert turned[24:, 16].max() < 128
 

@@ -3,13 +3,14 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.factories import image_folder, predictions
 from workbench import store
 from workbench.core.predictions import Predictions
 from workbench.errors import CheckpointError, DataError
-from workbench.runs.opening import open_run
+from workbench.runs.opening import open_predictions, open_run
 from workbench.runs.run import Run
 
 
@@ -56,3 +57,26 @@ def test_predictions_of_other_weights_are_refused(trained: tuple[Path, Path], tm
 
 def test_run_is_a_plain_record() -> None:
     assert Run("x", predictions()).notes == ()
+
+
+def test_the_code_opens_a_run_with_everything_that_was_joined(tmp_path: Path) -> None:
+    """What the explorer offers as code is run, and gives the same rows and columns."""
+    from workbench.explorer.state import ExplorerState
+    from workbench.runs.opening import with_train
+    from workbench.runs.run import with_votes
+
+    p = predictions(60, embedding=True)
+    store.write(p, tmp_path / "run")
+    store.write(predictions(80, seed=1, embedding=True), tmp_path / "train")
+    np.save(tmp_path / "votes.npy", np.eye(4, dtype=np.int64)[p.label] * 7 + 1)
+    joined = with_train(with_votes(open_predictions(tmp_path / "run"), tmp_path / "votes.npy"), tmp_path / "train")
+    code = ExplorerState(joined).code()
+    assert code.count("workbench.with_") == 2
+    names: dict[str, Run] = {}
+    opening = next(line for line in code.splitlines() if line.startswith("run = "))
+    exec(f"import workbench\n{opening}", names)
+    again = names["run"].predictions
+    assert again.table.collect_schema() == joined.predictions.table.collect_schema()
+    assert again.digest == joined.predictions.digest
+    in_memory = with_votes(open_predictions(tmp_path / "run"), np.load(tmp_path / "votes.npy"))
+    assert "# run: the run 'run', as you made it" in ExplorerState(in_memory).code()  # an array can't be opened again

@@ -1,0 +1,73 @@
+"""Figures draw on the axes that they are given, keep their text inside, and are files of a known kind."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from tests.factories import predictions
+from workbench import figures
+from workbench.analysis.calibration import class_reliability, reliability, risk_coverage
+from workbench.analysis.causes import causes, where_to_work
+from workbench.analysis.classes import class_report
+from workbench.analysis.confusion import asymmetries, confusion_matrix
+from workbench.core.predictions import Predictions
+from workbench.errors import DataError
+
+P = predictions(300)
+DRAWN = {
+    "asymmetries": lambda ax: figures.asymmetries(asymmetries(confusion_matrix(P)), P.classes, ax=ax),
+    "causes": lambda ax: figures.causes(where_to_work(causes(P)), ax=ax),
+    "class_calibration": lambda ax: figures.class_calibration(P.classes, class_reliability(P), ax=ax),
+    "class_error_rates": lambda ax: figures.class_error_rates(class_report(P), ax=ax),
+    "class_rates": lambda ax: figures.class_rates(class_report(P), ax=ax),
+    "confusion_matrix": lambda ax: figures.confusion_matrix(confusion_matrix(P), ax=ax),
+    "reliability": lambda ax: figures.reliability(reliability(P), ax=ax),
+    "risk_coverage": lambda ax: figures.risk_coverage(risk_coverage(P), ax=ax),
+}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_figure_draws_where_it_is_told(name: str) -> None:
+    of_caller, other = Figure().subplots(1, 2)
+    assert DRAWN[name](of_caller) is of_caller
+    assert of_caller.has_data()
+    assert not other.has_data()
+    alone = DRAWN[name](None)
+    assert alone is not of_caller
+    assert len(figures.figure_of(alone).axes) >= 1
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_no_text_is_cut_off(name: str) -> None:
+    picture = Image.open(io.BytesIO(figures.encode(figures.figure_of(DRAWN[name](None)), "png")))
+    pixels = np.asarray(picture.convert("L"))
+    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    assert (border > 250).all()
+
+
+def test_the_matrix_says_its_counts() -> None:
+    matrix = confusion_matrix(P)
+    texts = [text.get_text() for text in figures.confusion_matrix(matrix).texts]
+    assert sorted(texts) == sorted(str(count) for count in matrix.counts.ravel())
+
+
+def test_very_many_classes_become_pairs() -> None:
+    many = Predictions.from_arrays(
+        np.arange(60) % 30, np.roll(np.eye(30)[np.arange(60) % 30], 1, 1), [*map(str, range(30))]
+    )
+    axes = figures.confusion_matrix(confusion_matrix(many))
+    assert axes.get_title("left") == "The most confused pairs of 30 classes"
+
+
+def test_files_are_written_twice_alike(tmp_path: Path) -> None:
+    first, second = (figures.save(figures.figure_of(DRAWN["reliability"](None)), tmp_path / name) for name in "ab")
+    for one, two in zip(first, second, strict=True):
+        assert one.read_bytes() == two.read_bytes()
+    with pytest.raises(DataError, match="expected one of png, svg, pdf, not 'gif'"):
+        figures.encode(figures.figure_of(DRAWN["reliability"](None)), "gif")
