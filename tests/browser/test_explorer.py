@@ -114,6 +114,8 @@ def test_cell_then_image_then_tag_and_the_tag_is_there_tomorrow(
     expect(page.locator(f".wb-tile[data-row='{row}'] .wb-mark")).to_be_visible()
     expect(page.locator(".wb-verdict summary").first).to_be_visible()
     shoot(page, shots, f"explorer_digits_{theme}")
+    page.get_by_role("button", name="Training history").click()
+    expect(page.locator(".wb-history svg")).to_be_visible()
     page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.restartKernel()")
     open_and_run(page, lab[1], name)  # a new page, a new kernel
     explorer(page)

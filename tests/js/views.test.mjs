@@ -146,6 +146,11 @@ test("an image's history says what it never was", () => {
     "Never learnt",
     "last predicted as dog",
   ]);
+  const test = { correct: null, predicted: [0, 1] }; // of test rows only what was predicted is recorded
+  assert.deepEqual(historyWords(test, classes, 1), ["Correct from epoch 2 to the end", "never forgotten"]);
+  assert.deepEqual(historyWords({ correct: null, predicted: null }, classes, 1), [
+    "Whether the model was correct is not recorded",
+  ]);
   assert.deepEqual(historyWords({ correct: [false, true, true] }, classes), [
     "Correct from epoch 2 to the end",
     "never forgotten",

@@ -109,7 +109,7 @@ class DetailView {
       });
     this.picture.replaceChildren(detail.image ? enlarged(detail.image, 192, `Image ${row}`) : missing());
     if (detail.shape) this.picture.append(h("span", { className: "wb-note", textContent: sizeWords(detail) }));
-    const label = this.store.table.value("label", this.store.table.position(row));
+    const label = this.label();
     this.bars.replaceChildren(detail.bars ? barsOf(detail.bars, header.classes, label) : "");
     if (detail.compared)
       this.bars.append(
@@ -128,11 +128,26 @@ class DetailView {
         this.drawSection();
       });
     redraw(this.tabs, names.map(tab));
-    if (this.section === "maps") await this.maps.draw();
-    else if (this.section === "history") this.body.replaceChildren(historyOf(this.detail.history, this.header.classes));
-    else if (this.section === "nearest")
-      this.body.replaceChildren(h("div", { className: "wb-panels" }, this.detail.nearest.map(nearestPanel)));
-    else this.body.replaceChildren(whatIfView(this.context, this.detail, this.store.selection.selected));
+    try {
+      await this.drawBody();
+    } catch (error) {
+      this.body.replaceChildren(problemOf(error));
+    }
+  }
+
+  async drawBody() {
+    const { body, detail, section } = this;
+    if (section === "maps") await this.maps.draw();
+    else if (section === "history") body.replaceChildren(historyOf(detail.history, this.header.classes, this.label()));
+    else if (section === "nearest")
+      body.replaceChildren(h("div", { className: "wb-panels" }, detail.nearest.map(nearestPanel)));
+    else body.replaceChildren(whatIfView(this.context, detail, this.store.selection.selected));
+  }
+
+  /** The label of the image shown, as a class number. */
+  label() {
+    const { table, selection } = this.store;
+    return table.value("label", table.position(selection.selected));
   }
 
   /** The answer to a question, from memory if it is known or under way. */
@@ -148,7 +163,12 @@ class DetailView {
 
   update(changed) {
     if (changed.has("selected") || changed.has("columns")) this.show();
-    else if (["methods", "layers", "targets"].some((name) => changed.has(name)) && this.detail) this.maps.draw();
+    else if (
+      ["methods", "layers", "targets"].some((name) => changed.has(name)) &&
+      this.detail &&
+      this.section === "maps"
+    )
+      this.maps.draw();
     if (changed.has("decisions") || changed.has("picked")) this.decisions.update();
   }
 }

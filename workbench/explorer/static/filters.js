@@ -26,8 +26,13 @@ export function filterBar({ store }) {
       button("↶ Undo", () => store.undo(), {
         disabled: !store.past.length,
         title: "Back to the selection before (Backspace)",
+        "aria-label": "Undo the last filter change",
       }),
-      button("↷ Redo", () => store.redo(), { disabled: !store.future.length }),
+      button("↷ Redo", () => store.redo(), {
+        disabled: !store.future.length,
+        title: "Forward again",
+        "aria-label": "Redo the filter change",
+      }),
       toggle("Errors only", wrong_only, () => store.set({ wrong_only: !store.selection.wrong_only })),
       rangeFilter(store),
       tagFilter(store),
