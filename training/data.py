@@ -23,7 +23,7 @@ Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-SIDE = 32
+SIDE, CLASS_FILE = 32, "classes.txt"
 _LAYOUTS = (
     "torchvision's cifar-10-batches-py, Hugging Face parquet (plain_text/train-*.parquet), "
     "or image folders (train/CLASS/*.png and test/CLASS/*.png)"
@@ -247,6 +247,25 @@ def _described(path: Path) -> tuple[str, ...] | None:
     return tuple(map(str, names)) if isinstance(names, list) else None
 
 
+def _parquet_classes(folder: Path) -> tuple[str, ...]:
+    """Class names of all splits: from the files' metadata, else from ``classes.txt``, else the labels' numbers."""
+    import polars as pl
+
+    files = [path for split in ("train", "test") for path in _parquet_files(folder, split)]
+    if described := next(filter(None, map(_described, files)), None):
+        return described
+    if (folder / CLASS_FILE).is_file():
+        lines = (folder / CLASS_FILE).read_text(encoding="utf-8").splitlines()
+        return tuple(line.strip() for line in lines if line.strip())
+    try:
+        last = pl.scan_parquet(files).select(pl.col("label").max()).collect().item()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise TrainingError(
+            f"{folder}: the labels of all splits can't be read ({error}): copy the files again"
+        ) from error
+    return tuple(map(str, range(int(last or 0) + 1)))
+
+
 def _parquet_reader(folder: Path, split: Split) -> Callable[[], DataSet] | None:
     files = _parquet_files(folder, split)
     if not files:
@@ -267,11 +286,11 @@ def _parquet_reader(folder: Path, split: Split) -> Callable[[], DataSet] | None:
             images += [_decode(cell, f"{path} row {row}") for row, cell in enumerate(cells)]
             labels.append(table["label"].to_numpy())
         target = np.concatenate(labels).astype(np.int64)
-        classes = _described(files[0]) or tuple(map(str, range(int(target.max(initial=0)) + 1)))
+        classes = _parquet_classes(folder)
         if len(target) and not 0 <= target.min() <= target.max() < len(classes):
             raise TrainingError(
                 f"{folder}: expected labels from 0 to {len(classes) - 1}, not {target.min()} to {target.max()}: "
-                "the labels and the class names that the file describes must fit each other"
+                f"name all classes in {folder / CLASS_FILE}, one a line"
             )
         return DataSet(
             "cifar10" if classes == CIFAR10_CLASSES else folder.name, split, np.stack(images), target, classes

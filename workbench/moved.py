@@ -1,4 +1,4 @@
-"""Modules that version 0.1 had elsewhere: importing them, and what was in them, by their older names still works."""
+"""Modules that version 0.1 had elsewhere still import by their older names, with most of what was in them."""
 
 from __future__ import annotations
 
@@ -21,12 +21,15 @@ MOVED: Mapping[str, tuple[str, ...]] = {
     "attribution.stability": ("evidence.stability",),
     "bundle": ("explorer.columns",),
     "card": ("reports.card",),
+    "commands": ("cli.commands", "cli.reporting"),
     "classifier": ("models.classifier", "models.layers", "models.hooks", "models.weights", "core.records"),
     "decisions": ("explorer.decisions", "explorer.words"),
     "decode": ("images.decode",),
     "explain": ("explorer.explain", "explorer.judge", "attribution.targets"),
+    "export": ("reports.report", "reports.material"),
     "files": ("core.files",),
     "foreign": ("models.classifier", "models.transforms", "models.weights", "models.adapt"),
+    "modules": ("explorer.modules",),
     "page": ("explorer.page",),
     "predict": ("models.predict", "models.sharding"),
     "predictions": ("core.predictions",),
@@ -39,24 +42,27 @@ MOVED: Mapping[str, tuple[str, ...]] = {
     "source": ("runs.training",),
     "stamp": ("core.stamp",),
     "state": ("explorer.state", "explorer.words"),
+    "ui.answers": ("explorer.answers",),
     "ui.dashboard": ("explorer.dashboard",),
     "ui.explorer": ("explorer.widget",),
+    "ui.work": ("explorer.work",),
     "ui": ("explorer",),
     "verify": ("reports.verify",),
     "views": ("explorer.exports",),
     "whatif": ("robustness.changes",),
 }
-RENAMED: Mapping[str, str] = {
-    "alone": "lock",
-    "blurred": "blur",
-    "changed": "apply",
-    "checked": "check_selection",
-    "cropped": "crop",
-    "fetched": "fetch",
-    "imputed": "impute",
-    "kept": "record",
-    "staged": "stage",
-    "untouched": "preserve",
+# names that are others now, by the older module
+RENAMED: Mapping[str, Mapping[str, str]] = {
+    "attribution.imputation": {"blurred": "blur", "imputed": "impute"},
+    "attribution.layers": {"kept": "record"},
+    "classifier": {"untouched": "preserve"},
+    "files": {"alone": "lock"},
+    "foreign": {"cropped": "crop"},
+    "modules": {"joined": "join_modules"},
+    "projection": {"keep": "write_layout", "kept": "read_layout"},
+    "remote": {"fetched": "fetch", "staged": "stage"},
+    "selection": {"checked": "check_selection"},
+    "whatif": {"changed": "apply"},
 }
 PREFIX = "workbench."
 
@@ -73,16 +79,17 @@ class _Moved(MetaPathFinder, Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         """Put the present module in the older one's place; of several a module that looks in each of them."""
-        homes = [importlib.import_module(PREFIX + name) for name in MOVED[module.__name__.removeprefix(PREFIX)]]
-        if len(homes) == 1:
+        older = module.__name__.removeprefix(PREFIX)
+        homes = [importlib.import_module(PREFIX + name) for name in MOVED[older]]
+        renamed = RENAMED.get(older, {})
+        if len(homes) == 1 and not renamed:
             sys.modules[module.__name__] = homes[0]
             return
 
         def found(name: str) -> object:
             for home in homes:
-                for known in (name, RENAMED.get(name, name)):
-                    if hasattr(home, known):
-                        return getattr(home, known)
+                if hasattr(home, renamed.get(name, name)):
+                    return getattr(home, renamed.get(name, name))
             raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
 
         module.__getattr__ = found  # type: ignore[method-assign]

@@ -25,8 +25,8 @@ from workbench.attribution.attribute import attribute
 from workbench.attribution.exact import class_maps
 from workbench.attribution.gradient import starting_points
 from workbench.attribution.targets import Targets
+from workbench.core.records import Precision
 from workbench.evidence.stability import rank_correlation
-from workbench.models.classifier import Precision
 from workbench.runs.opening import SHIPPED, open_run
 
 ROWS, FEW, REPEATS, BATCH, STEPS = 192, 32, 3, 64, 32

@@ -65,10 +65,14 @@ def test_a_method_comes_with_another_package(tmp_path: Path) -> None:
     assert done.stdout.startswith("Squared gradient False {'name': 'Squared gradient', 'family': 'gradient'")
 
 
-def test_a_package_that_does_not_load_is_named_and_omitted(tmp_path: Path) -> None:
-    done = run("from workbench.attribution.registry import methods; methods()", package(tmp_path, "tiny_methods:gone"))
+@pytest.mark.parametrize("entry", ["tiny_methods:gone", "nowhere:method", "broken_methods:method", "os:sep"])
+def test_a_package_that_does_not_load_is_named_and_omitted(entry: str, tmp_path: Path) -> None:
+    folder = package(tmp_path, entry)
+    (folder / "broken_methods.py").write_text("raise TypeError('Method() lacks arguments')\n")
+    done = run("from workbench.attribution.registry import method_of; print(method_of('grad-cam').name)", folder)
     assert done.returncode == 0, done.stderr
-    assert "'tiny_methods:gone' of an installed package is omitted" in done.stderr
+    assert done.stdout == "Grad-CAM\n"
+    assert f"{entry!r} of an installed package is omitted" in done.stderr
 
 
 def test_a_class_activation_map_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:

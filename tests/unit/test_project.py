@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import json
 import re
 import subprocess
@@ -104,3 +106,15 @@ def test_commands_in_the_readme_are_understood() -> None:
     for module, arguments in commands:
         parser = training_parser() if module == "training.run" else workbench_parser()
         parser.parse_args(arguments.split("#")[0].split())
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests" / "benchmarks").glob("*.py")), ids=lambda p: p.stem)
+def test_benchmarks_import(path: Path) -> None:
+    """Names that a benchmark takes from the packages are there."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in ("workbench", "training", "tests"):
+            module = importlib.import_module(node.module or "")
+            for alias in node.names:
+                if not hasattr(module, alias.name):
+                    importlib.import_module(f"{node.module}.{alias.name}")

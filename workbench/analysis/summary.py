@@ -90,7 +90,7 @@ def _top_k(predictions: Predictions) -> Values:
 
 
 def group_metrics(matrix: ConfusionMatrix) -> Values:
-    """Accuracy and error rates of groups of classes (see `confusion.grouped`) as JSON values."""
+    """Accuracy and error rates of groups of classes (see `confusion.group_classes`) as JSON values."""
     report = class_report(matrix)
     errors, rows = int(report.errors.sum()), int(report.support.sum())
     return {

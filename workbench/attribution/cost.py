@@ -50,7 +50,7 @@ def expected_cost(classifier: Classifier, method: Method, count: int, layer: str
     side = classifier.image_size
     x = classifier.prepare(np.zeros((_PROBE, side, side, 3), np.uint8))
     shapes = output_shapes(classifier.module, x)
-    (named,) = method.layer_names(classifier, [layer] if layer else [])
+    named = method.one_layer(classifier, layer)
     at = classifier.layer(named) if named else None
     channels = 0 if at is None else shapes[at.name][at.channel_axis]
     forward, backward = method.cost(options, channels, side)

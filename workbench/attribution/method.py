@@ -106,6 +106,18 @@ class Method:
             raise AttributionError(f"{self.name} needs a layer with a grid, and this model has none; take 'Saliency'")
         return [classifier.last_layer.name]
 
+    def one_layer(self, classifier: Classifier, name: str = "") -> str:
+        """The layer of that name, else the last; empty for a method on the input.
+
+        Raises
+        ------
+        AttributionError
+            If it needs a layer and the model has none, or takes none and one is named.
+        """
+        if name and not self.at_layer:
+            raise AttributionError(f"{self.name} gives maps on the input; it takes no layer: omit {name!r}")
+        return self.layer_names(classifier, [name] if name else [])[0]
+
     def with_settings(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The defaults, overridden by the given settings.
 

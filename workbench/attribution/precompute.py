@@ -65,7 +65,7 @@ def maps_of(
     method = method_of(request.method)
     request = replace(request, method=method.name)
     options = method.with_settings(dict(request.settings))
-    (layer,) = method.layer_names(classifier, [request.layer] if request.layer else [])
+    layer = method.one_layer(classifier, request.layer)
 
     def entry_now() -> Entry | None:
         return None if cache is None else cache.entry(classifier, method.name, layer, options, request.precision)

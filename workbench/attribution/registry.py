@@ -239,7 +239,7 @@ def _load_packages() -> None:
             if not isinstance(found, Method):
                 raise AttributionError(f"expected a workbench.attribution.method.Method, not {type(found).__name__}")
             register(found)
-        except (ImportError, AttributeError, AttributionError) as error:
+        except Exception as error:  # noqa: BLE001  whatever is wrong with one package, the other methods work
             warnings.warn(f"the method {entry.value!r} of an installed package is omitted: {error}", stacklevel=3)
 
 

@@ -8,13 +8,10 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from workbench.cli.inputs import DATA, pair, place
 from workbench.errors import DataError
-
-if TYPE_CHECKING:
-    pass
 
 
 def _option(help: str, *, path: bool = False, metavar: str | None = None, type: Any = str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The commands ``report`` and ``verify``, and the options of a report, which its manifest keeps."""
+"""The commands ``report`` and ``verify``."""
 
 from __future__ import annotations
 
@@ -32,11 +32,14 @@ def _write(
 ) -> tuple[Run, list[str]]:
     """Write the bundle, or only its file ``only``; return the run, and a line for each thing omitted."""
     from workbench.analysis.votes import read_votes
+    from workbench.core.files import refuse_to_overwrite
+    from workbench.reports.bundle import MANIFEST
     from workbench.reports.material import join
     from workbench.reports.report import write_report
     from workbench.runs.opening import images_of
     from workbench.runs.run import Run, with_votes
 
+    refuse_to_overwrite([out / MANIFEST], force)  # before anything is computed
     run = _opened(options, model)
     read = functools.partial(_read, options=options, classes=run.predictions.classes)
     train = None if options.train is None else read(options.train)

@@ -29,7 +29,7 @@ class Explorer(anywidget.AnyWidget):
     compared : Run, optional
         A second model on the same rows: which errors it fixes and which it introduces.
     selection : dict, optional
-        The initial selection; see `selection.checked`.
+        The initial selection; see `selection.check_selection`.
 
     Attributes
     ----------

@@ -8,7 +8,8 @@ from typing import Any
 from workbench.analysis.compare import BOTH_CORRECT, BOTH_WRONG, BROKEN, FIXED
 from workbench.core.records import TARGETS, VERDICTS
 
-TAGS = WRONG, AMBIGUOUS, IGNORE, INTERESTING = ("wrong label", "ambiguous", "ignore", "interesting")
+TAGS = ("wrong label", "ambiguous", "ignore", "interesting")
+WRONG, AMBIGUOUS, IGNORE, *_ = TAGS  # those that decide what becomes of a train row
 PRINCIPAL, NEIGHBOURS = "principal", "neighbours"
 LAYOUTS: Mapping[str, str] = {PRINCIPAL: "principal components", NEIGHBOURS: "neighbours (t-SNE)"}
 AT_ONCE = ("start", "thumbnails", "detail", "explain", "what_if", "decide", "undo", "redo", "code", "ping", "table")

@@ -43,7 +43,7 @@ class Classifier:
     embedding_layer : str or None
         The module whose input is the embedding.
     provenance : Provenance
-        What tells the weights, and versions.
+        Identifies the weights, and the versions of libraries.
     card : mapping
         A checkpoint's sidecar; empty for other models.
     fit : function or None
@@ -71,8 +71,6 @@ class Classifier:
         outputs: Outputs = "found",
     ) -> Classifier:
         """Any torch model as a classifier; see `classifier_of`."""
-        from workbench.models.classifier import classifier_of
-
         return classifier_of(module, classes, transform, image_size=image_size, outputs=outputs)
 
     @functools.cached_property

@@ -38,6 +38,8 @@ class Material:
         Further models of the first one's recipe.
     groups : mapping of str to class names
         Groups of classes; empty for none.
+    has_votes, has_neighbours, has_copies : bool
+        Whether human labels, nearest train rows and near-duplicates were joined.
     """
 
     run: Run
@@ -45,15 +47,14 @@ class Material:
     compared: Predictions | None = None
     seeds: Sequence[Predictions] = ()
     groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    has_votes: bool = False
+    has_neighbours: bool = False
+    has_copies: bool = False
 
     @property
     def predictions(self) -> Predictions:
         """The run's predictions with all joined columns."""
         return self.run.predictions
-
-    def has(self, column: str) -> bool:
-        """Whether the predictions have a column, joined or the user's own."""
-        return column in self.predictions.table.collect_schema()
 
     def class_names(self, column: str) -> pl.Expr:
         """Class numbers in ``column`` as the names of the classes."""
@@ -92,11 +93,21 @@ def join(
     """
     if seeds and compared is None:
         raise DataError("seeds: expected a second model to compare them with, not none: name it with --compare")
-    predictions = run.predictions
+    predictions, has_copies = run.predictions, False
     if votes is not None:
         predictions = join_votes(predictions, votes)
     if train is not None:
         predictions = join_neighbours(predictions, train)
+        has_copies = run.images is not None and train_images is not None
         if run.images is not None and train_images is not None:
             predictions = join_copies(predictions, run.images, train, train_images)
-    return Material(dataclasses.replace(run, predictions=predictions), checkpoint, compared, seeds, groups or {})
+    return Material(
+        dataclasses.replace(run, predictions=predictions),
+        checkpoint,
+        compared,
+        seeds,
+        groups or {},
+        has_votes=votes is not None,
+        has_neighbours=train is not None,
+        has_copies=has_copies,
+    )

@@ -6,7 +6,6 @@ import json
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 from zipfile import BadZipFile
 
 import polars as pl
@@ -16,9 +15,6 @@ from workbench.core.records import Provenance
 from workbench.errors import DataError
 from workbench.store.shards import PROVENANCE, SHARDS, TABLE, origin_of, shard_count
 from workbench.store.tables import conform, read_file
-
-if TYPE_CHECKING:
-    pass
 
 UNREADABLE = (BadZipFile, EOFError, zlib.error, MemoryError, NotImplementedError, RuntimeError)  # of damaged archives
 

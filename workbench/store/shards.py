@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -14,9 +13,6 @@ from workbench.core.files import refuse_to_overwrite, write_atomically, write_js
 from workbench.core.predictions import Predictions
 from workbench.core.records import Provenance
 from workbench.errors import DataError
-
-if TYPE_CHECKING:
-    pass
 
 TABLE, PROVENANCE = "predictions.parquet", "provenance.json"
 SHARDS, SKIPPED = "predictions*.parquet", "skipped"

@@ -89,6 +89,23 @@ def test_parquet_is_called_what_it_says_of_itself(tmp_path: Path, described: boo
     assert read.classes == (("ant", "bee", "cow") if described else ("0", "1", "2"))
 
 
+def test_splits_of_a_parquet_folder_agree_on_their_classes(tmp_path: Path) -> None:
+    """Without a description the count is that of both splits; ``classes.txt`` names them."""
+    source = data_set(9, "train")
+    cells = [{"bytes": png(image), "path": None} for image in source.images]
+    for split, most in (("train", 3), ("test", 2)):
+        frame = pl.DataFrame({"img": cells, "label": np.arange(9) % most})
+        frame.write_parquet(tmp_path / f"{split}-00000-of-00001.parquet")
+    assert data.load(str(tmp_path), "train").classes == data.load(str(tmp_path), "test").classes == ("0", "1", "2")
+    (tmp_path / "classes.txt").write_text("ant\nbee\ncow\n")
+    assert data.load(str(tmp_path), "test").classes == ("ant", "bee", "cow")
+    (tmp_path / "classes.txt").write_text("ant\nbee\n")
+    with pytest.raises(
+        TrainingError, match=r"expected labels from 0 to 1, not 0 to 2: name all classes in .*classes\.txt"
+    ):
+        data.load(str(tmp_path), "train")
+
+
 def test_folder_layout_keeps_a_stable_order(tmp_path: Path) -> None:
     read = data.load(str(image_folder(tmp_path)), "test")
     assert read.classes == CLASSES

@@ -10,7 +10,7 @@ export interface Column {
   values: ArrayLike<number> & Iterable<number> & { forEach(call: (value: number, k: number) => void): void };
 }
 
-/** One filter; which fields it has follows from its kind, as `selection.checked` in Python describes. */
+/** One filter; which fields it has follows from its kind, as `selection.check_selection` in Python describes. */
 export interface Step {
   kind: "cells" | "range" | "any" | "inside" | "tags";
   cells?: number[][];

@@ -6,14 +6,14 @@ from workbench import figures
 from workbench.analysis.classes import class_report
 from workbench.analysis.confusion import confusion_matrix
 from workbench.analysis.summary import vote_metrics
-from workbench.analysis.votes import VOTES, ambiguous, human_confusion
+from workbench.analysis.votes import ambiguous, human_confusion
 from workbench.reports.bundle import Bundle
 from workbench.reports.material import Material
 
 
 def section(material: Material) -> Bundle:
     """Confusion and class rates of the human majority beside the model's, and ambiguous rows."""
-    if not material.has(VOTES):
+    if not material.has_votes:
         return Bundle()
     predictions = material.predictions
     matrix, people = confusion_matrix(predictions), human_confusion(predictions)

@@ -13,12 +13,12 @@ from workbench.reports.material import Material
 
 def section(material: Material) -> Bundle:
     """Similarity to the nearest train image, and near-duplicates: by their pictures, else by the embeddings."""
-    if not material.has("nearest_similarity"):
+    if not material.has_neighbours:
         return Bundle()
     predictions = material.predictions
     frame = predictions.columns("nearest_similarity", "correct")
     similarity, correct = (frame[name].to_numpy() for name in frame.columns)
-    near, alike, least = ("copy", "correlation", SAME) if material.has("copy_row") else ("nearest", "similarity", ALIKE)
+    near, alike, least = ("copy", "correlation", SAME) if material.has_copies else ("nearest", "similarity", ALIKE)
     score, label = f"{near}_{alike}", f"{near}_label"
     rows = predictions.table.select("index", "label", f"{near}_row", label, score).filter(pl.col(score) >= least)
     found = rows.sort([score, "index"], descending=[True, False]).collect(engine="streaming")

@@ -211,3 +211,12 @@ def test_cost_is_said_before() -> None:
     many = expected_cost(c, METHODS["Occlusion"], 1)
     assert many.forward_passes == 1 + 7 * 7
     assert "forward and 0 backward passes" in str(many)
+
+
+def test_a_method_on_the_input_takes_no_layer() -> None:
+    c = classifier()
+    p = predict(c, IMAGES)
+    with pytest.raises(AttributionError, match="takes no layer: omit 'stage4'"):
+        next(maps_of(c, IMAGES, p, p.index, Request("Saliency", layer="stage4")))
+    with pytest.raises(AttributionError, match="takes no layer"):
+        expected_cost(c, METHODS["Saliency"], 4, "stage4")

@@ -15,6 +15,9 @@ from workbench import store
 from workbench.__main__ import main
 from workbench.core.predictions import Predictions
 from workbench.core.records import Provenance
+from workbench.reports.material import join
+from workbench.reports.report import write_report
+from workbench.runs.run import Run
 
 
 @pytest.fixture(scope="module")
@@ -156,3 +159,20 @@ def test_bad_options_are_one_line(
     assert len(said) == 1
     assert words in said[0]
     assert not (tmp_path / "out").exists()
+
+
+def test_columns_of_the_users_own_are_no_human_labels(tmp_path: Path) -> None:
+    """A column that is called as one of ours is a column like any other."""
+    p = predictions(80)
+    own = pl.DataFrame({"index": p.index, "votes": p.index % 3, "nearest_similarity": p.index / 80})
+    write_report(join(Run("r", p.join(own))), tmp_path / "report")
+    assert not (tmp_path / "report" / "ambiguous.csv").exists()
+
+
+def test_a_report_that_is_there_is_refused_before_anything_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "manifest.json").write_text("{}")
+    assert main(["report", "--predictions", str(tmp_path / "gone"), "--out", str(tmp_path / "report")]) == 2
+    assert "exists already" in capsys.readouterr().err
