@@ -29,8 +29,8 @@ CAUSE = "cause"
 class ExplorerState(traitlets.HasTraits):
     """One selection and what follows from it; a view changes the state only by setting ``selection``.
 
-    ``selection`` is a mapping as `selection.check_selection` describes: steps that filter the rows, the order, the row shown
-    in detail and how it is explained. Omitted fields have their initial values.
+    ``selection`` is a mapping as `selection.check_selection` describes: steps that filter the rows, the order, the row
+    shown in detail and how it is explained. Omitted fields have their initial values.
 
     Parameters
     ----------
