@@ -29,6 +29,7 @@ _LAYOUTS = (
     "or image folders (train/CLASS/*.png and test/CLASS/*.png)"
 )
 _IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
+FORMATS = ("PNG", "JPEG", "BMP", "WEBP")  # no other reader is started, whatever a file holds
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ def _side(source: Path | io.BytesIO) -> tuple[int, int] | None:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(source) as image:
+        with Image.open(source, formats=FORMATS) as image:
             return image.size
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
         return None
@@ -225,7 +226,7 @@ def _decode(content: bytes | Path, where: str) -> Images:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(io.BytesIO(content) if isinstance(content, bytes) else content) as image:
+        with Image.open(io.BytesIO(content) if isinstance(content, bytes) else content, formats=FORMATS) as image:
             pixels = np.asarray(image.convert("RGB"))
     except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise TrainingError(f"{where} is not a readable image ({error}): replace or remove it") from error

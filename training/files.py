@@ -22,7 +22,10 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch()
+        mode = temporary.stat().st_mode  # as the umask has it; some libraries then write a file for the owner alone
         write(temporary)
+        temporary.chmod(mode)
         _flush(temporary)
         temporary.replace(path)
         with contextlib.suppress(OSError):  # a file system that can't flush a folder has renamed the file nevertheless

@@ -203,6 +203,8 @@ def train(session: Session, folder: Path | None, *, quiet: bool = False) -> None
     """Run the session's remaining epochs, then save the checkpoint in ``folder``."""
     from training import checkpoint
 
+    if folder is not None and session.history:  # a run that was killed between its state and its records lacks these
+        _write_records(session, folder)
     while session.epoch < session.recipe.epochs:
         label = f"epoch {session.epoch + 1}/{session.recipe.epochs}"
         with progress_bar(label, session.steps_per_epoch, session.step) as progress:

@@ -1,16 +1,13 @@
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import stats
 
 from workbench.evidence.imputation import ranks
 from workbench.evidence.stability import rank_correlation
-
-settings.register_profile("repository", deadline=None, max_examples=60)
-settings.load_profile("repository")
 
 
 @given(

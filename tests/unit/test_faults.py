@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from tests.factories import classifier, image_folder, image_set, predictions
+from training import files as training_files
 from workbench import store
 from workbench.attribution.cache import MapCache
 from workbench.attribution.precompute import Request, concatenate, maps_of
@@ -272,6 +273,48 @@ def test_an_interrupted_write_leaves_the_older_file(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         write_atomically(path, half)
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("x.txt", "old")]
+
+
+@pytest.mark.parametrize("write", [write_atomically, training_files.write_atomically])
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_files_have_the_permissions_of_the_umask(write: Callable, umask: int, mode: int, tmp_path: Path) -> None:
+    def private(path: Path) -> None:  # as safetensors and tempfile write
+        path.touch(mode=0o600)
+        path.write_text("x")
+
+    before = os.umask(umask)
+    try:
+        write(tmp_path / "x", private)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "x").stat().st_mode & 0o777 == mode
+
+
+def test_a_staging_folder_that_another_planted_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from workbench.store import remote
+
+    monkeypatch.setattr(remote.tempfile, "gettempdir", lambda: str(tmp_path))
+    private = tmp_path / f"workbench-{os.getuid()}"
+    (tmp_path / "elsewhere").mkdir(mode=0o700)
+    private.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OutputError, match="a folder of yours that nobody else may enter"), remote.stage("memory://b/r"):
+        pytest.fail("a link was followed")
+    private.unlink()
+    private.mkdir(mode=0o777)
+    private.chmod(0o777)
+    with pytest.raises(OutputError, match="nobody else may enter"), remote.stage("memory://b/r"):
+        pytest.fail("others may write there")
+
+
+def test_output_that_is_closed_early_ends_a_command_quietly(tmp_path: Path) -> None:
+    store.write(predictions(50), tmp_path / "p")
+    command = [sys.executable, "-m", "workbench", "report", "--predictions", str(tmp_path / "p")]
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run([*command, "--out", str(tmp_path / "r")], cwd=ROOT, stdout=writing, stderr=subprocess.PIPE)
+    os.close(writing)
+    assert done.returncode == 141
+    assert b"BrokenPipe" not in done.stderr
 
 
 NO_NETWORK = """

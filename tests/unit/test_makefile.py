@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def command_of(target: str, port: int) -> str:
     """What ``make TARGET`` would run last, without the set-up."""
     done = subprocess.run(
-        ["make", "--dry-run", f"PORT={port}", "LAB_OPTIONS=--no-browser", target],
+        ["make", "--dry-run", "--no-print-directory", f"PORT={port}", "LAB_OPTIONS=--no-browser", target],
         cwd=ROOT,
         capture_output=True,
         text=True,

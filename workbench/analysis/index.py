@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import polars as pl
 
+from workbench.analysis.expressions import check_expression
 from workbench.core.predictions import DERIVED, Predictions
 from workbench.core.records import IntArray, Query
 from workbench.errors import DataError
@@ -86,6 +87,7 @@ def _collected(table: pl.LazyFrame, query: Query) -> pl.DataFrame:
 
 def _where(table: pl.LazyFrame, expression: str) -> pl.LazyFrame:
     known = ", ".join(table.collect_schema())
+    check_expression(expression, list(table.collect_schema()))
     try:
         filtered = table.filter(pl.sql_expr(expression))
         filtered.collect_schema()

@@ -18,7 +18,7 @@ from workbench.attribution.method import LayerKernel
 from workbench.attribution.targets import score
 from workbench.errors import AttributionError
 from workbench.models.classifier import Classifier
-from workbench.models.hooks import record
+from workbench.models.hooks import preserve, record
 from workbench.models.layers import Layer
 
 Weigh = Callable[[nn.Module, Tensor, Tensor], Tensor]
@@ -153,7 +153,8 @@ def score_cam(module: nn.Module, x: Tensor, layer: Layer, of: Tensor, against: T
     with torch.no_grad(), record(module, [layer.name]) as outputs:
         module(x)
         activation = layer.spatial(outputs[layer.name].detach()).float()
-        weights = []
+    weights = []
+    with torch.no_grad(), preserve(module):
         for image, maps, o, a in zip(x, activation, of, against, strict=True):
             large = functional.interpolate(maps[None], x.shape[2:], mode="bilinear", align_corners=True)[0]
             low, high = large.amin((1, 2), keepdim=True), large.amax((1, 2), keepdim=True)

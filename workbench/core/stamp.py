@@ -92,7 +92,7 @@ def _inside(path: Path) -> str | None:
         from PIL import Image
 
         try:
-            with Image.open(path) as image:
+            with Image.open(path, formats=["PNG"]) as image:
                 image.load()
                 found = image.info.get(NAME)
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -47,9 +48,16 @@ def check_selection(selection: Mapping[str, Any], classes: int) -> dict[str, Any
             raise DataError(f"step: expected a kind of {', '.join(_FIELDS)}, not {kind!r}")
         if set(step) != {"kind", *_FIELDS[kind]}:
             raise DataError(f"step {kind}: expected {', '.join(_FIELDS[kind])}, not {', '.join(sorted(step))}")
+        bounds = [step[name] for name in ("low", "high")] if kind == "range" else []
+        if strange := [one for one in bounds if one is not None and not _is_number(one)]:
+            raise DataError(f"range: expected numbers, or None for no bound, not {strange[0]!r}")
         if kind == "cells" and any(not -1 <= c < classes for cell in step["cells"] for c in cell):
             raise DataError(f"cells: expected classes from 0 to {classes - 1}, or -1 for any, not {step['cells']}")
     return whole
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def query(

@@ -19,7 +19,7 @@ SHOWN_POINTS = 20_000
 
 
 def suspects(frame: pl.DataFrame, classes: Sequence[str], *, count: int = 12, ax: Axes | None = None) -> Axes:
-    """How many labels are doubtful, by label and the class that the model suggests; the largest groups."""
+    """How many label suspects there are, by label and the class that the model suggests; the largest groups."""
     groups = (
         frame.group_by("label", "suggested").len().sort(["len", "label", "suggested"], descending=[True, False, False])
     )
@@ -34,8 +34,8 @@ def suspects(frame: pl.DataFrame, classes: Sequence[str], *, count: int = 12, ax
         plain_grid(ax)
         ax.tick_params(axis="y", length=0)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.set_xlabel("Images with a doubtful label")
-        ax.set_title(f"{len(frame):,} doubtful labels", loc="left", fontsize=11)
+        ax.set_xlabel("Images whose label the model disputes")
+        ax.set_title(f"{len(frame):,} label suspects", loc="left", fontsize=11)
     return ax
 
 

@@ -14,8 +14,11 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from workbench.core.records import ImageArray
 from workbench.errors import DataError
 
-FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000")
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2"),
+)
 MOST_PIXELS = 178_956_970  # twice Pillow's MAX_IMAGE_PIXELS, beyond which Pillow itself refuses
 # what Pillow's readers have been seen to raise for damaged files
 UNREADABLE = (
@@ -38,9 +41,10 @@ UNREADABLE = (
 def decode(source: Path | bytes, name: str = "") -> ImageArray:
     """The image in a file or in its bytes, uint8 ``(H, W, 3)`` RGB.
 
-    JPEG, PNG, WebP, TIFF, BMP and GIF; of several frames, the first. The image is rotated by its EXIF orientation. Grey
-    becomes three equal channels, 16 bits per channel become 8 (divided by 257), CMYK and palettes are converted, and an
-    alpha channel is dropped, as in most training code. ``name`` is what messages call an image given as bytes.
+    JPEG, PNG, WebP, TIFF, BMP, GIF, PPM (PGM, PBM) and JPEG 2000; of several frames, the first. The image is rotated by
+    its EXIF orientation. Grey becomes three equal channels, 16 bits per channel become 8 (divided by 257), CMYK and
+    palettes are converted, and an alpha channel is dropped, as in most training code. ``name`` is what messages call an
+    image given as bytes.
 
     Raises
     ------

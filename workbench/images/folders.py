@@ -36,7 +36,7 @@ def from_folder(root: Path | str, split: str = "test", *, classes: Sequence[str]
     """
     root = Path(root)
     within = root / split if (root / split).is_dir() else root
-    folders = sorted(p.name for p in within.iterdir() if p.is_dir() and not p.name.startswith("."))
+    folders = sorted(p.name for p in within.iterdir() if p.is_dir() and not _is_leftover(p.relative_to(within)))
     names = tuple(classes or _class_file(root) or folders)
     if len(names) < 2:
         raise DataError(f"{within} holds {len(folders)} folders: expected {LAYOUTS}")
@@ -48,7 +48,7 @@ def from_folder(root: Path | str, split: str = "test", *, classes: Sequence[str]
         (path, label)
         for label, name in enumerate(names)
         for path in sorted((within / name).rglob("*"))
-        if path.suffix.lower() in SUFFIXES and path.is_file()
+        if path.suffix.lower() in SUFFIXES and path.is_file() and not _is_leftover(path.relative_to(within))
     ]
     if not found:
         raise DataError(f"{within} holds class folders but no image ({', '.join(SUFFIXES)})")
@@ -56,6 +56,11 @@ def from_folder(root: Path | str, split: str = "test", *, classes: Sequence[str]
     if leaving := [path for path, _ in found if path.is_symlink() and not path.resolve().is_relative_to(base)]:
         raise DataError(f"{leaving[0]} leads out of {within}: copy the image into it")
     return _of_files(within, [path for path, _ in found], [label for _, label in found], names, split)
+
+
+def _is_leftover(path: Path) -> bool:
+    """Whether a program left it there: hidden, such as a notebook's copies, or in what a Mac's archives add."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
 
 
 def from_table(

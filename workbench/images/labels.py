@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import polars as pl
 
+from workbench.core.names import ClassNames, class_names
 from workbench.core.records import IntArray
 from workbench.errors import DataError
 
 
-def class_numbers(column: pl.Series, classes: Sequence[str] | None, where: str) -> tuple[IntArray, tuple[str, ...]]:
+def class_numbers(column: pl.Series, classes: ClassNames | None, where: str) -> tuple[IntArray, tuple[str, ...]]:
     """Labels as class numbers int64, and the class names."""
+    classes = None if classes is None else class_names(classes)
     if column.null_count() or len(column) == 0:
         raise DataError(
             f"{where}: expected a label for every row, {column.null_count():,} of {len(column):,} have none"

@@ -73,6 +73,7 @@ def adapt(module: nn.Module, x: Tensor, classes: int, outputs: Outputs) -> nn.Mo
         If it does not run on them, or gives anything but one finite value per class.
     """
     found = _answer(module, x)
+    _check_repeatable(module, x, found)
     record = not isinstance(found, Tensor) and isinstance(getattr(found, "logits", None), Tensor)
     values = found.logits if record else found
     single = _checked_shape(values, len(x), classes)
@@ -92,6 +93,26 @@ def _answer(module: nn.Module, x: Tensor) -> Any:
             f"the model does not run on images (n, 3, {side}, {side}) ({first_line(error)}): give its image_size or "
             "transform, or wrap it in a module that takes such images"
         ) from error
+
+
+def _check_repeatable(module: nn.Module, x: Tensor, first: Any) -> None:
+    """Raise `DataError` if a second pass gives something else: the model draws random numbers when it answers."""
+
+    def numbers(found: Any) -> Tensor | None:
+        values = found if isinstance(found, Tensor) else getattr(found, "logits", None)
+        return values if isinstance(values, Tensor) else None
+
+    one, two = numbers(first), numbers(_answer(module, x))
+    if one is None or two is None or one.shape != two.shape:
+        return
+    if not torch.allclose(one.float(), two.float(), rtol=1e-3, atol=1e-4, equal_nan=True):
+        inner = [type(part).__name__ for name, part in module.named_modules() if name]
+        kinds = sorted({kind for kind in inner if "drop" in kind.lower()})
+        named = f" (it has {', '.join(kinds)})" if kinds else ""
+        raise DataError(
+            f"the model's output changes from call to call{named}: expected one answer for one image; turn off dropout "
+            "and other random layers in evaluation mode, such as functional.dropout(x, training=self.training)"
+        )
 
 
 def _checked_shape(values: Any, images: int, classes: int) -> bool:

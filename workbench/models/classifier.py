@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from workbench.core.names import ClassNames, class_names
 from workbench.core.records import ImageArray, ImageSet, Pixels, Provenance
 from workbench.errors import AttributionError, DataError
 from workbench.models.adapt import Outputs, adapt, check_inputs, head_of, probes
@@ -64,7 +65,7 @@ class Classifier:
     @staticmethod
     def from_module(
         module: nn.Module,
-        classes: Sequence[str],
+        classes: ClassNames,
         transform: str | Transform | None = None,
         *,
         image_size: int | None = None,
@@ -136,7 +137,7 @@ class _Fitted:
 
 def classifier_of(
     module: nn.Module,
-    classes: Sequence[str],
+    classes: ClassNames,
     transform: str | Transform | None = None,
     *,
     image_size: int | None = None,
@@ -148,8 +149,8 @@ def classifier_of(
     ----------
     module : nn.Module
         Takes one batch ``(n, 3, s, s)``; gives ``(n, K)``, or for two classes one value per image, that of the second.
-    classes : sequence of str
-        K names, in the order of the outputs.
+    classes : sequence of str, or mapping
+        K names in the order of the outputs; a ``class_to_idx`` or ``id2label`` dictionary is read by its numbers.
     transform : callable, str or None
         How an image becomes the model's input: the evaluation transform it was trained with (torchvision's, timm's or
         albumentations'; size and normalisation are inferred from what it does to plain images), or the name of a
@@ -176,9 +177,12 @@ def classifier_of(
         If the model takes several inputs, does not run on such images, gives anything but one value per class, or its
         normalisation is unknown.
     """
-    names = tuple(map(str, classes))
-    if len(names) < 2 or len(set(names)) < len(names):
-        raise DataError(f"classes: expected at least two different names, not {', '.join(names) or 'none'}")
+    names = class_names(classes)
+    if not isinstance(module, nn.Module):
+        raise DataError(
+            f"module: expected a torch.nn.Module, not {type(module).__name__}: build the model first and load its "
+            "weights with workbench.load_weights(model, path); of an object that holds the model give that attribute"
+        )
     check_inputs(module)
     mean, std, side, fit = preprocessing(module, transform, image_size)
     bare = Classifier(module, names, mean, std, side, {}, fit=fit)

@@ -10,6 +10,8 @@ from weakref import WeakKeyDictionary
 
 from torch import Tensor, nn
 
+from workbench.errors import AttributionError
+
 
 def out_of_memory(error: Exception) -> bool:
     """Whether an error reports a lack of memory, on a CPU or an accelerator."""
@@ -54,27 +56,48 @@ def _restored(module: nn.Module) -> Iterator[None]:
             parameter.grad = gradient
 
 
+class Recorded:
+    """What named modules gave in one forward pass, by name."""
+
+    def __init__(self) -> None:
+        self._calls: dict[str, list[Tensor]] = {}
+
+    def keep(self, name: str, output: Tensor) -> Tensor:
+        """Record an output from which gradients begin; what is passed on is a copy of it."""
+        begun = output if output.requires_grad else output.detach().requires_grad_()
+        self._calls.setdefault(name, []).append(begun)
+        return begun.clone()
+
+    def __getitem__(self, name: str) -> Tensor:
+        """The module's output; `AttributionError` if it ran several times, since a map of one run is not the pass's."""
+        calls = self._calls[name]
+        if len(calls) > 1:
+            raise AttributionError(
+                f"layer {name!r} runs {len(calls)} times in a pass, as under flip averaging or in a recurrent model, "
+                "so that a map of one run would not be the prediction's: choose another layer, or a method on the input"
+            )
+        return calls[0]
+
+
 @contextmanager
-def record(module: nn.Module, names: list[str]) -> Iterator[dict[str, Tensor]]:
+def record(module: nn.Module, names: list[str]) -> Iterator[Recorded]:
     """Record the outputs of the named modules in a forward pass, with gradients from the first of them on.
 
     Everything before the first of them is computed without a graph: parameters are temporarily frozen, and the
     first output begins a new graph. Each output is passed on as a copy, so that an in-place module behind it
     can't change it.
     """
-    outputs: dict[str, Tensor] = {}
+    recorded = Recorded()
     with preserve(module):
         for parameter in module.parameters():
             parameter.requires_grad_(False)
         for name in names:
-            module.get_submodule(name).register_forward_hook(_keeper(name, outputs))
-        yield outputs
+            module.get_submodule(name).register_forward_hook(_keeper(name, recorded))
+        yield recorded
 
 
-def _keeper(name: str, outputs: dict[str, Tensor]):  # type: ignore[no-untyped-def]
+def _keeper(name: str, recorded: Recorded):  # type: ignore[no-untyped-def]
     def keep(_: nn.Module, __: object, output: Tensor) -> Tensor:
-        begun = output if output.requires_grad else output.detach().requires_grad_()
-        outputs[name] = begun
-        return begun.clone()
+        return recorded.keep(name, output)
 
     return keep

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,28 @@ from torch import Tensor, nn
 from workbench.errors import CheckpointError
 from workbench.models.faults import UNFIT, first_line
 
+KEYS = (
+    "state_dict",
+    "model_state_dict",
+    "model",
+    "net",
+    "network",
+    "weights",
+    "params",
+    "ema",
+    "ema_state_dict",
+    "module",
+)
+PREFIXES = ("_orig_mod.", "module.", "model.", "net.")
+AVERAGING = frozenset({"n_averaged"})  # what torch.optim.swa_utils.AveragedModel keeps beside the weights
+
 
 def load_weights(module: nn.Module, path: Path | str) -> None:
     """Load a state dictionary from a ``.safetensors``, ``.pt`` or ``.pth`` file into the model, strictly.
 
     No code is executed: from a ``.pt`` file only tensors are read (``torch.load(weights_only=True)``). The dictionary
-    may be nested under ``state_dict`` or ``model``, and a prefix ``module.`` is removed.
+    may be nested under one of `KEYS`, and the prefixes that wrappers leave (`PREFIXES`) are removed: of all readings
+    the one that fits the model best is taken.
 
     Parameters
     ----------
@@ -57,21 +73,56 @@ def load_weights(module: nn.Module, path: Path | str) -> None:
         raise CheckpointError(
             f"{path} is truncated or of another format ({first_line(error)}): copy it again"
         ) from error
-    for key in ("state_dict", "model"):
-        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
-            found = found[key]
-    if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
-        raise CheckpointError(f"{path}: expected a dictionary of tensors, not {type(found).__name__}")
-    state = {str(name).removeprefix("module."): value for name, value in found.items()}
     wanted = {name: tuple(value.shape) for name, value in module.state_dict().items()}
-    received = {name: tuple(value.shape) for name, value in state.items()}
-    if odd := sorted(name for name in wanted.keys() | received.keys() if wanted.get(name) != received.get(name)):
-        name = odd[0]
-        raise CheckpointError(
-            f"{path} does not fit the model: expected {name} {wanted.get(name)}, not {received.get(name)} "
-            f"({len(odd)} of {len(wanted)} tensors differ)"
-        )
+    state = max(_states(found, path), key=lambda state: _fitting(state, wanted) - len(state.keys() - wanted.keys()))
+    for name in AVERAGING - wanted.keys():
+        state.pop(name, None)
+    if fault := _misfit({name: tuple(value.shape) for name, value in state.items()}, wanted):
+        raise CheckpointError(f"{path} does not fit the model: {fault}")
     module.load_state_dict(state)
+
+
+def _misfit(received: Mapping[str, tuple[int, ...]], wanted: Mapping[str, tuple[int, ...]]) -> str:
+    """What keeps weights from fitting, counted; empty if they fit."""
+    others = sorted(name for name in wanted.keys() & received.keys() if wanted[name] != received[name])
+    missing, more = sorted(wanted.keys() - received.keys()), sorted(received.keys() - wanted.keys())
+    faults = [f"expected {name} {wanted[name]}, not {received[name]}" for name in others[:1]]
+    faults += [f"{len(missing)} tensors are missing, such as {missing[0]}"] if missing else []
+    faults += [f"{len(more)} are left over, such as {more[0]}"] if more else []
+    fit = len(wanted) - len(others) - len(missing)
+    return f"of its {len(wanted)} tensors {fit} fit; {'; '.join(faults)}" if faults else ""
+
+
+def _states(found: Any, path: Path) -> list[dict[str, Tensor]]:
+    """Every dictionary of tensors in a file, as it is and with each usual prefix removed from its names."""
+    nested = [found, *(found.get(key) for key in KEYS)] if isinstance(found, Mapping) else [found]
+    states = [one for one in nested if isinstance(one, Mapping) and one and _is_state(one)]
+    if not states:
+        raise CheckpointError(
+            f"{path}: expected a dictionary of tensors, or one under {', '.join(KEYS)}, not {type(found).__name__}"
+        )
+    names = [{str(name): value for name, value in one.items() if isinstance(value, Tensor)} for one in states]
+    return [_stripped(one, prefixes) for one in names for prefixes in ((), *((p,) for p in PREFIXES), PREFIXES)]
+
+
+def _is_state(values: Mapping[Any, Any]) -> bool:
+    """Whether all values are tensors; the count of averaged steps that an EMA keeps is a number."""
+    return all(isinstance(value, Tensor | int | float) for value in values.values()) and any(
+        isinstance(value, Tensor) for value in values.values()
+    )
+
+
+def _stripped(state: Mapping[str, Tensor], prefixes: Sequence[str]) -> dict[str, Tensor]:
+    """The tensors with prefixes removed, in any order, as wrappers of wrappers leave them."""
+    found = dict(state)
+    for _ in prefixes:
+        for prefix in prefixes:
+            found = {name.removeprefix(prefix): value for name, value in found.items()}
+    return found
+
+
+def _fitting(state: Mapping[str, Tensor], wanted: Mapping[str, tuple[int, ...]]) -> int:
+    return sum(tuple(value.shape) == wanted.get(name) for name, value in state.items())
 
 
 def weights_digest(module: nn.Module) -> str:

@@ -187,7 +187,7 @@ def compare(path: Path, made: Path) -> list[str]:
 
 
 def _pictures(path: Path, made: Path) -> list[str]:
-    with Image.open(path) as one, Image.open(made) as two:
+    with Image.open(path, formats=["PNG"]) as one, Image.open(made, formats=["PNG"]) as two:
         a, b = (np.asarray(image.convert("RGBA")) for image in (one, two))
     if a.shape != b.shape:
         return [f"the picture has {a.shape[1]}×{a.shape[0]} pixels, regenerated {b.shape[1]}×{b.shape[0]}"]

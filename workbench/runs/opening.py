@@ -29,10 +29,13 @@ IN_SOURCE_TREE = (ROOT / "pyproject.toml").is_file()  # an installed package has
 SHIPPED = ROOT / "artifacts" / "resnet18_ln_cifar10"
 DIGITS = ROOT / "artifacts" / "digits"
 PREDICTIONS, WORK, PATH = "predictions", "explorer", "path"
-NO_IMAGES = (
-    "The images are not on this machine, so only numbers are shown. Fetch CIFAR-10 once with "
-    "`python -m training.run --data data --download`, or set CIFAR10_ROOT to a copy, and run this again."
+CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+NO_IMAGES = "The images are not on this machine, so only numbers are shown. "
+FETCH_CIFAR10 = (
+    "Fetch CIFAR-10 once with `python -m training.run --data data --download`, or set CIFAR10_ROOT to a copy, and run "
+    "this again."
 )
+NAME_IMAGES = "Name their folder with --data or data=, or give the predictions a column 'path'."
 OTHER_PIXELS = (
     "These images have the same labels as those the predictions were made on, but other pixels (another encoding). "
     "The numbers refer to the original pixels; `python -m workbench predict` writes new predictions."
@@ -77,7 +80,9 @@ def open_run(folder: Path | str = SHIPPED, data: str | None = None) -> Run:
     elif images is not None:
         predictions = predict.predict(classifier, images)
     else:
-        raise DataError(f"{folder} has no predictions, and there are no images to predict. {NO_IMAGES}")
+        raise DataError(
+            f"{folder} has no predictions, and no images to predict are at hand. {_remedy(classifier.classes)}"
+        )
     run = _assemble(folder.name, predictions, images, classifier, named=data is not None)
     call = f"workbench.open_run({str(folder)!r}{_option(data=data)})"
     return replace(run, folder=folder / WORK, checkpoint=folder, opened=call)
@@ -302,6 +307,10 @@ def _same_labels(images: ImageSet, predictions: Predictions) -> bool:
         return False
 
 
+def _remedy(classes: Sequence[str]) -> str:
+    return FETCH_CIFAR10 if tuple(classes) == CIFAR10 else NAME_IMAGES
+
+
 def _assemble(
     name: str,
     predictions: Predictions,
@@ -315,7 +324,7 @@ def _assemble(
         raise CheckpointError(f"the predictions of {name} were made with other weights: predict again with --force")
     run = Run(name, predictions, images, classifier)
     if images is None:
-        return replace(run, notes=(NO_IMAGES,))
+        return replace(run, notes=(NO_IMAGES + _remedy(predictions.classes),))
     if PATH in predictions.table.collect_schema() or images.fingerprint == predictions.provenance.data:
         return run
     if not _same_labels(images, predictions):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -101,4 +102,12 @@ def _store(url: str) -> tuple[Any, str]:
 def _folder_of(url: str) -> Path:
     """The local folder where predictions for a URL are collected, one for each rank and user."""
     name = hashlib.sha256(f"{url} {os.environ.get('RANK', '0')}".encode()).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"workbench-{os.getuid()}" / name
+    private = Path(tempfile.gettempdir()) / f"workbench-{os.getuid()}"
+    private.mkdir(mode=0o700, exist_ok=True)
+    found = private.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise OutputError(
+            f"{private}: expected a folder of yours that nobody else may enter, where predictions for a URL are kept: "
+            "remove it, or name another place with TMPDIR"
+        )
+    return private / name

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from tests.factories import TINY, data_set, image_folder
-from training import checkpoint, loop, run
+from training import checkpoint, loop, outputs, run
 from training.data import channel_statistics
 from training.errors import TrainingError
 from training.recipe import Recipe
@@ -87,6 +87,27 @@ def test_killed_process_resumes(tmp_path: Path) -> None:
     whole, killed = weights(tmp_path / "whole"), weights(tmp_path / "killed")
     assert all(torch.equal(whole[name], killed[name]) for name in whole)
     assert not list((tmp_path / "killed").glob("*.tmp"))
+
+
+def _stop(*_: object) -> None:
+    raise Stopped
+
+
+def test_a_kill_between_the_last_state_and_its_records_loses_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(outputs, "write_dynamics", _stop)
+        with pytest.raises(Stopped):
+            run.train(session(dataclasses.replace(TINY, epochs=1)), tmp_path / "parts", quiet=True)
+    assert not (tmp_path / "parts" / "dynamics.parquet").exists()
+    resumed = session(dataclasses.replace(TINY, epochs=1))
+    resumed.restore(tmp_path / "parts")
+    run.train(resumed, tmp_path / "parts", quiet=True)
+    run.train(session(dataclasses.replace(TINY, epochs=1)), tmp_path / "whole", quiet=True)
+    names = {path.name for path in (tmp_path / "whole").iterdir()}
+    assert names <= {path.name for path in (tmp_path / "parts").iterdir()}
+    assert {"history.csv", "dynamics.parquet", "curves.png"} <= names
 
 
 def test_records_are_complete(tmp_path: Path) -> None:

@@ -11,9 +11,11 @@ from workbench.core.predictions import Predictions
 from workbench.reports.bundle import Bundle
 from workbench.reports.material import Material
 
+_TRAIN = "the rows' split is called train, and a model has usually been fitted to such rows"
+
 
 def section(material: Material) -> Bundle:
-    """Label suspects; for rows that the model was not trained on, also the causes of the errors."""
+    """Label suspects; for rows of other splits than train, also the causes of the errors."""
     if material.predictions.provenance.split == "train":
         return _of_train_rows(material)
     bundle = _suspects(material, material.predictions)
@@ -32,10 +34,10 @@ def _of_train_rows(material: Material) -> Bundle:
     predictions = material.predictions
     bundle = Bundle(
         metrics={"label_noise_rate": None},
-        omitted=["causes: the model was trained on these rows, so that its errors there are few and special"],
+        omitted=[f"causes: {_TRAIN}: its errors would be few and special there"],
     )
     if predictions.embedding is None:
-        bundle.omitted.append("label_suspects: the model was trained on these rows, and there are no embeddings")
+        bundle.omitted.append(f"label_suspects: {_TRAIN}, and there are no embeddings to judge them by")
         return bundle
     judged = out_of_sample(predictions.embedding, predictions.label, predictions.classes, index=predictions.index)
     bundle.metrics["label_noise_rate"] = confident_joint(judged).noise_rate

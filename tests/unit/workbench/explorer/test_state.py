@@ -74,6 +74,9 @@ def test_tags_select_what_was_decided() -> None:
         ({"colour": 1}, "expected some of steps"),
         ({"steps": [{"kind": "magic"}]}, "expected a kind of cells, range, any, inside, tags"),
         ({"steps": [{"kind": "range", "column": "loss", "low": 1}]}, "expected column, low, high"),
+        ({"steps": [{"kind": "range", "column": "loss", "low": "1", "high": None}]}, "expected numbers, or None"),
+        ({"steps": [{"kind": "range", "column": "loss", "low": 1, "high": float("nan")}]}, "expected numbers, or None"),
+        ({"steps": [{"kind": "range", "column": "loss", "low": True, "high": None}]}, "expected numbers, or None"),
         ({"steps": [{"kind": "cells", "cells": [[0, 9]]}]}, "expected classes from 0 to 3"),
     ],
 )

@@ -20,7 +20,7 @@ def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
     return stream.getvalue()
 
 
-@pytest.mark.parametrize("kind", ["PNG", "TIFF", "BMP"])
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "BMP", "PPM", "JPEG2000"])
 def test_lossless_kinds_are_the_pixels(kind: str) -> None:
     assert (decode(encoded(Image.fromarray(RGB), kind)) == RGB).all()
 
@@ -50,6 +50,13 @@ def test_grey_16_bit_alpha_palette_and_cmyk() -> None:
     assert np.abs(cmyk.astype(int) - RGB).max() <= 1
     one_bit = Image.fromarray(RGB[..., 0] > 127)
     assert set(np.unique(decode(encoded(one_bit, "PNG")))) == {0, 255}
+
+
+def test_no_other_reader_is_started_whatever_a_file_is_called(tmp_path: Path) -> None:
+    eps = encoded(Image.fromarray(RGB), "EPS")
+    (tmp_path / "a.png").write_bytes(eps)
+    with pytest.raises(DataError, match=r"a\.png"):
+        decode(tmp_path / "a.png")
 
 
 def test_exif_turns_the_image() -> None:

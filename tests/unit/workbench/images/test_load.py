@@ -278,3 +278,13 @@ def test_images_that_nobody_named_are_left_aside_if_they_are_others(
     assert "are not those of these predictions" in run.notes[0]
     with pytest.raises(DataError, match="the images are not those of the predictions"):
         open_predictions(tmp_path / "predictions", data=str(tmp_path / "others"))
+
+
+def test_what_programs_leave_in_folders_is_ignored(tmp_path: Path) -> None:
+    whole = from_folder(photos(tmp_path))
+    for place in (CLASSES[0], "__MACOSX", f"__MACOSX/{CLASSES[0]}", f"{CLASSES[0]}/.ipynb_checkpoints"):
+        (tmp_path / place).mkdir(exist_ok=True)
+        (tmp_path / place / "._a.jpg").write_bytes(b"no image")
+    (tmp_path / CLASSES[0] / ".ipynb_checkpoints" / "b.jpg").write_bytes(b"a copy")
+    again = from_folder(tmp_path)
+    assert (again.classes, len(again), again.fingerprint) == (whole.classes, len(whole), whole.fingerprint)

@@ -317,6 +317,60 @@ def test_weights_come_from_safetensors_and_from_tensors_of_a_pickle(tmp_path: Pa
         assert all(torch.equal(a, b) for a, b in zip(source.parameters(), target.parameters(), strict=True))
 
 
+WRAPPINGS: dict[str, Callable[[dict[str, torch.Tensor]], object]] = {
+    "a tutorial": lambda s: {"epoch": 3, "model_state_dict": s, "optimizer_state_dict": {"state": {}}, "loss": 0.3},
+    "net": lambda s: {"net": s, "acc": 91.2},
+    "with arguments": lambda s: {"state_dict": s, "best": torch.tensor(3.0), "arch": "x"},
+    "Lightning": lambda s: {"state_dict": {f"model.{k}": v for k, v in s.items()}, "epoch": 1},
+    "compiled": lambda s: {f"_orig_mod.{k}": v for k, v in s.items()},
+    "parallel and compiled": lambda s: {f"module._orig_mod.{k}": v for k, v in s.items()},
+    "compiled and parallel": lambda s: {f"_orig_mod.module.{k}": v for k, v in s.items()},
+    "averaged": lambda s: {"ema": {"n_averaged": torch.tensor(3), **{f"module.{k}": v for k, v in s.items()}}},
+}
+
+
+@pytest.mark.parametrize("kind", WRAPPINGS)
+def test_weights_are_found_under_the_usual_keys_and_prefixes(kind: str, tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    source, target = Plain(), Plain()
+    torch.save(WRAPPINGS[kind](source.state_dict()), tmp_path / "w.pth")
+    workbench.load_weights(target, tmp_path / "w.pth")
+    assert all(torch.equal(a, b) for a, b in zip(source.parameters(), target.parameters(), strict=True))
+
+
+def test_what_is_left_over_is_counted(tmp_path: Path) -> None:
+    state = Plain().state_dict()
+    del state["features.0.bias"]
+    torch.save({"net": {**state, "more": torch.zeros(1)}}, tmp_path / "w.pth")
+    with pytest.raises(CheckpointError, match="of its 6 tensors 5 fit; 1 tensors are missing, such as features.0.bias"):
+        workbench.load_weights(Plain(), tmp_path / "w.pth")
+
+
+def test_dropout_that_is_never_off_is_told() -> None:
+    class Drops(Plain):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dropout = nn.Dropout()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(nn.functional.dropout(x, 0.5, training=True))
+
+    with pytest.raises(DataError, match=r"changes from call to call \(it has Dropout\)"):
+        Classifier.from_module(Drops(), CLASSES, "half", image_size=64)
+
+
+@pytest.mark.parametrize("module", [Plain().state_dict(), "model.pth", Plain().forward, Plain])
+def test_what_is_no_module_is_told(module: object) -> None:
+    with pytest.raises(DataError, match=r"expected a torch\.nn\.Module"):
+        Classifier.from_module(module, CLASSES, "half", image_size=64)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("classes", [dict(zip(CLASSES, range(4), strict=True)), dict(enumerate(CLASSES))])
+def test_class_names_of_a_dictionary_are_taken_by_meaning(classes: dict[object, object]) -> None:
+    turned = dict(reversed(classes.items()))
+    assert Classifier.from_module(Plain(), turned, "half", image_size=64).classes == CLASSES
+
+
 class Evil:
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -341,8 +395,11 @@ def test_a_malicious_checkpoint_runs_nothing(tmp_path: Path) -> None:
     [
         (lambda path: None, "is missing"),
         (lambda path: path.write_bytes(b"PK\x03\x04 no zip"), "truncated or of another format|more than tensors"),
-        (lambda path: torch.save([1, 2], path), "expected a dictionary of tensors, not list"),
-        (lambda path: torch.save(nn.Linear(2, 2).state_dict(), path), "does not fit the model: expected"),
+        (
+            lambda path: torch.save([1, 2], path),
+            "expected a dictionary of tensors, or one under state_dict, .*, not list",
+        ),
+        (lambda path: torch.save(nn.Linear(2, 2).state_dict(), path), "does not fit the model: of its 6 tensors 0 fit"),
     ],
 )
 def test_bad_weights_are_told(make: Callable[[Path], object], words: str, tmp_path: Path) -> None:

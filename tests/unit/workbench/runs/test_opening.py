@@ -42,7 +42,13 @@ def test_run_without_images_shows_shipped_numbers(
     run = open_run(folder)
     assert run.images is None
     assert run.predictions.error_count == with_images.predictions.error_count
-    assert "--download" in run.notes[0]
+    assert "Name their folder with --data" in run.notes[0]  # these are no CIFAR-10 images
+    assert "CIFAR" not in run.notes[0]
+
+
+def test_only_whoever_lacks_cifar10_is_told_to_fetch_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CIFAR10_ROOT", str(tmp_path / "nowhere"))
+    assert "--download" in open_run().notes[0]
 
 
 def test_predictions_of_other_weights_are_refused(trained: tuple[Path, Path], tmp_path: Path) -> None:
