@@ -23,9 +23,9 @@ test: setup
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup --cov --cov-report=
 	$(MAKE) coverage
 
-# prints what the tests ran, and fails below what they ran when the floor was set
+# prints what the tests ran; the floor is two points below what they run where none is skipped
 coverage: setup
-	$(BIN)/python -m coverage report --fail-under=85
+	$(BIN)/python -m coverage report --fail-under=94
 
 docs: setup
 	$(BIN)/python docs/build.py build/site
