@@ -28,6 +28,8 @@ def preprocessing(
     module: nn.Module, transform: str | Transform | None, size: int | None
 ) -> tuple[tuple[float, ...], tuple[float, ...], int, Callable[[ImageArray], ImageArray]]:
     """Mean, standard deviation, side, and the function that brings an image to that side."""
+    if size is not None and (isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1):
+        raise DataError(f"image_size: expected one number of pixels, for square images, not {size!r}")
     if callable(transform):
         return _measured(transform, size)
     told: Mapping[str, Any] = getattr(module, "pretrained_cfg", None) or {}

@@ -248,6 +248,8 @@ def broken() -> nn.Module:
         (lambda: Two(), {}, r"takes 2 inputs \(image, mask\)"),
         (Plain, {"transform": None}, "does not say how its input is normalised"),
         (Plain, {"transform": "cmyk"}, "transform: expected a function or one of imagenet, half, none"),
+        (Plain, {"image_size": (64, 64)}, "expected one number of pixels, for square images"),
+        (Plain, {"image_size": 0}, "expected one number of pixels"),
         (Plain, {"image_size": 48}, r"does not run on images \(n, 3, 48, 48\)"),
         (lambda: nn.Conv2d(1, 4, 3), {}, "does not run on images"),
         (lambda: nn.Conv2d(3, 4, 3), {}, r"gives \(n, 4, 62, 62\) where 4 classes"),
