@@ -143,7 +143,7 @@ def causes(predictions: Predictions) -> pl.DataFrame:
     7. else unexplained.
 
     ``certainty`` runs from 0.5 where a rule just holds to 1 where it holds in full (rule 4: 0.4 to 0.8, as a model
-    is not an independent judge of its own errors). The thresholds are conventions, not estimates. Columns: index,
+    is not an independent judge of the errors it makes). The thresholds are conventions, not estimates. Columns: index,
     label, predicted, verdict, certainty, evidence.
 
     Human labels are joined by `votes.join_votes`, neighbours and typicality by `neighbours.join_neighbours`,

@@ -137,7 +137,7 @@ def typicality(
     *,
     k: int = 10,
 ) -> FloatArray:
-    """How near a row lies to the train rows of its own class, float64 ``(n,)``, 0 to 1; nan for a class without any.
+    """How near a row lies to the train rows of its class, float64 ``(n,)``, 0 to 1; nan for a class without any.
 
     The mean cosine similarity to the ``k`` nearest reference rows of its class, as its rank among the same figure
     of the class's own reference rows (each without itself): 0.05 means that 95 % of the train rows of its class
