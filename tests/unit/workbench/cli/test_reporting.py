@@ -6,25 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.factories import image_folder, predictions
+from tests.factories import predictions
 from workbench import store
 from workbench.__main__ import main
 from workbench.core.files import sha256
 
 FIGURES = ("confusion_matrix", "confusion_matrix_by_true_class", "class_error_rates", "misclassified", "gradcam_stages")
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A checkpoint trained for one epoch by the real command, and its image folder."""
-    from training import run
-
-    root = tmp_path_factory.mktemp("trained")
-    data = image_folder(root / "data", rows=60)
-    options = ["--epochs", "1", "--width", "8", "--batch-size", "16", "--workers", "0", "--image-sizes", "32"]
-    options += ["--learning-rate", "0.0001"]  # too little to learn: the report needs errors
-    assert run.main(["--recipe", "fast", "--data", str(data), "--out", str(root / "run"), *options]) == 0
-    return root / "run", data
 
 
 def bad_command(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
