@@ -58,9 +58,10 @@ def reliability(predictions: Predictions, *, bins: int = 15, binning: Binning = 
     Raises
     ------
     DataError
-        If ``bins`` is less than 1.
+        If ``bins`` is less than 1, or there are no probabilities.
     """
     _check_bins(bins)
+    predictions.require_probabilities("calibration")
     confidence, right = DERIVED["confidence"], DERIVED["correct"]
     if binning == "equal width":
         edges = np.linspace(0, 1, bins + 1)
@@ -170,6 +171,7 @@ def proper_scores(predictions: Predictions) -> Scores:
 
     Brier 1950, doi 10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2, in its original form over all classes.
     """
+    predictions.require_probabilities("a proper score")
     brier = _SQUARES - 2 * pl.col("label_probability").cast(pl.Float64) + 1
     row = predictions.scan().select(nll=pl.col("loss").mean(), brier=brier.mean()).collect(engine="streaming")
     return Scores(*row.row(0))

@@ -98,8 +98,11 @@ def _where(table: pl.LazyFrame, expression: str) -> pl.LazyFrame:
 
 
 def error_index(predictions: Predictions) -> pl.DataFrame:
-    """Every misclassified row, highest loss first."""
-    return select(predictions, Query(wrong_only=True))
+    """Every misclassified row, highest loss first; without probabilities in order of row ids."""
+    order = Query(wrong_only=True)
+    if not predictions.has_probabilities:
+        order = Query(wrong_only=True, order="index", descending=False)
+    return select(predictions, order)
 
 
 def sample_errors(predictions: Predictions, count: int = SAMPLE, seed: int = 0) -> IntArray:
@@ -141,7 +144,9 @@ def tag(predictions: Predictions, tags: Mapping[str, Iterable[int]]) -> Predicti
     lists = given.unique().group_by("index").agg(pl.col(TAGS).sort())
     every = pl.DataFrame({"index": predictions.index}).join(lists, on="index", how="left", maintain_order="left")
     filled = every.with_columns(pl.col(TAGS).fill_null(pl.lit([""]).list.head(0)))
-    left = Predictions(table, predictions.classes, predictions.provenance, files=predictions.files)
+    left = Predictions(
+        table, predictions.classes, predictions.provenance, files=predictions.files, notes=predictions.notes
+    )
     return left.join(filled)
 
 

@@ -31,6 +31,7 @@ class ConfidentJoint:
 
 def class_thresholds(predictions: Predictions) -> FloatArray:
     """Mean probability of each class over the rows with that label, float64 ``(K,)``; nan for an absent class."""
+    predictions.require_probabilities("a doubtful label")
     means = (
         predictions.scan()
         .group_by("label")

@@ -24,6 +24,8 @@ Values = dict[str, Any]
 def metrics(predictions: Predictions) -> Values:
     """Accuracy, errors, calibration and label noise of a model as JSON values; rates are fractions, nan is null.
 
+    Without probabilities what needs them is not there.
+
     ``ece_15``, ``ece_10``: expected calibration error with 15 and 10 bins of equal width; ``ece_equal_mass_15``:
     with 15 bins of equally many rows; ``nll`` in nats; ``brier`` 0 to 2; ``temperature``: fitted on one half, with
     what it does on the other under ``temperature_scaling``. See the functions of `workbench.analysis` for
@@ -32,7 +34,6 @@ def metrics(predictions: Predictions) -> Values:
     matrix = confusion_matrix(predictions)
     report = class_report(matrix)
     rows, errors = len(predictions), predictions.error_count
-    joint = confident_joint(predictions)
     values: Values = {
         "rows": rows,
         "classes": list(predictions.classes),
@@ -50,11 +51,15 @@ def metrics(predictions: Predictions) -> Values:
         "most_confused": [
             {"true": matrix.classes[t], "predicted": matrix.classes[p], "rows": n} for t, p, n in most_confused(matrix)
         ],
+    }
+    if not predictions.has_probabilities:
+        return values
+    values |= {
         "top_k_accuracy": _top_k(predictions),
         **calibration_metrics(predictions),
-        "label_noise_rate": joint.noise_rate,
+        "label_noise_rate": confident_joint(predictions).noise_rate,
+        "temperature": None,
     }
-    values["temperature"] = None
     if rows >= 2:
         fitted = temperature(predictions)
         values["temperature"] = fitted.temperature

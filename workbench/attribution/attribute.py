@@ -18,6 +18,7 @@ from workbench.attribution.registry import method_of
 from workbench.attribution.targets import Targets, score, seeds_of
 from workbench.core.records import Attribution, ImageArray, IntArray, Precision
 from workbench.errors import AttributionError
+from workbench.models.budget import gradient_batch
 from workbench.models.classifier import Classifier
 from workbench.models.hooks import out_of_memory, preserve
 from workbench.models.layers import Layer
@@ -63,6 +64,11 @@ def attribute(
     chosen = method_of(method)
     options = chosen.with_settings(settings)
     guards.check_request(classifier, images, rows, targets)
+    if classifier.opaque and chosen.family != "perturbation":
+        raise AttributionError(
+            f"{chosen.name} needs the model's layers or gradients, and {classifier.opaque}: take 'Occlusion' or "
+            "'Feature ablation'"
+        )
     if targets.against is not None and chosen.no_contrast:
         raise AttributionError(f"{chosen.name} {chosen.no_contrast}: it takes no contrast; take another method")
     if layers and not chosen.at_layer:
@@ -72,7 +78,7 @@ def attribute(
     residuals: list[NDArray[np.float64]] = []
     half = torch.autocast(classifier.device.type, torch.bfloat16, enabled=precision == "bfloat16")
     with preserve(classifier.module), half:
-        first, size = 0, BATCH
+        first, size = 0, gradient_batch(classifier, BATCH)
         while first < len(images):
             part = slice(first, first + size)
             try:

@@ -47,13 +47,12 @@ def expected_cost(classifier: Classifier, method: Method, count: int, layer: str
         If the layer or a setting does not exist, or the model has no layer for the method.
     """
     options = method.with_settings(settings)
-    side = classifier.image_size
-    x = classifier.prepare(np.zeros((_PROBE, side, side, 3), np.uint8))
+    x = classifier.prepare(np.zeros((_PROBE, *classifier.size, 3), np.uint8))
     shapes = output_shapes(classifier.module, x)
     named = method.one_layer(classifier, layer)
     at = classifier.layer(named) if named else None
     channels = 0 if at is None else shapes[at.name][at.channel_axis]
-    forward, backward = method.cost(options, channels, side)
+    forward, backward = method.cost(options, channels, max(classifier.size))
     with preserve(classifier.module), torch.no_grad():
         classifier.module(x)  # the first pass also builds what later ones reuse
         begun = time.perf_counter()

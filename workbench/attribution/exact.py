@@ -70,9 +70,8 @@ def _seen(classifier: Classifier, last: Layer) -> PooledHead | None:
     head = classifier.module.get_submodule(name) if name else None
     if not isinstance(head, nn.Linear) or len(head.weight) != len(classifier.classes) or last.extra_tokens is not None:
         return None
-    side = classifier.image_size
-    images = np.random.default_rng(0).integers(0, 256, (PROBES, side, side, 3)).astype(np.uint8)
-    images[:, : side // 2] //= 3
+    images = np.random.default_rng(0).integers(0, 256, (PROBES, *classifier.size, 3)).astype(np.uint8)
+    images[:, : classifier.size[0] // 2] //= 3
     read: list[tuple[Tensor, Tensor]] = []
     with preserve(classifier.module), torch.autocast(classifier.device.type, enabled=False):
         head.register_forward_hook(lambda _, inputs, output: read.append((inputs[0].detach(), output.detach())))

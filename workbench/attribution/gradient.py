@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import cv2
@@ -16,6 +16,7 @@ from workbench.attribution import guards
 from workbench.attribution.batch import Batch, Scored
 from workbench.core.records import ImageArray
 from workbench.errors import AttributionError
+from workbench.models.budget import gradient_batch
 from workbench.models.classifier import Classifier
 
 Baseline = Literal["black", "blurred", "mean"]
@@ -74,7 +75,7 @@ def integrated_gradients(classifier: Classifier, batch: Batch, settings: dict[st
         start,
         additional_forward_args=batch.extra,
         n_steps=settings["steps"],
-        internal_batch_size=max(PASSES_AT_ONCE, len(batch.x)),
+        internal_batch_size=max(gradient_batch(classifier, PASSES_AT_ONCE), len(batch.x)),
     )
     return found, start
 
@@ -142,13 +143,30 @@ def guided_backprop(classifier: Classifier, batch: Batch, _: dict[str, Any]) -> 
         return method.attribute(_leaf(batch.x), additional_forward_args=batch.extra), None
 
 
+def window_of(settings: Mapping[str, Any], side: int) -> tuple[int, int]:
+    """Window and stride of occlusion in pixels: by default 8 and 4, for larger images at most 196 windows."""
+    window, stride = settings["window"], settings["stride"]
+    if window:
+        return window, stride or max(1, window // 2)
+    stride = stride or min(side, max(4, -(-side // 15)))
+    return min(side, 2 * stride), stride
+
+
+def cell_of(settings: Mapping[str, Any], side: int) -> int:
+    """Side of a cell of feature ablation in pixels: by default 4, for larger images at most 196 cells."""
+    return settings["cell"] or max(4, -(-side // 14))
+
+
 def occlusion(classifier: Classifier, batch: Batch, settings: dict[str, Any]) -> Parts:
     """Drop of the output when a window is replaced by the baseline, averaged over the windows that cover a pixel."""
     from captum.attr import Occlusion
 
-    size, stride, side = settings["window"], settings["stride"], batch.x.shape[2]
-    if not stride <= size <= side:
-        raise AttributionError(f"Occlusion: expected stride <= window <= {side} pixels, not {stride} and {size}")
+    height, width = batch.x.shape[2:]
+    size, stride = window_of(settings, max(height, width))
+    if not stride <= size <= min(height, width):
+        raise AttributionError(
+            f"Occlusion: expected stride <= window <= {min(height, width)} pixels, not {stride} and {size}"
+        )
     start = starting_points(classifier, batch.pixels, settings["baseline"])
     with torch.no_grad():
         found = Occlusion(Scored(classifier.module)).attribute(
@@ -165,9 +183,10 @@ def feature_ablation(classifier: Classifier, batch: Batch, settings: dict[str, A
     """Drop of the output when a cell of a grid is replaced by the baseline."""
     from captum.attr import FeatureAblation
 
-    side, cell = batch.x.shape[2], settings["cell"]
-    place = torch.arange(side, device=batch.x.device) // cell
-    cells = (place[:, None] * (int(place[-1]) + 1) + place[None, :])[None, None]
+    height, width = batch.x.shape[2:]
+    cell = cell_of(settings, max(height, width))
+    row, column = (torch.arange(side, device=batch.x.device) // cell for side in (height, width))
+    cells = (row[:, None] * (int(column[-1]) + 1) + column[None, :])[None, None]
     start = starting_points(classifier, batch.pixels, settings["baseline"])
     with torch.no_grad():
         found = FeatureAblation(Scored(classifier.module)).attribute(

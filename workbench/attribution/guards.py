@@ -35,9 +35,8 @@ def check_request(classifier: Classifier, images: ImageArray, rows: IntArray, ta
 
 
 def probes(classifier: Classifier) -> ImageArray:
-    """Four images of noise, the same every time, uint8 ``(4, s, s, 3)``, for checks of a model, not of a batch."""
-    side = classifier.image_size
-    return np.random.default_rng(0).integers(0, 256, (PROBES, side, side, 3)).astype(np.uint8)
+    """Four images of noise, the same every time, uint8 ``(4, h, w, 3)``, for checks of a model, not of a batch."""
+    return np.random.default_rng(0).integers(0, 256, (PROBES, *classifier.size, 3)).astype(np.uint8)
 
 
 def check_baseline(classifier: Classifier, start_of: Callable[[ImageArray], Tensor]) -> None:
@@ -109,11 +108,11 @@ def check_separate_relus(classifier: Classifier, *, needed: bool = False) -> Non
 
         return count
 
-    side, computed = classifier.image_size, _Count(torch.ops.aten.relu, torch.ops.aten.relu_)
+    computed = _Count(torch.ops.aten.relu, torch.ops.aten.relu_)
     with preserve(classifier.module), torch.no_grad(), computed:
         for name, m in modules.items():
             m.register_forward_hook(counter(name))
-        classifier.module(classifier.prepare(np.zeros((1, side, side, 3), np.uint8)))
+        classifier.module(classifier.prepare(np.zeros((1, *classifier.size, 3), np.uint8)))
     if needed and not runs and not computed.count:
         raise AttributionError("this method changes gradients at ReLUs, and the model has none: take Saliency")
     if twice := [name for name, count in runs.items() if count > 1]:
@@ -157,9 +156,8 @@ def check_relevance_rules(classifier: Classifier) -> None:
                 f"relevance propagation has no rule for {type(m).__name__} ({name}); take another method for this model"
             )
     check_separate_relus(classifier)
-    side = classifier.image_size
     sums = _Count(torch.ops.aten.add, torch.ops.aten.add_, torch.ops.aten.mul, pairs=True)
-    x = classifier.prepare(np.zeros((1, side, side, 3), np.uint8))
+    x = classifier.prepare(np.zeros((1, *classifier.size, 3), np.uint8))
     with preserve(classifier.module), torch.no_grad(), sums:
         classifier.module(x)
     if sums.count:

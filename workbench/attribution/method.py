@@ -47,7 +47,7 @@ class Method:
     layer : function (classifier, batch, layers) -> maps, optional
         For a class activation map: by the layer's name maps ``(n, h, w)``. Exactly one of ``input`` and ``layer``.
     settings : mapping
-        Its options with their defaults.
+        Its options with their defaults; 0 stands for what follows from the image's size.
     complete : bool
         Whether the values are meant to sum to the change of the output from the baseline.
     reduction : "sum" or "largest"
@@ -103,7 +103,11 @@ class Method:
         if names:
             return list(names)
         if classifier.last_layer is None:
-            raise AttributionError(f"{self.name} needs a layer with a grid, and this model has none; take 'Saliency'")
+            other = "Occlusion" if classifier.opaque else "Saliency"
+            raise AttributionError(
+                f"{self.name} needs a layer with a grid, and {classifier.no_layer or 'this model has none'}; or take "
+                f"{other!r}"
+            )
         return [classifier.last_layer.name]
 
     def one_layer(self, classifier: Classifier, name: str = "") -> str:
@@ -134,7 +138,7 @@ class Method:
             if name == "baseline":
                 if value not in BASELINES:
                     raise AttributionError(f"baseline: expected {', '.join(BASELINES)}, not {value!r}")
-            elif not isinstance(value, type(default)) or value <= 0:
+            elif not isinstance(value, type(default)) or value < 0 or (value == 0 and default != 0):
                 raise AttributionError(
                     f"{self.name}: {name}: expected a positive {type(default).__name__}, not {value!r}"
                 )

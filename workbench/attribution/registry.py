@@ -31,12 +31,12 @@ _ONE_PASS = _passes(1, 0.1)  # the backward pass ends at the layer
 
 
 def _windows(settings: Mapping[str, Any], channels: int, side: int) -> tuple[float, float]:
-    steps = -(-(side - settings["window"]) // settings["stride"]) + 1
-    return 1.0 + steps * steps, 0.0
+    window, stride = gradient.window_of(settings, side)
+    return 1.0 + (-(-(side - window) // stride) + 1) ** 2, 0.0
 
 
 def _cells(settings: Mapping[str, Any], channels: int, side: int) -> tuple[float, float]:
-    return 1.0 + (-(-side // settings["cell"])) ** 2, 0.0
+    return 1.0 + (-(-side // gradient.cell_of(settings, side))) ** 2, 0.0
 
 
 def _a_channel(settings: Mapping[str, Any], channels: int, side: int) -> tuple[float, float]:
@@ -185,7 +185,7 @@ METHODS: dict[str, Method] = {
             gradient.occlusion,
             _windows,
             BASELINE,
-            settings={"baseline": "blurred", "window": 8, "stride": 4},
+            settings={"baseline": "blurred", "window": 0, "stride": 0},
         ),
         _captum(
             "Feature ablation",
@@ -194,7 +194,7 @@ METHODS: dict[str, Method] = {
             gradient.feature_ablation,
             _cells,
             BASELINE,
-            settings={"baseline": "blurred", "cell": 4},
+            settings={"baseline": "blurred", "cell": 0},
         ),
         _captum(
             "LRP",
@@ -273,4 +273,4 @@ def is_slow(name: str, classifier: Classifier | None) -> bool:
     if classifier is None:
         return False
     channels = 512 if method.at_layer else 0
-    return sum(method.cost(method.settings, channels, classifier.image_size)) > SLOW_PASSES
+    return sum(method.cost(method.settings, channels, max(classifier.size))) > SLOW_PASSES

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import dataclasses
 import os
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.cli.inputs import DATA, pair, place
+from workbench.core.names import read_names
 from workbench.errors import DataError
 
 
@@ -29,7 +31,8 @@ class ReportOptions:
     predictions: Path | str | None = field(
         default=None,
         metadata=_option(
-            "output of predict (a folder or URL), or a .parquet, .csv or .npz; default: those of --checkpoint",
+            "output of predict (a folder or URL), or a table such as .csv or .parquet, .npz or .npy; default: those of "
+            "--checkpoint",
             path=True,
             type=place,
         ),
@@ -51,7 +54,20 @@ class ReportOptions:
         metadata=_option("predictions on the train split, for neighbours and typicality", path=True, type=Path),
     )
     classes: str | None = field(
-        default=None, metadata=_option("class names of a foreign file in the order of its columns, separated by commas")
+        default=None,
+        metadata=_option(
+            "class names of a foreign file in the order of its columns, separated by commas (a name with a comma in quotes)"
+        ),
+    )
+    classes_file: Path | None = field(
+        default=None,
+        metadata=_option(
+            "a file of class names: one a line, or a JSON list or dictionary of names and numbers", path=True, type=Path
+        ),
+    )
+    threshold: float | None = field(
+        default=None,
+        metadata=_option("of two classes, predict the second from this probability on (foreign files)", type=float),
     )
     limit_mb: float = field(default=15.0, metadata=_option("size limit of explorer.html, in million bytes", type=float))
     other_seed: tuple[Path, ...] = field(
@@ -73,7 +89,8 @@ class ReportOptions:
     column: tuple[str, ...] = field(
         default=(),
         metadata=_option(
-            "a foreign file's name for a column: label, probability, logit, index or embedding; may be repeated",
+            "a foreign file's name for a column: label, predicted, probability, logit, index, embedding or path; may be "
+            "repeated",
             metavar="OURS=THEIRS",
         ),
     )
@@ -158,9 +175,15 @@ class ReportOptions:
         return dataclasses.replace(self, **changed)
 
     @property
-    def class_names(self) -> list[str] | None:
-        """The names in ``classes``."""
-        return None if self.classes is None else [name.strip() for name in self.classes.split(",")]
+    def class_names(self) -> tuple[str, ...] | None:
+        """The names in ``classes`` or ``classes_file``."""
+        if self.classes_file is not None:
+            if self.classes is not None:
+                raise DataError("--classes and --classes-file: expected one of them, not both: omit one")
+            return read_names(self.classes_file)
+        if self.classes is None:
+            return None
+        return tuple(name.strip() for name in next(csv.reader([self.classes], skipinitialspace=True)))
 
     @property
     def column_names(self) -> dict[str, str]:

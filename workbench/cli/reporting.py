@@ -76,13 +76,18 @@ def _opened(options: ReportOptions, model: str | None) -> Run:
         classifier=classifier_named(None, model) if model else None,
         classes=options.class_names,
         columns=options.column_names,
+        threshold=options.threshold,
     )
 
 
 def _read(path: Path, options: ReportOptions, classes: Sequence[str]) -> Predictions:
     from workbench import store
 
-    return store.read(path) if path.is_dir() else store.read(path, classes=classes, columns=options.column_names)
+    return (
+        store.read(path)
+        if path.is_dir()
+        else store.read(path, classes=classes, columns=options.column_names, threshold=options.threshold)
+    )
 
 
 def _page(run: Run, compared: Run | None, limit_mb: float, missing: list[str]) -> str:

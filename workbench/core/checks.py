@@ -21,9 +21,9 @@ def check_schema(table: pl.LazyFrame, classes: int) -> None:
     for name in ("index", "label", "predicted"):
         if schema.get(name) != pl.Int64:
             raise DataError(f"{name}: expected a column of int64, not {schema.get(name, 'none')}")
-    if schema.get("probability") != pl.Array(pl.Float32, classes):
+    if "probability" in schema and schema["probability"] != pl.Array(pl.Float32, classes):
         raise DataError(
-            f"probability: expected arrays of {classes} float32, not {schema.get('probability', 'none')}: "
+            f"probability: expected arrays of {classes} float32, not {schema['probability']}: "
             "name as many classes as the model has"
         )
 
@@ -53,16 +53,22 @@ def check_ids(table: pl.LazyFrame, classes: int) -> None:
         raise DataError("index: expected unique row ids, but some occur twice: renumber or drop those rows")
 
 
-def check_probabilities(table: pl.LazyFrame) -> None:
-    """Raise `DataError` unless probabilities are finite, sum to 1 and are largest for the predicted class."""
+def check_probabilities(table: pl.LazyFrame, threshold: float | None = None) -> None:
+    """Raise `DataError` unless probabilities are finite, sum to 1 and are largest for the predicted class.
+
+    With a ``threshold`` the second of two classes must be predicted from this probability on.
+    """
     total = _PROBABILITY.arr.sum()
+    beaten = _PROBABILITY.arr.max() > _PROBABILITY.arr.get(pl.col("predicted"), null_on_oob=True)
+    if threshold is not None:
+        beaten = (_PROBABILITY.arr.get(1) >= threshold) != (pl.col("predicted") == 1)
     found = (
         table.select(
             missing=_PROBABILITY.null_count() + (_PROBABILITY.arr.count_matches(None) > 0).sum(),
             finite=total.is_finite().all(),
             lowest=_PROBABILITY.arr.min().min(),
             worst=(total.cast(pl.Float64) - 1).abs().max(),
-            beaten=(_PROBABILITY.arr.max() > _PROBABILITY.arr.get(pl.col("predicted"), null_on_oob=True)).sum(),
+            beaten=beaten.sum(),
         )
         .collect(engine="streaming")
         .row(0, named=True)
@@ -74,11 +80,12 @@ def check_probabilities(table: pl.LazyFrame) -> None:
         )
     if found["worst"] > TOLERANCE:
         raise DataError(
-            f"probability: expected rows that sum to 1, but one is off by {found['worst']:.3g}: "
-            "if these are logits, name the column `logit`"
+            f"probability: expected rows that sum to 1, but one is off by {found['worst']:.3g}, more than rounding "
+            "explains: if these are logits, name the column `logit`; if a row may have several classes, this analysis "
+            "does not fit"
         )
     if found["beaten"]:
         raise DataError(
             f"predicted: expected the most probable class, but {found['beaten']:,} rows have another: omit the column, "
-            "and it is computed"
+            "and it is computed; if two classes are decided by a threshold, name the threshold"
         )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from workbench.errors import DataError
@@ -44,6 +46,23 @@ def class_names(classes: ClassNames) -> tuple[str, ...]:
     if len(names) < 2:
         raise DataError(f"classes: expected at least two different names, not {', '.join(names) or 'none'}")
     return names
+
+
+def read_names(path: Path) -> tuple[str, ...]:
+    """The class names in a text file, one a line, or in a ``.json`` with what `class_names` takes.
+
+    Raises
+    ------
+    DataError
+        If the file is missing or damaged, or holds what `class_names` refuses.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        if path.suffix == ".json":
+            return class_names(json.loads(text))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path}: expected class names, one a line in UTF-8, or JSON ({error})") from error
+    return class_names([line.strip() for line in text.splitlines() if line.strip()])
 
 
 def _of_mapping(classes: Mapping[Any, Any]) -> tuple[str, ...]:

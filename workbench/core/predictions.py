@@ -29,8 +29,8 @@ class Predictions:
     table : polars LazyFrame
         ``index`` int64, unique row ids (the position in the source's own order); ``label`` and
         ``predicted`` int64, the truth and the class of highest probability; ``probability`` an array of
-        K float32 that sums to 1; optionally ``embedding``, an array of D float32 (what the last linear
-        layer reads), and further columns of the user's own. It stays lazy: only what
+        K float32 that sums to 1, unless only predicted classes are known; optionally ``embedding``, an array of D
+        float32 (what the last linear layer reads), and further columns of the user's own. It stays lazy: only what
         is asked for is loaded.
     classes : tuple of str
         K names, at least two.
@@ -39,6 +39,8 @@ class Predictions:
     files : sequence of Path, optional
         The files that the table is read from, if any. The table is refused once one of them has changed, as what was
         read before and after would come from two runs.
+    notes : sequence of str, optional
+        What reading them assumed.
 
     `DERIVED` names the columns that follow from these:
 
@@ -50,6 +52,8 @@ class Predictions:
     - ``loss``: cross entropy ``-log P[label]`` in nats, float64. A probability that float32 rounds to
       0 counts as the smallest positive float32, so that the loss stays finite;
     - ``entropy``: ``-sum P log P`` in nats, float64.
+
+    Without ``probability`` only ``correct`` follows.
 
     Raises
     ------
@@ -64,8 +68,9 @@ class Predictions:
         provenance: Provenance | None = None,
         *,
         files: Sequence[Path] = (),
+        notes: Sequence[str] = (),
     ) -> None:
-        self.classes = classes
+        self.classes, self.notes = classes, tuple(notes)
         self.provenance = provenance or Provenance()
         # NaN in the user's own columns counts as missing wherever rows are sorted and filtered
         kinds = table.collect_schema()
@@ -75,9 +80,11 @@ class Predictions:
         self._stamps = {path: _stamp(path) for path in files}
         if twice := sorted({name for name in self.classes if self.classes.count(name) > 1}):
             raise DataError(f"classes: expected unique names, not {twice[0]!r} twice: rename one of them")
+        self.has_probabilities = "probability" in kinds
         check_schema(self.table, len(self.classes))
         check_ids(self.table, len(self.classes))
-        check_probabilities(self.table)
+        if self.has_probabilities:
+            check_probabilities(self.table, self.provenance.threshold)
 
     @classmethod
     def from_arrays(
@@ -141,9 +148,19 @@ class Predictions:
         return self._table
 
     def scan(self) -> pl.LazyFrame:
-        """The table with every column of `DERIVED`; columns that are not asked for are not computed."""
+        """The table with every column of `DERIVED` that follows; columns that are not asked for are not computed."""
+        if not self.has_probabilities:
+            return self.table.with_columns(correct=IS_CORRECT)
         derived = {**DERIVED, "margin": margin_of_few(len(self.classes))} if len(self.classes) <= FEW else DERIVED
         return self.table.with_columns(**derived)
+
+    def require_probabilities(self, what: str) -> None:
+        """Raise `DataError` if only predicted classes are known, as ``what`` needs more."""
+        if not self.has_probabilities:
+            raise DataError(
+                f"{what} needs probabilities, and these predictions have only predicted classes: export the model's "
+                "probabilities too"
+            )
 
     def columns(self, *names: str) -> pl.DataFrame:
         """The named columns in memory, in the table's order.
@@ -153,10 +170,16 @@ class Predictions:
         DataError
             If there is no such column.
         """
+        return self._scan_of(names).collect(engine="streaming")
+
+    def _scan_of(self, names: Sequence[str]) -> pl.LazyFrame:
+        """The named columns, lazily; `DataError` if there is no such column."""
         scan = self.scan()
         if missing := [name for name in names if name not in scan.collect_schema()]:
+            if missing[0] in (*DERIVED, "probability"):
+                self.require_probabilities(missing[0])
             raise DataError(f"no column {missing[0]!r}: expected one of {', '.join(scan.collect_schema())}")
-        return scan.select(names).collect(engine="streaming")
+        return scan.select(names)
 
     def batches(self, *names: str, cells: int = 2**24) -> Iterator[pl.DataFrame]:
         """The named columns in parts of neighbouring rows, so that a matrix of all rows need not fit in memory.
@@ -164,7 +187,7 @@ class Predictions:
         A part has at most about ``cells`` values of a matrix column with as many columns as there are classes.
         """
         size = max(1, cells // len(self.classes))
-        scan = self.scan().select(names)
+        scan = self._scan_of(names)
         for first in range(0, len(self), size):
             yield scan.slice(first, size).collect(engine="streaming")
 
@@ -176,8 +199,9 @@ class Predictions:
         return kept.sort("order").drop("place", "order")
 
     def frame(self) -> pl.DataFrame:
-        """A table with index, label, predicted, correct, confidence, margin and loss."""
-        return self.columns("index", "label", "predicted", "correct", "confidence", "margin", "loss")
+        """A table with index, label, predicted, correct, and with probabilities confidence, margin and loss."""
+        scores = ("confidence", "margin", "loss") if self.has_probabilities else ()
+        return self.columns("index", "label", "predicted", "correct", *scores)
 
     def join(self, columns: pl.DataFrame) -> Predictions:
         """These predictions with further columns, matched by row id (``index``); null where no row matches.
@@ -193,7 +217,7 @@ class Predictions:
         if taken:
             raise DataError(f"columns to join: {sorted(taken)[0]!r} already exists: give it another name")
         joined = self.table.join(columns.lazy(), on="index", how="left", maintain_order="left")
-        return Predictions(joined, self.classes, self.provenance, files=self.files)
+        return Predictions(joined, self.classes, self.provenance, files=self.files, notes=self.notes)
 
     def _array(self, name: str) -> NDArray[Any]:
         return self.columns(name)[name].to_numpy()
@@ -251,9 +275,12 @@ class Predictions:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over class names and the bytes of row ids, labels and probabilities, in the table's order."""
+        """SHA-256 over class names and the bytes of row ids, labels and probabilities, in the table's order.
+
+        Predicted classes stand for probabilities that there are none of.
+        """
         found = hashlib.sha256(repr(self.classes).encode())
-        for part in self.batches("index", "label", "probability"):
+        for part in self.batches("index", "label", "probability" if self.has_probabilities else "predicted"):
             for name in part.columns:
                 found.update(np.ascontiguousarray(part[name].to_numpy()).data)
         return found.hexdigest()

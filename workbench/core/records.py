@@ -26,7 +26,8 @@ TARGETS = ("predicted", "true", "contrast")
 class Provenance:
     """What a result was computed from; stamped into every export.
 
-    ``checkpoint`` and ``data`` are SHA-256 digests; None where a result has no such source.
+    ``checkpoint`` and ``data`` are SHA-256 digests; None where a result has no such source. ``threshold``: the second
+    of two classes is predicted from this probability on; None where the most probable class is.
     """
 
     checkpoint: str | None = None
@@ -36,10 +37,12 @@ class Provenance:
     precision: str | None = None
     seed: int | None = None
     versions: dict[str, str] = field(default_factory=dict)
+    threshold: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The fields as JSON values."""
-        return asdict(self)
+        """The fields as JSON values; without a threshold there is none."""
+        found = asdict(self)
+        return {name: value for name, value in found.items() if name != "threshold" or value is not None}
 
 
 class Pixels(Protocol):

@@ -47,6 +47,16 @@ class ExplorerState(traitlets.HasTraits):
     selection = traitlets.Dict()
 
     def __init__(self, run: Run, *, compared: Run | None = None, **traits: Any) -> None:
+        if not isinstance(run, Run):
+            raise DataError(
+                f"explorer: expected a run, not {type(run).__name__}: make one with workbench.open_predictions(...) or "
+                "workbench.analyse(...)"
+            )
+        if not run.predictions.has_probabilities:
+            raise DataError(
+                "the explorer orders and filters by confidence, and these predictions have only predicted classes: "
+                "write their report with `python -m workbench report`, or export the model's probabilities too"
+            )
         self.run, self.compared = run, compared
         self.predictions = run.predictions
         if compared is not None:

@@ -39,9 +39,8 @@ def image_grid(images: ImageSet, predictions: Predictions, rows: IntArray, *, co
             ax.set_axis_on()
             _picture(ax, images.image(int(row)))
             true, predicted = (predictions.classes[c[place]] for c in (predictions.label, predictions.predicted))
-            ax.set_title(
-                f"{true} → {predicted}\n{predictions.confidence[place]:.1%} confident · #{row}", loc="left", fontsize=9
-            )
+            confident = f"{predictions.confidence[place]:.1%} confident · " if predictions.has_probabilities else ""
+            ax.set_title(f"{true} → {predicted}\n{confident}#{row}", loc="left", fontsize=9)
     return figure
 
 

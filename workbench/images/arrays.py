@@ -13,7 +13,7 @@ from workbench.core.records import ImageSet
 from workbench.errors import DataError
 from workbench.images.decode import UNREADABLE, as_rgb
 from workbench.images.digests import digest_arrays
-from workbench.images.labels import class_numbers
+from workbench.core.labels import class_numbers
 
 
 def from_arrays(

@@ -14,7 +14,7 @@ from workbench.core.records import ImageArray, ImageSet
 from workbench.errors import DataError
 from workbench.images.decode import UNREADABLE, as_rgb, rgb_of
 from workbench.images.digests import digest_sample
-from workbench.images.labels import class_numbers
+from workbench.core.labels import class_numbers
 
 
 def from_dataset(dataset: Any, classes: Sequence[str] | None = None, *, split: str = "test") -> ImageSet:

@@ -14,7 +14,7 @@ from workbench.core.records import ImageArray, ImageSet, IntArray
 from workbench.errors import DataError
 from workbench.images.decode import SUFFIXES, decode
 from workbench.images.digests import digest_files
-from workbench.images.labels import class_numbers
+from workbench.core.labels import class_numbers
 
 NAMES = ("path", "label")
 CLASS_FILE = "classes.txt"

@@ -15,7 +15,7 @@ from workbench.core.records import ImageArray, ImageSet
 from workbench.errors import DataError
 from workbench.images.decode import decode
 from workbench.images.digests import digest_files
-from workbench.images.labels import class_numbers
+from workbench.core.labels import class_numbers
 
 BLOCK, BLOCKS = 128, 16
 

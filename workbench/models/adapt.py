@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -14,20 +15,26 @@ from workbench.core.records import ImageArray
 from workbench.errors import DataError
 from workbench.models.faults import UNFIT, first_line
 from workbench.models.hooks import preserve
+from workbench.models.opaque import Opaque
 
 Outputs = Literal["found", "logits", "probabilities"]
 PROBES = 8
+# where records of several values keep the classes' scores
+KEYS = ("logits", "out", "output", "outputs", "scores", "pred", "preds", "predictions", "probabilities", "probs")
 
 
-def probes(side: int) -> ImageArray:
-    """Eight images of noise, from black to full contrast, uint8 ``(8, side, side, 3)``; the same every time."""
-    noise = np.random.default_rng(0).integers(0, 256, (PROBES, side, side, 3)).astype(np.uint8)
+def probes(size: tuple[int, int]) -> ImageArray:
+    """Eight images of noise, from black to full contrast, uint8 ``(8, *size, 3)``; the same every time."""
+    noise = np.random.default_rng(0).integers(0, 256, (PROBES, *size, 3)).astype(np.uint8)
     return (noise * np.linspace(0, 1, PROBES)[:, None, None, None]).astype(np.uint8)
 
 
 def check_inputs(module: nn.Module) -> None:
     """Raise `DataError` if the model takes more than one input."""
-    parameters = inspect.signature(module.forward).parameters.values()
+    try:
+        parameters = inspect.signature(module.forward).parameters.values()
+    except (TypeError, ValueError):  # a scripted model's forward has no signature; running it tells
+        return
     wanted = [
         p.name
         for p in parameters
@@ -40,47 +47,102 @@ def check_inputs(module: nn.Module) -> None:
         )
 
 
-class Adapted(nn.Module):
-    """A model whose output is converted to logits ``(n, K)``, from a record, from probabilities or from one value."""
+def channels_of(module: nn.Module) -> int:
+    """How many channels the model takes: those of the convolution or linear map that comes first; 3 if none tells."""
+    first = next((part for part in module.modules() if isinstance(part, nn.Conv2d | nn.Conv1d | nn.Linear)), None)
+    return first.in_channels if isinstance(first, nn.Conv2d) and first.in_channels in (1, 3) else 3
 
-    def __init__(self, module: nn.Module, *, record: bool, probabilities: bool, single: bool) -> None:
+
+def dtype_of(module: nn.Module) -> torch.dtype:
+    """The type of the model's floating-point parameters, which its input must have; float32 if it has none."""
+    kinds = [p.dtype for p in module.parameters() if p.is_floating_point()]
+    return kinds[0] if kinds else torch.float32
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a model is fed and read: the defaults are those of a model that takes float32 RGB and gives logits.
+
+    Parameters
+    ----------
+    key : str, int or None
+        Under which name or at which place of a record the scores are.
+    squeeze : bool
+        Whether the scores have further axes of length 1.
+    probabilities, single : bool
+        Whether they are probabilities; whether there is one value an image, that of the second of two classes.
+    grey : bool
+        Whether the model takes one channel: the mean of the three.
+    dtype : torch.dtype
+        What the model's input must be.
+    """
+
+    key: str | int | None = None
+    squeeze: bool = False
+    probabilities: bool = False
+    single: bool = False
+    grey: bool = False
+    dtype: torch.dtype = torch.float32
+
+    def feed(self, x: Tensor) -> Tensor:
+        """The input as the model takes it, of normalised float32 ``(n, 3, h, w)``."""
+        return (x.mean(1, keepdim=True) if self.grey else x).to(self.dtype)
+
+    def scores(self, found: Any) -> Any:
+        """The scores in what the model gives."""
+        if self.key is None:
+            values = found
+        elif isinstance(self.key, str) and not isinstance(found, Mapping):
+            values = getattr(found, self.key)
+        else:
+            values = found[self.key]
+        return values.flatten(1) if self.squeeze else values
+
+
+class Adapted(nn.Module):
+    """A model whose input and output are converted, so that it takes float32 RGB and gives logits ``(n, K)``."""
+
+    def __init__(self, module: nn.Module, reading: Reading) -> None:
         super().__init__()
-        self.module, self.record, self.probabilities, self.single = module, record, probabilities, single
+        self.module, self.reading = module, reading
 
     def extra_repr(self) -> str:
         """What determines the output besides the weights."""
-        return f"record={self.record}, probabilities={self.probabilities}, single={self.single}"
+        changed = {k: v for k, v in vars(self.reading).items() if v != getattr(Reading(), k)}
+        return ", ".join(f"{name}={value}" for name, value in changed.items())
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits; for probabilities their logarithms, for one value 0 as the first class's."""
-        found = self.module(x)
-        values: Tensor = (found.logits if self.record else found).float()
+        reading = self.reading
+        values: Tensor = reading.scores(self.module(reading.feed(x))).float()
         tiny = torch.finfo(torch.float32).tiny
-        if not self.single:
-            return values.clamp_min(tiny).log() if self.probabilities else values
+        if not reading.single:
+            return values.clamp_min(tiny).log() if reading.probabilities else values
         one = values.reshape(len(x))
-        if self.probabilities:
+        if reading.probabilities:
             one = one.clamp_min(tiny).log() - (1 - one).clamp_min(tiny).log()
         return torch.stack([torch.zeros_like(one), one], 1)
 
 
-def adapt(module: nn.Module, x: Tensor, classes: int, outputs: Outputs) -> nn.Module:
-    """The model itself if it gives logits for the normalised `probes` ``x``, else a wrapper around it that does.
+def adapt(module: nn.Module, x: Tensor, classes: int, outputs: Outputs, *, grey: bool = False) -> nn.Module:
+    """The model itself if it takes float32 RGB and gives logits for the normalised `probes` ``x``, else one around it.
 
     Raises
     ------
     DataError
         If it does not run on them, or gives anything but one finite value per class.
     """
-    found = _answer(module, x)
-    _check_repeatable(module, x, found)
-    record = not isinstance(found, Tensor) and isinstance(getattr(found, "logits", None), Tensor)
-    values = found.logits if record else found
-    single = _checked_shape(values, len(x), classes)
-    probabilities = _is_probability(values, single, outputs)
-    if not (record or single or probabilities):
-        return module
-    return Adapted(module, record=record, probabilities=probabilities, single=single)
+    fed = Reading(grey=grey, dtype=dtype_of(module))
+    found = _answer(module, fed.feed(x))
+    key, values = _scores_in(found, len(x), classes)
+    squeeze = isinstance(values, Tensor) and values.ndim > 2 and all(side == 1 for side in values.shape[2:])
+    read = Reading(key, squeeze, grey=grey, dtype=fed.dtype)
+    scores = values.flatten(1) if squeeze else values
+    single = _checked_shape(scores, len(x), classes)
+    _check_repeatable(module, scores, read.scores(_answer(module, fed.feed(x))))
+    probabilities = _is_probability(scores, single, outputs)
+    read = Reading(key, squeeze, probabilities, single, grey, fed.dtype)
+    return module if read == Reading() and not isinstance(module, Opaque) else Adapted(module, read)
 
 
 def _answer(module: nn.Module, x: Tensor) -> Any:
@@ -88,22 +150,39 @@ def _answer(module: nn.Module, x: Tensor) -> Any:
         with preserve(module), torch.no_grad():
             return module(x)
     except UNFIT as error:
-        side = x.shape[2]
+        shape = ", ".join(map(str, x.shape[1:]))
         raise DataError(
-            f"the model does not run on images (n, 3, {side}, {side}) ({first_line(error)}): give its image_size or "
+            f"the model does not run on {_type(x)} images (n, {shape}) ({first_line(error)}): give its image_size or "
             "transform, or wrap it in a module that takes such images"
         ) from error
 
 
-def _check_repeatable(module: nn.Module, x: Tensor, first: Any) -> None:
+def _type(x: Tensor) -> str:
+    return str(x.dtype).removeprefix("torch.")
+
+
+def _scores_in(found: Any, images: int, classes: int) -> tuple[str | int | None, Any]:
+    """Where in a model's output the classes' scores are, and the scores.
+
+    A record may have several values: the one under a usual name (`KEYS`), else the first with one value a class.
+    """
+    if isinstance(found, Tensor):
+        return None, found
+    items: dict[str | int, Any] = {}
+    if isinstance(found, Mapping):
+        items = dict(found)
+    elif isinstance(found, list | tuple):
+        items = dict(enumerate(found))
+    named = {key: items.get(key, getattr(found, key, None)) for key in KEYS}
+    for key, value in (*named.items(), *items.items()):
+        if isinstance(value, Tensor) and len(value) == images and value.flatten(1).shape[1] in (classes, 1):
+            return key, value
+    return None, found
+
+
+def _check_repeatable(module: nn.Module, one: Tensor, two: Tensor) -> None:
     """Raise `DataError` if a second pass gives something else: the model draws random numbers when it answers."""
-
-    def numbers(found: Any) -> Tensor | None:
-        values = found if isinstance(found, Tensor) else getattr(found, "logits", None)
-        return values if isinstance(values, Tensor) else None
-
-    one, two = numbers(first), numbers(_answer(module, x))
-    if one is None or two is None or one.shape != two.shape:
+    if one.shape != two.shape:
         return
     if not torch.allclose(one.float(), two.float(), rtol=1e-3, atol=1e-4, equal_nan=True):
         inner = [type(part).__name__ for name, part in module.named_modules() if name]
@@ -141,7 +220,8 @@ def _is_probability(values: Tensor, single: bool, outputs: Outputs) -> bool:
             "the model gives one value from 0 to 1 an image, which may be a logit or a probability: say which with "
             'outputs="logits" or outputs="probabilities"'
         )
-    sums = shares and not single and bool((values.float().sum(1) - 1).abs().max() < 1e-3)
+    off = 1e-3 if values.dtype in (torch.float32, torch.float64) else 2e-2  # half and bfloat16 are rounded
+    sums = shares and not single and bool((values.float().sum(1) - 1).abs().max() < off)
     if outputs == "found" and shares and not single and not sums:
         raise DataError(
             "the model gives values from 0 to 1 that do not sum to 1, as for several labels an image: expected one "

@@ -16,9 +16,11 @@ from torch import Tensor, nn
 from workbench.core.names import ClassNames, class_names
 from workbench.core.records import ImageArray, ImageSet, Pixels, Provenance
 from workbench.errors import AttributionError, DataError
-from workbench.models.adapt import Outputs, adapt, check_inputs, head_of, probes
-from workbench.models.layers import Layer, find_layers
-from workbench.models.transforms import Transform, preprocessing
+from workbench.models.adapt import Outputs, adapt, channels_of, check_inputs, head_of, probes
+from workbench.models.layers import Layer, find_layers, layer_at
+from workbench.models.measured import Transform
+from workbench.models.opaque import opaque_in, opaque_of
+from workbench.models.transforms import preprocessing
 from workbench.models.weights import weights_digest
 
 Fit = Callable[[ImageArray], ImageArray]
@@ -26,7 +28,7 @@ Fit = Callable[[ImageArray], ImageArray]
 
 @dataclass(frozen=True)
 class Classifier:
-    """A model from normalised images ``(n, 3, s, s)`` to logits ``(n, K)``, and its preprocessing.
+    """A model from normalised images ``(n, 3, h, w)`` to logits ``(n, K)``, and its preprocessing.
 
     `classifier_of` makes one of any torch model.
 
@@ -37,8 +39,8 @@ class Classifier:
         K names, in the order of the logits.
     mean, std : tuple of float
         Of each channel, as fractions of 255.
-    image_size : int
-        Side of the input in pixels.
+    image_size : int or (int, int)
+        Side of the input in pixels, or its height and width where they differ.
     cam_layers : mapping of str to Layer
         The layers that maps can be taken at, first to last.
     embedding_layer : str or None
@@ -49,18 +51,21 @@ class Classifier:
         A checkpoint's sidecar; empty for other models.
     fit : function or None
         Brings an image uint8 ``(H, W, 3)`` to the model's size; None if the images must have it already.
+    no_layer : str
+        Why no map can be taken at a layer unless one is named; empty if `last_layer` is one.
     """
 
     module: nn.Module
     classes: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    image_size: int
+    image_size: int | tuple[int, int]
     cam_layers: Mapping[str, Layer]
     embedding_layer: str | None = None
     provenance: Provenance = field(default_factory=Provenance)
     card: Mapping[str, Any] = field(default_factory=dict)
     fit: Fit | None = None
+    no_layer: str = ""
 
     @staticmethod
     def from_module(
@@ -68,7 +73,7 @@ class Classifier:
         classes: ClassNames,
         transform: str | Transform | None = None,
         *,
-        image_size: int | None = None,
+        image_size: int | tuple[int, int] | None = None,
         outputs: Outputs = "found",
     ) -> Classifier:
         """Any torch model as a classifier; see `classifier_of`."""
@@ -77,28 +82,47 @@ class Classifier:
     @functools.cached_property
     def device(self) -> torch.device:
         """Where the model's parameters are."""
-        return next((p.device for p in self.module.parameters()), torch.device("cpu"))
+        held = (*self.module.parameters(), *self.module.buffers())
+        return next((p.device for p in held), torch.device("cpu"))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the input in pixels."""
+        return (self.image_size, self.image_size) if isinstance(self.image_size, int) else self.image_size
+
+    @property
+    def opaque(self) -> str:
+        """Why the model's layers and gradients can't be had, as of a scripted one; empty if they can."""
+        inner = opaque_in(self.module)
+        return "" if inner is None else inner.reason
 
     def layer(self, name: str) -> Layer:
-        """The CAM layer of that name.
+        """The CAM layer of that name, or any other module's whose output has a grid.
 
         Raises
         ------
         AttributionError
-            If the model has no such CAM layer.
+            If the model has no such module, or its output has no grid.
         """
-        if name not in self.cam_layers:
-            known = ", ".join(self.cam_layers) or "none, as nothing in this model has a grid"
-            raise AttributionError(f"expected a layer of {known}, not {name!r}")
-        return self.cam_layers[name]
+        if name in self.cam_layers:
+            return self.cam_layers[name]
+        known = ", ".join(self.cam_layers) or f"none, as {self.no_layer}"
+        try:
+            return layer_at(self.module, name, self.prepare(probes(self.size)[:1]))
+        except AttributionError as error:
+            raise AttributionError(f"expected a layer of {known}, not {name!r}: {error}") from error
 
     @property
     def last_layer(self) -> Layer | None:
-        """The last CAM layer, at which maps are taken unless another is named; None if the model has none."""
-        return list(self.cam_layers.values())[-1] if self.cam_layers else None
+        """The last CAM layer, at which maps are taken unless another is named.
+
+        None if the model has none, or none that everything passes through, as an ensemble.
+        """
+        last = list(self.cam_layers.values())[-1] if self.cam_layers else None
+        return None if last is None or last.partial else last
 
     def prepare(self, images: ImageArray) -> Tensor:
-        """Normalised float32 ``(n, 3, s, s)``, channels_last, of uint8 ``(n, H, W, 3)``.
+        """Normalised float32 ``(n, 3, h, w)``, channels_last, of uint8 ``(n, H, W, 3)``.
 
         Raises
         ------
@@ -107,9 +131,12 @@ class Classifier:
         """
         if images.dtype != np.uint8:
             raise DataError(f"expected pixels uint8 from 0 to 255, not {images.dtype}: give them before normalisation")
-        if images.ndim != 4 or images.shape[1:] != (self.image_size, self.image_size, 3):
-            side = self.image_size
-            raise DataError(f"expected images (n, {side}, {side}, 3), not {images.shape}: resize them first")
+        if images.ndim != 4 or images.shape[1:] != (*self.size, 3):
+            height, width = self.size
+            raise DataError(
+                f"expected images (n, {height}, {width}, 3), not {images.shape}: bring them to the model's size with "
+                "classifier.seen(images)"
+            )
         # one fused multiply-add; channels_last is the arrays' own layout, so nothing is copied
         tensor = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).to(self.device)
         scale = torch.tensor([1 / (255 * s) for s in self.std], device=self.device)[:, None, None]
@@ -140,7 +167,7 @@ def classifier_of(
     classes: ClassNames,
     transform: str | Transform | None = None,
     *,
-    image_size: int | None = None,
+    image_size: int | tuple[int, int] | None = None,
     outputs: Outputs = "found",
 ) -> Classifier:
     """Any torch model from images to logits or probabilities as a classifier.
@@ -148,16 +175,20 @@ def classifier_of(
     Parameters
     ----------
     module : nn.Module
-        Takes one batch ``(n, 3, s, s)``; gives ``(n, K)``, or for two classes one value per image, that of the second.
+        Takes one batch ``(n, 3, h, w)`` or ``(n, 1, h, w)``, in the type of its weights; gives ``(n, K)``, or for two
+        classes one value per image, that of the second; or a record that has such a tensor. Scripted, traced, exported
+        and quantised models are run as they are: they have predictions and maps by perturbation.
     classes : sequence of str, or mapping
         K names in the order of the outputs; a ``class_to_idx`` or ``id2label`` dictionary is read by its numbers.
     transform : callable, str or None
         How an image becomes the model's input: the evaluation transform it was trained with (torchvision's, timm's or
         albumentations'; size and normalisation are inferred from what it does to plain images), or the name of a
-        normalisation: ``"imagenet"``, ``"half"`` (-1 to 1) or ``"none"`` (0 to 1), with the shorter side resized to
-        the model's size over 0.875 and the middle cropped. None takes what a timm model's own configuration says.
-    image_size : int, optional
-        Side of the input in pixels; by default the transform's, the model's own, or 224.
+        normalisation: ``"imagenet"``, ``"half"`` (-1 to 1), ``"none"`` (0 to 1) or ``"bytes"`` (0 to 255), with the
+        image resized to cover the model's size over 0.875 and the middle cropped. None takes what a timm model's own
+        configuration says.
+    image_size : int or (int, int), optional
+        Side of the input in pixels, or height and width; by default the transform's, the model's own, or 224. A
+        transform that resizes nothing, such as CIFAR's, needs it.
     outputs : "found", "logits" or "probabilities"
         Found: probabilities if the outputs for eight test images all lie in 0 to 1 and sum to 1, otherwise logits.
 
@@ -183,19 +214,30 @@ def classifier_of(
             f"module: expected a torch.nn.Module, not {type(module).__name__}: build the model first and load its "
             "weights with workbench.load_weights(model, path); of an object that holds the model give that attribute"
         )
+    if any(parameter.is_inference() for parameter in module.parameters()):
+        raise DataError(
+            "module: its weights were made under torch.inference_mode, so that nothing can be differentiated: build the "
+            "model outside of it"
+        )
     check_inputs(module)
-    mean, std, side, fit = preprocessing(module, transform, image_size)
-    bare = Classifier(module, names, mean, std, side, {}, fit=fit)
-    bare = dataclasses.replace(bare, module=adapt(module, bare.prepare(probes(side)), len(names), outputs))
-    x = bare.prepare(np.zeros((1, side, side, 3), np.uint8))
-    try:
-        layers = find_layers(bare.module, x)
-    except AttributionError:  # methods on the input remain
-        layers = {}
+    channels = channels_of(module)
+    read = preprocessing(module, transform, image_size, channels)
+    if read.channels != channels:
+        raise DataError(
+            f"transform: it gives {read.channels} channels and the model takes {channels}: give the one that the model "
+            "was trained with"
+        )
+    size = read.size
+    side = size[0] if size[0] == size[1] else size
+    bare = Classifier(opaque_of(module), names, read.mean, read.std, side, {}, fit=read.fit)
+    x = bare.prepare(probes(size))
+    bare = dataclasses.replace(bare, module=adapt(bare.module, x, len(names), outputs, grey=read.channels == 1))
+    layers, reason = _layers(bare, x[[3, 7]])
     return dataclasses.replace(
         bare,
         cam_layers=layers,
-        embedding_layer=head_of(bare.module, x, len(names)),
+        no_layer=reason,
+        embedding_layer=None if bare.opaque else head_of(bare.module, x[:1], len(names)),
         provenance=Provenance(
             checkpoint=_identity(bare),
             device=bare.device.type,
@@ -205,10 +247,25 @@ def classifier_of(
     )
 
 
+def _layers(classifier: Classifier, x: Tensor) -> tuple[dict[str, Layer], str]:
+    """The layers for maps, and why none of them is taken unless it is named; methods on the input always remain."""
+    if classifier.opaque:
+        return {}, classifier.opaque
+    try:
+        layers = find_layers(classifier.module, x)
+    except AttributionError as error:
+        return {}, str(error)
+    partial = next(reversed(layers.values())).partial
+    return layers, f"the answer comes from several parts at once ({', '.join(layers)}); name one" if partial else ""
+
+
 def _identity(classifier: Classifier) -> str:
     """SHA-256 of all that determines a prediction: weights, structure, normalisation, and how an image is resized."""
     noise = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
-    seen = noise if classifier.fit is None else classifier.fit(noise)
+    try:
+        seen = noise if classifier.fit is None else classifier.fit(noise)
+    except DataError:  # a transform that keeps an image's own size resizes nothing
+        seen = noise
     parts = (classifier.mean, classifier.std, classifier.image_size, repr(classifier.module))
     found = hashlib.sha256(f"{weights_digest(classifier.module)}{parts}".encode())
     found.update(np.ascontiguousarray(seen).tobytes())

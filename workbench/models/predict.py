@@ -26,8 +26,9 @@ def predict(
     images: ImageSet,
     *,
     rows: IntArray | None = None,
-    batch: int = BATCH,
+    batch: int | None = None,
     precision: Precision = "float32",
+    memory_gb: float | None = None,
     skipped: dict[int, str] | None = None,
     progress: Progress | None = None,
 ) -> Predictions:
@@ -35,7 +36,8 @@ def predict(
 
     ``precision`` is that of the model's products; bfloat16 is faster where the processor supports it (AVX512-BF16,
     AMX), and changes probabilities in the third digit. An image that can't be read is an error; with ``skipped`` it is
-    omitted, and the reason is stored there by row id. If memory runs out, the batch is halved with a warning.
+    omitted, and the reason is stored there by row id. ``batch`` images are taken at once, by default as many as
+    ``memory_gb`` allow (see `models.budget`); if memory runs out, the batch is halved with a warning.
     ``progress(done, total)`` is called after each batch. The model is left unchanged.
 
     Raises
@@ -46,6 +48,7 @@ def predict(
     import torch
 
     from workbench.images.batches import batches
+    from workbench.models.budget import forward_batch
     from workbench.models.hooks import preserve
 
     if images.classes != classifier.classes:
@@ -54,6 +57,7 @@ def predict(
             f"{len(images.classes)} ({', '.join(images.classes[:3])} ...): use data with the model's classes, in order"
         )
     rows = images.rows if rows is None else rows
+    batch = forward_batch(classifier, memory_gb) if batch is None else batch
     found: list[tuple[IntArray, ProbabilityArray, ProbabilityArray | None]] = []
     half = torch.autocast(classifier.device.type, torch.bfloat16, enabled=precision == "bfloat16")
     done = 0

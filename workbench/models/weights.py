@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from workbench.errors import CheckpointError
 from workbench.models.faults import UNFIT, first_line
+from workbench.models.opaque import opaque_in
 
 KEYS = (
     "state_dict",
@@ -128,8 +129,37 @@ def _fitting(state: Mapping[str, Tensor], wanted: Mapping[str, tuple[int, ...]])
 def weights_digest(module: nn.Module) -> str:
     """SHA-256 over names, types and bytes of all parameters and buffers, as they are in memory now."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        values = tensor.detach().cpu().contiguous()
-        digest.update(f"{name} {values.dtype} {tuple(values.shape)} ".encode())
-        digest.update(values.flatten().view(torch.uint8).numpy().tobytes())
+    for name, value in sorted(_state_of(module).items()):
+        _update(digest, name, value)
     return digest.hexdigest()
+
+
+def _state_of(module: nn.Module) -> dict[str, Any]:
+    """The state dictionary, with that of an opaque model within."""
+    found = dict(module.state_dict())
+    if (inner := opaque_in(module)) is not None:
+        found |= {f"opaque.{name}": value for name, value in inner.state_dict().items()}
+    return found
+
+
+def _update(digest: Any, name: str, value: Any) -> None:
+    """Add a tensor, a quantised one, a tuple of such, or a value with a ``repr`` to a digest."""
+    if isinstance(value, tuple | list):
+        for place, one in enumerate(value):
+            _update(digest, f"{name}.{place}", one)
+    elif isinstance(value, Tensor):
+        values = value.detach().cpu().contiguous()
+        digest.update(f"{name} {values.dtype} {tuple(values.shape)} ".encode())
+        if values.is_quantized:
+            digest.update(f"{values.qscheme()} {_scales(values)} ".encode())
+            values = values.int_repr()
+        digest.update(values.flatten().view(torch.uint8).numpy().tobytes())
+    else:
+        digest.update(f"{name} {value!r} ".encode())
+
+
+def _scales(values: Tensor) -> str:
+    """The scales and zero points of a quantised tensor."""
+    if values.qscheme() in (torch.per_tensor_affine, torch.per_tensor_symmetric):
+        return f"{values.q_scale()} {values.q_zero_point()}"
+    return f"{values.q_per_channel_scales().tolist()} {values.q_per_channel_zero_points().tolist()}"

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 
+NO_PROBABILITIES = "there are no probabilities, only predicted classes"
+
+
 @dataclass(frozen=True)
 class Material:
     """Everything that a section of a report may use; `join` makes one.

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -22,7 +22,12 @@ from workbench.runs.run import Run, chain
 from workbench.store import remote
 
 if TYPE_CHECKING:
+    import pandas
+
+    from workbench.core.names import ClassNames
     from workbench.models.classifier import Classifier
+
+    Table = pl.DataFrame | pl.LazyFrame | pandas.DataFrame
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 IN_SOURCE_TREE = (ROOT / "pyproject.toml").is_file()  # an installed package has neither checkpoint nor notebooks
@@ -89,21 +94,22 @@ def open_run(folder: Path | str = SHIPPED, data: str | None = None) -> Run:
 
 
 def open_predictions(
-    predictions: Path | str | None,
+    predictions: Path | str | Table | None,
     checkpoint: Path | str | None = None,
     data: str | None = None,
     *,
     classifier: Classifier | None = None,
-    classes: Sequence[str] | None = None,
+    classes: ClassNames | None = None,
     columns: Mapping[str, str] | None = None,
+    threshold: float | None = None,
 ) -> Run:
     """The run of predictions in a folder or file, with the model in ``checkpoint`` and the images if they are given.
 
     Parameters
     ----------
-    predictions : path, URL or None
-        What ``workbench predict`` wrote, or a ``.parquet``, ``.csv`` or ``.npz`` file; see `store.read`. None: those of
-        ``checkpoint``.
+    predictions : path, URL, data frame or None
+        What ``workbench predict`` wrote, a file of another system, or a table of pandas or Polars; see `store.read`.
+        None: those of ``checkpoint``.
     checkpoint : path, optional
         Folder of the model.
     data : str, optional
@@ -111,8 +117,8 @@ def open_predictions(
         Other predictions of unknown origin are matched with images only if ``data`` names them.
     classifier : Classifier, optional
         Replaces ``checkpoint``.
-    classes, columns : optional
-        Class names of a file, and its names of our columns; those of `store.read`.
+    classes, columns, threshold : optional
+        Class names of a file, its names of our columns, and what decides between two classes; those of `store.read`.
 
     Returns
     -------
@@ -128,24 +134,38 @@ def open_predictions(
         if checkpoint is None:
             raise DataError("nothing to report on: give --predictions PATH or --checkpoint DIR")
         return open_run(checkpoint, data)
-    address, predictions = predictions, remote.fetch(predictions)
     if classifier is None and checkpoint is not None:
         classifier = training.load_classifier(checkpoint)
-    found = store.read(predictions, classes=classes, columns=columns)
+    if not isinstance(predictions, str | os.PathLike):
+        return _open_frame(predictions, data, classifier, classes=classes, columns=columns, threshold=threshold)
+    address, predictions = predictions, remote.fetch(predictions)
+    found = store.read(predictions, classes=classes, columns=columns, threshold=threshold)
     images = _images_of_table(found, predictions, data)
     whole = predictions.resolve()  # a relative path may have no parent to be named after
     name = whole.parent.name if whole.name == PREDICTIONS else whole.name
     run = _assemble(name, found, images, classifier, named=data is not None)
     beside = predictions / WORK if predictions.is_dir() else predictions.with_name(f"{predictions.stem}_{WORK}")
-    notes = (*run.notes, *(_skipped_note(store.skipped(predictions)) if predictions.is_dir() else ()))
+    notes = (*run.notes, *found.notes, *(_skipped_note(store.skipped(predictions)) if predictions.is_dir() else ()))
     folder = None if remote.is_url(address) else beside
-    options = _option(checkpoint=checkpoint, data=data, classes=classes, columns=columns)
+    options = _option(checkpoint=checkpoint, data=data, classes=classes, columns=columns, threshold=threshold)
     call = (
         ""
         if classifier is not None and checkpoint is None
         else f"workbench.open_predictions({str(address)!r}{options})"
     )
     return replace(run, folder=folder, checkpoint=checkpoint, notes=notes, opened=call)
+
+
+def _open_frame(table: Any, data: str | None, classifier: Classifier | None, **options: Any) -> Run:
+    """The run of a data frame in memory; `DataError` if it is something else."""
+    if not hasattr(table, "columns"):
+        raise DataError(
+            f"predictions: expected a path, a URL or a data frame of pandas or Polars, not {type(table).__name__}: put "
+            "arrays into a frame, or save them with numpy.savez('p.npz', label=..., probability=...)"
+        )
+    found = store.from_frame(table, **options)
+    run = _assemble("table", found, _images_of_table(found, Path("."), data), classifier, named=data is not None)
+    return replace(run, notes=(*run.notes, *found.notes))
 
 
 def analyse(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from zipfile import BadZipFile
 
 import polars as pl
 
+from workbench.core.names import ClassNames
 from workbench.core.predictions import Predictions
 from workbench.core.records import Provenance
 from workbench.errors import DataError
@@ -19,15 +20,38 @@ from workbench.store.tables import conform, read_file
 UNREADABLE = (BadZipFile, EOFError, zlib.error, MemoryError, NotImplementedError, RuntimeError)  # of damaged archives
 
 
-def read(path: Path, *, classes: Sequence[str] | None = None, columns: Mapping[str, str] | None = None) -> Predictions:
+def read(
+    path: Path,
+    *,
+    classes: ClassNames | None = None,
+    columns: Mapping[str, str] | None = None,
+    threshold: float | None = None,
+) -> Predictions:
     """The predictions in a folder that `write` or ``workbench predict`` wrote, or in a file from another system.
 
-    A folder holds ``provenance.json`` and one or many shards. A file is Parquet, CSV or NumPy's ``.npz`` with ``label``
-    (a number or a name) and either ``probability`` or ``logit``: a list, a JSON list in a CSV, or one column per class,
-    ``probability_0`` to ``probability_{K-1}``. ``index`` (row ids; by default the positions) and ``embedding`` are read
-    if present. Parquet is read lazily, the others into memory. ``columns`` maps our column names to those of the file,
-    such as ``{"label": "y_true", "probability": "p"}``. ``classes`` names the classes of a file; by default they are
-    named by their numbers or, where labels are names, by these names in alphabetical order.
+    A folder holds ``provenance.json`` and one or many shards. A file is a table (see `formats.scan_table`), an ``.npz``
+    or a pair of ``.npy``, with ``label`` (a number or a name) and either ``probability`` or ``logit``: a list, a list as
+    text, one column per class (``probability_0`` or ``probability_1`` and so on, ``probability_NAME``, or the classes'
+    names alone), or for two classes one column of the second. Rounded probabilities are divided by their sum where
+    rounding explains that it is not 1, and percent are read as such; the notes say so. With ``predicted`` alone the
+    analysis has no confidence. ``index`` (row ids; by default the positions) and ``embedding`` are read if present.
+    Parquet is read lazily, the others into memory.
+
+    Parameters
+    ----------
+    path : path
+    classes : sequence of str or mapping, optional
+        Names the classes of a file; by default they are named by its columns or by their numbers or, where labels are
+        names, by these names in alphabetical order.
+    columns : mapping, optional
+        Our column names to those of the file, such as ``{"label": "truth", "probability": "p"}``; the usual names, such
+        as ``y_true`` and ``y_pred``, are known.
+    threshold : float, optional
+        The second of two classes is predicted from this probability on, instead of where it is the larger.
+
+    Returns
+    -------
+    Predictions
 
     Raises
     ------
@@ -36,12 +60,14 @@ def read(path: Path, *, classes: Sequence[str] | None = None, columns: Mapping[s
     """
     try:
         if path.is_dir():
-            if classes is not None or columns:
-                raise DataError(f"{path} is a folder with its own names: give class and column names only for files")
+            if classes is not None or columns or threshold is not None:
+                raise DataError(
+                    f"{path} is a folder with its own names: give class and column names, and a threshold, for files only"
+                )
             return read_folder(path)
         if not path.is_file():
             raise DataError(f"{path} is missing: expected a folder or file of predictions")
-        return read_file(path, classes, columns or {})
+        return read_file(path, classes, columns or {}, threshold)
     except (
         pl.exceptions.PolarsError,
         OSError,

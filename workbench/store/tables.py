@@ -5,26 +5,32 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 import polars as pl
 
+from workbench.core.formats import KINDS, is_table, scan_table
+from workbench.core.labels import class_numbers, whole_numbers
+from workbench.core.names import ClassNames, class_names
 from workbench.core.predictions import Predictions
+from workbench.core.records import Provenance
 from workbench.errors import DataError
+from workbench.store.arrays import ALIASES, ARRAYS, read_npy, read_npz
+from workbench.store.conform import conform, renormalise
+from workbench.store.scores import MATRICES, Scores, find_scores
 
 if TYPE_CHECKING:
     import pandas
 
-MATRICES = ("probability", "logit")
-ARRAYS = ("index", "label", "probability", "logit", "embedding", "classes")
+NAMED = (*ARRAYS, "path")
 
 
 def from_frame(
     frame: pl.DataFrame | pl.LazyFrame | pandas.DataFrame,
     *,
-    classes: Sequence[str] | None = None,
+    classes: ClassNames | None = None,
     columns: Mapping[str, str] | None = None,
+    threshold: float | None = None,
 ) -> Predictions:
     """The predictions in a Polars or pandas table with the columns, options and errors of `reader.read`.
 
@@ -34,9 +40,9 @@ def from_frame(
         If a column is missing or holds what `Predictions` refuses.
     """
     if not isinstance(frame, pl.DataFrame | pl.LazyFrame):
-        frame = pl.DataFrame({str(name): column.tolist() for name, column in frame.items()})
+        frame = pl.DataFrame({str(name): column.tolist() for name, column in frame.items()}, strict=False)
     try:
-        return _from_table(frame.lazy(), "the table", classes, columns or {})
+        return _from_table(frame.lazy(), "the table", classes, columns or {}, threshold)
     except pl.exceptions.PolarsError as error:
         raise DataError(f"the table is not understood ({str(error).splitlines()[0]})") from error
 
@@ -48,147 +54,175 @@ def to_pandas(frame: pl.DataFrame) -> pandas.DataFrame:
     return pandas.DataFrame(frame.to_dict(as_series=False))
 
 
-def read_file(path: Path, classes: Sequence[str] | None, names: Mapping[str, str]) -> Predictions:
+def read_file(
+    path: Path, classes: ClassNames | None, names: Mapping[str, str], threshold: float | None = None
+) -> Predictions:
     """The predictions in a file from another system, by its extension; options and errors as `reader.read`."""
     if path.suffix == ".npz":
-        table, classes = _read_arrays(path, names, classes)
-        return _from_table(table, path, classes, {})
-    if path.suffix not in (".csv", ".parquet"):
-        raise DataError(f"{path}: expected .parquet, .csv or .npz, not {path.suffix or 'no extension'}")
-    if path.suffix == ".csv":
-        scanned = pl.read_csv(path, infer_schema_length=None, glob=False).lazy()
-    else:
-        scanned = pl.scan_parquet(path, glob=False)
-    return _from_table(scanned, path, classes, names)
+        table, kept = read_npz(path, names)
+        return _from_table(table, path, classes or kept, {}, threshold)
+    if path.suffix == ".npy":
+        return _from_table(read_npy(path, names), path, classes, {}, threshold)
+    if not is_table(path):
+        kinds = ", ".join((*KINDS, ".npz", ".npy"))
+        raise DataError(f"{path}: expected one of {kinds}, not {path.suffix or 'no extension'}")
+    return _from_table(scan_table(path), path, classes, names, threshold)
 
 
 def _from_table(
-    table: pl.LazyFrame, path: Path | str, classes: Sequence[str] | None, names: Mapping[str, str]
+    table: pl.LazyFrame,
+    path: Path | str,
+    classes: ClassNames | None,
+    names: Mapping[str, str],
+    threshold: float | None,
 ) -> Predictions:
     """Predictions of a foreign table; ``path`` names it in messages."""
-    table = _gather_columns(_renamed(table, names, path))
-    width = _width(table, path)
-    if table.collect_schema().get("label") == pl.String:
-        found = table.select(pl.col("label").unique().sort()).collect()["label"].to_list()
-        if classes is None and all(str(name).isdigit() for name in found):
-            found = sorted(found, key=int)  # as text, 10 would come before 2
-        classes = tuple(classes) if classes is not None else tuple(map(str, found))
-        if len(classes) != width or (strange := sorted(set(found) - set(classes))):
-            what = (
-                f"label {strange[0]!r} is not among the classes"
-                if len(classes) == width
-                else f"{len(classes)} class names for {width} columns"
+    given = None if classes is None else class_names(classes)
+    table = _embedding(_renamed(table, names, path))
+    if "label" not in (schema := table.collect_schema()):
+        raise DataError(
+            f"{path} lacks the column 'label'; it has {', '.join(list(schema)[:20])}: name the one with the true class "
+            "(label=NAME)"
+        )
+    scores = find_scores(table, given, path)
+    named = _classes(scores, given, path)
+    table = scores.table
+    if scores.names is not None and named != scores.names:
+        order = [scores.names.index(name) for name in named]
+        table = table.with_columns(pl.col(str(scores.name)).list.gather(order))
+    notes = []
+    if scores.single:
+        notes.append(f"{scores.name!r} is read as that of {named[1]!r}, the second of two classes")
+    for column in ("label", "predicted"):
+        if column in table.collect_schema():
+            table = _numbered(table, column, named, scores.first, path)
+    table = conform(table, len(named), path)
+    if scores.name == "probability":
+        table, done = renormalise(table, len(named))
+        notes += [done] if done else []
+    if threshold is not None:
+        table = _decided(table, len(named), threshold, path)
+    if scores.name is None:
+        notes.append("there are predicted classes and no probabilities: what needs a confidence is omitted")
+    # the others are in memory
+    files = [path] if isinstance(path, Path) and path.suffix in (".parquet", ".arrow", ".feather") else []
+    origin = Provenance(threshold=threshold)
+    return Predictions(table, named, origin, files=files, notes=tuple(f"{path}: {note}." for note in notes))
+
+
+def _decided(table: pl.LazyFrame, classes: int, threshold: float, path: Path | str) -> pl.LazyFrame:
+    """The table in which the second of two classes is predicted where its probability reaches a threshold."""
+    if not 0 < threshold < 1:
+        raise DataError(f"threshold: expected a probability between 0 and 1, not {threshold}")
+    if classes != 2 or "probability" not in table.collect_schema():
+        raise DataError(f"{path}: a threshold decides between two classes by probability: omit it here")
+    return table.with_columns(predicted=(pl.col("probability").arr.get(1) >= threshold).cast(pl.Int64))
+
+
+def _classes(scores: Scores, given: tuple[str, ...] | None, path: Path | str) -> tuple[str, ...]:
+    """The class names: the caller's, else those that the columns or the labels say, else the numbers of the columns."""
+    if given is not None:
+        if scores.names is not None and set(given) != set(scores.names):
+            strange = sorted(set(given) ^ set(scores.names))[0]
+            raise DataError(
+                f"{path}: its columns are called {', '.join(scores.names[:20])}: {strange!r} is not in both"
             )
-            raise DataError(f"{path}: {what}: name all classes in the order of the columns (--classes)")
-        table = table.with_columns(pl.col("label").replace_strict(list(classes), range(width), return_dtype=pl.Int64))
-    named = tuple(classes) if classes is not None else tuple(map(str, range(width)))
-    files = [path] if isinstance(path, Path) and path.suffix == ".parquet" else []  # the others are in memory
-    return Predictions(conform(table, width, path), named, files=files)
+        if scores.name is not None and len(given) != scores.width:
+            raise DataError(
+                f"{path}: {len(given)} class names for {scores.width} columns: name all classes in their order"
+            )
+        return given
+    if scores.names is not None:
+        return class_names(scores.names)
+    labels = _distinct(scores.table, "label")
+    if scores.name is None:
+        labels = pl.concat([labels, _distinct(scores.table, "predicted").cast(labels.dtype)]).unique()
+    if labels.dtype != pl.String:
+        width = scores.width or int(labels.max() or 0) + 1  # type: ignore[arg-type]
+        return tuple(map(str, range(scores.first, scores.first + max(width, 2))))
+    found = sorted(labels.to_list())
+    if all(name.isdigit() for name in found):
+        found = sorted(found, key=int)  # as text, 10 would come before 2
+    if scores.name is not None and len(found) != scores.width:
+        raise DataError(
+            f"{path}: {len(found)} class names for {scores.width} columns: name all classes in the order of the columns"
+        )
+    return class_names(found)
+
+
+def _distinct(table: pl.LazyFrame, column: str) -> pl.Series:
+    """The distinct labels or predicted classes, as whole numbers or names."""
+    return whole_numbers(table.select(pl.col(column).drop_nulls().unique()).collect()[column])
+
+
+def _numbered(table: pl.LazyFrame, column: str, classes: tuple[str, ...], first: int, path: Path | str) -> pl.LazyFrame:
+    """The table with labels or predicted classes as class numbers."""
+    cell, kind = pl.col(column), table.collect_schema()[column]
+    missing, rows = table.select(cell.is_null().sum(), pl.len().alias("rows")).collect().row(0)
+    if kind.is_float():
+        missing = int(table.select((cell.is_null() | cell.is_nan()).sum()).collect().item())
+    if missing:
+        raise DataError(f"{path}: {missing:,} of {rows:,} rows have no {column!r}: fill or drop them")
+    found = _distinct(table, column)
+    if found.dtype == pl.String:
+        class_numbers(found, classes, f"{path}: {column}")
+        text = cell.cast(pl.String)
+        return table.with_columns(text.replace_strict(list(classes), range(len(classes)), return_dtype=pl.Int64))
+    if not found.dtype.is_integer():
+        raise DataError(f"{path}: expected whole numbers or names in {column!r}, not {found.dtype}")
+    numbers = cell.cast(pl.Int64)
+    low, high = int(found.min()), int(found.max())  # type: ignore[arg-type]
+    if first and 1 <= low <= high < len(classes):
+        raise DataError(
+            f"{path}: the columns count from 1 and {column!r} runs from {low} to {high}, which may count from 0 or "
+            "from 1: give names instead of numbers, or columns that count from 0"
+        )
+    if first and low >= 1:
+        numbers -= 1
+        found -= 1
+    class_numbers(found, classes, f"{path}: {column}")
+    return table.with_columns(numbers.alias(column))
 
 
 def _renamed(table: pl.LazyFrame, names: Mapping[str, str], path: Path | str) -> pl.LazyFrame:
-    """The table with the caller's names changed to ours; ``p`` also matches ``p_0``, ``p_1`` and so on."""
+    """The table with the caller's names, or else the usual ones, changed to ours; ``p`` also matches ``p_0`` and so on."""
     present = list(table.collect_schema())
     mapping: dict[str, str] = {}
     for ours, theirs in names.items():
-        if ours not in ARRAYS:
-            raise DataError(f"columns: expected one of {', '.join(ARRAYS)} to be named, not {ours!r}")
-        numbered = {
-            c: f"{ours}_{c[len(theirs) + 1 :]}" for c in present if re.fullmatch(re.escape(theirs) + r"_\d+", c)
-        }
-        found = {theirs: ours} if theirs in present else numbered
+        if ours not in NAMED:
+            raise DataError(f"columns: expected one of {', '.join(NAMED)} to be named, not {ours!r}")
+        found = _matching(present, ours, theirs)
         if not found:
             raise DataError(f"{path} has no column {theirs!r}; it has {', '.join(present[:20])}")
         mapping |= found
+    for ours, usual in ALIASES.items():
+        exact = ours in present or (ours in MATRICES and any(c.startswith(f"{ours}_") for c in present))
+        if ours not in names and not exact:
+            known = [_matching([c for c in present if c not in mapping], ours, name) for name in (ours, *usual)]
+            if len(matches := [one for one in known if one]) == 1:
+                mapping |= matches[0]
     return table.rename(mapping)
 
 
-def _gather_columns(table: pl.LazyFrame) -> pl.LazyFrame:
-    """The table with ``name_0``, ``name_1`` ... as one list, and JSON lists parsed."""
+def _matching(present: Sequence[str], ours: str, theirs: str) -> dict[str, str]:
+    """The columns called ``theirs``, or ``theirs_0``, ``theirs_NAME`` and so on, with what they are called here."""
+    for name in present:
+        if name == theirs or name.lower() == theirs.lower():
+            return {name: ours}
+    if ours not in (*MATRICES, "embedding"):
+        return {}
+    return {c: f"{ours}_{c[len(theirs) + 1 :]}" for c in present if re.fullmatch(re.escape(theirs) + r"_.+", c)}
+
+
+def _embedding(table: pl.LazyFrame) -> pl.LazyFrame:
+    """The table with ``embedding_0``, ``embedding_1`` ... as one list, and a JSON list parsed."""
     schema = table.collect_schema()
-    for name in (*MATRICES, "embedding"):
-        parts = [c for c in schema if re.fullmatch(rf"{name}_\d+", c)]
-        if name in schema:
-            if schema[name] == pl.String:
-                table = table.with_columns(pl.col(name).str.json_decode(pl.List(pl.Float32)))
-        elif parts:
-            ordered = [f"{name}_{k}" for k in range(len(parts))]
-            if missing := sorted(set(ordered) - set(parts)):
-                raise DataError(f"{name}: expected {name}_0 to {name}_{len(parts) - 1}, but {missing[0]} is missing")
-            table = table.with_columns(pl.concat_list(pl.col(ordered).cast(pl.Float32)).alias(name)).drop(ordered)
-    return table
-
-
-def _read_arrays(
-    path: Path, names: Mapping[str, str], classes: Sequence[str] | None
-) -> tuple[pl.LazyFrame, Sequence[str] | None]:
-    columns: dict[str, Any] = {}
-    with np.load(path, allow_pickle=False) as arrays:
-        if missing := sorted(set(names.values()) - set(arrays.files)):
-            raise DataError(f"{path} has no array {missing[0]!r}; it has {', '.join(arrays.files)}")
-        for ours in ARRAYS:
-            if (theirs := names.get(ours, ours)) in arrays.files:
-                columns[ours] = arrays[theirs]
-    kept = columns.pop("classes", None)
-    if classes is None and kept is not None:
-        classes = [str(name) for name in kept]
-    for name in (*MATRICES, "embedding"):
-        if name in columns:
-            columns[name] = np.ascontiguousarray(columns[name], np.float32)
-    return pl.DataFrame(columns).lazy(), classes
-
-
-def _width(table: pl.LazyFrame, path: Path | str) -> int:
-    """Number of classes, from the first row."""
-    schema = table.collect_schema()
-    name = next((n for n in MATRICES if n in schema), "probability")
-    for needed in ("label", name):
-        if needed not in schema:
-            raise DataError(f"{path} lacks the column {needed!r}; it has {', '.join(list(schema)[:20])}")
-    if not isinstance(schema[name], pl.List | pl.Array):
-        raise DataError(f"{path}: expected a list in {name!r}, or one column a class, {name}_0 ..., not {schema[name]}")
-    first = table.select(pl.col(name).drop_nulls().head(1)).collect()
-    if len(first) == 0:
-        raise DataError(f"{path} holds no row with {name!r}: expected at least one")
-    return len(first.item())
-
-
-def conform(table: pl.LazyFrame, classes: int, path: Path | str) -> pl.LazyFrame:
-    """The table with the columns and types of `Predictions`; missing columns that can be derived are added."""
-    schema = table.collect_schema()
-    name = next((n for n in MATRICES if n in schema), None)
-    for needed in ("label", name or "probability"):
-        if needed not in schema:
-            raise DataError(f"{path} lacks the column {needed!r}; it has {', '.join(list(schema)[:20])}")
-    for number in ("index", "label", "predicted"):
-        if number in schema and not schema[number].is_integer():
-            raise DataError(f"{path}: expected whole numbers in {number!r}, not {schema[number]}")
-    if "index" not in schema:
-        table = table.with_row_index("index")
-    for matrix in (name, "embedding" if "embedding" in schema else None):
-        if matrix is not None and isinstance(schema[matrix], pl.List):
-            lengths = pl.col(matrix).list.len()
-            low, high = table.select(low=lengths.min(), high=lengths.max()).collect(engine="streaming").row(0)
-            if low != high or (matrix == name and low != classes):
-                want = f"{classes} (the number of classes)" if matrix == name else "one length"
-                raise DataError(f"{path}: expected lists of {want} in {matrix!r}, not of {low} to {high}")
-            table = table.with_columns(pl.col(matrix).cast(pl.List(pl.Float32)).list.to_array(low))
-    if name == "logit":
-        table = table.with_columns(probability=_softmax(classes)).drop("logit")
-    table = table.with_columns(pl.col("probability").cast(pl.Array(pl.Float32, classes)))
-    if "predicted" not in schema:
-        table = table.with_columns(predicted=pl.col("probability").arr.arg_max())
-    return table.with_columns(pl.col("index", "label", "predicted").cast(pl.Int64))
-
-
-def _softmax(classes: int) -> pl.Expr:
-    """``exp(l - max) / sum`` of the logits, in float64, as float32."""
-
-    def softmax(logits: pl.Series) -> pl.Series:
-        values = logits.to_numpy().astype(np.float64)
-        shares = np.exp(values - values.max(1, keepdims=True))
-        shares /= shares.sum(1, keepdims=True)
-        return pl.Series(shares.astype(np.float32), dtype=pl.Array(pl.Float32, classes))
-
-    kind = pl.Array(pl.Float32, classes)
-    return pl.col("logit").cast(kind).map_batches(softmax, return_dtype=kind, is_elementwise=True)
+    if schema.get("embedding") == pl.String:
+        return table.with_columns(pl.col("embedding").str.json_decode(pl.List(pl.Float32)))
+    parts = [c for c in schema if re.fullmatch(r"embedding_\d+", c)]
+    if "embedding" in schema or not parts:
+        return table
+    ordered = [f"embedding_{k}" for k in range(len(parts))]
+    if missing := sorted(set(ordered) - set(parts)):
+        raise DataError(f"embedding: expected embedding_0 to embedding_{len(parts) - 1}, but {missing[0]} is missing")
+    return table.with_columns(pl.concat_list(pl.col(ordered).cast(pl.Float32)).alias("embedding")).drop(ordered)

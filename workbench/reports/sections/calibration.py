@@ -5,14 +5,18 @@ from __future__ import annotations
 from workbench import figures
 from workbench.analysis.calibration import class_reliability, reliability, risk_coverage
 from workbench.reports.bundle import Bundle
-from workbench.reports.material import Material
+from workbench.reports.material import NO_PROBABILITIES, Material
 
 
 def section(material: Material) -> Bundle:
     """Reliability overall and of each class, and risk against coverage; beside a second model's, if there is one."""
     predictions = material.predictions
+    if not predictions.has_probabilities:
+        return Bundle(omitted=[f"calibration: {NO_PROBABILITIES}"])
     diagram, curve = reliability(predictions), risk_coverage(predictions)
-    other = None if material.compared is None else reliability(material.compared)
+    other = (
+        None if material.compared is None or not material.compared.has_probabilities else reliability(material.compared)
+    )
     of_classes = class_reliability(predictions)
     classes = predictions.classes
     return Bundle(

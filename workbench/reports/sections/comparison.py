@@ -18,12 +18,10 @@ def section(material: Material) -> Bundle:
         return Bundle()
     result = compare(before, after)
     changed = pair_rows(before, after).filter(pl.col("outcome").is_in(["fixed", "broken"])).sort("index")
-    metrics = {
-        "comparison": {
-            **comparison_metrics(result),
-            "calibration": {"before": calibration_metrics(before), "after": calibration_metrics(after)},
-        }
-    }
+    compared = comparison_metrics(result)
+    if before.has_probabilities and after.has_probabilities:
+        compared["calibration"] = {"before": calibration_metrics(before), "after": calibration_metrics(after)}
+    metrics = {"comparison": compared}
     if material.seeds:
         metrics["churn"] = churn_metrics(churn_against_seeds([before, *material.seeds], after))
     return Bundle(

@@ -9,13 +9,15 @@ from workbench.analysis.causes import causes, where_to_work
 from workbench.analysis.labels import confident_joint, label_suspects, out_of_sample
 from workbench.core.predictions import Predictions
 from workbench.reports.bundle import Bundle
-from workbench.reports.material import Material
+from workbench.reports.material import NO_PROBABILITIES, Material
 
 _TRAIN = "the rows' split is called train, and a model has usually been fitted to such rows"
 
 
 def section(material: Material) -> Bundle:
     """Label suspects; for rows of other splits than train, also the causes of the errors."""
+    if not material.predictions.has_probabilities:
+        return Bundle(omitted=[f"label_suspects and causes: {NO_PROBABILITIES}"])
     if material.predictions.provenance.split == "train":
         return _of_train_rows(material)
     bundle = _suspects(material, material.predictions)

@@ -225,5 +225,5 @@ def test_bad_requests(images: np.ndarray) -> None:
         attribute(c, images, ROWS, Targets(TARGETS), layers=["stage9"])
     with pytest.raises(AttributionError, match="at least one"):
         attribute(c, images[:0], ROWS[:0], Targets(TARGETS[:0]), layers=["stage4"])
-    with pytest.raises(DataError, match="resize"):
+    with pytest.raises(DataError, match="the model's size"):
         attribute(c, images[:, :16], ROWS, Targets(TARGETS), layers=["stage4"])

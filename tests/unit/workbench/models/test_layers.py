@@ -73,7 +73,7 @@ def test_a_layer_that_runs_several_times_has_no_single_output() -> None:
 def test_no_map_of_one_of_several_runs(method: str) -> None:
     c = Classifier.from_module(Twice(), ("a", "b"), "none", image_size=5)
     images = np.zeros((1, 5, 5, 3), np.uint8)
-    with pytest.raises(AttributionError, match="flip averaging"):
+    with pytest.raises(AttributionError, match="every layer runs several times in a pass, as under flip averaging"):
         attribute(c, images, np.arange(1), Targets(np.array([1])), method)
 
 

@@ -115,9 +115,9 @@ def test_frames_at_the_edge() -> None:
         ({"probability_0": [0.9, 0.2, 0.1]}, "sum to 1"),
         ({"probability_0": [7.0, -2.0, 0.1]}, "finite values from 0"),
         ({"label": [0, 3, 1]}, "0 to 2"),
-        ({"label": [0, -1, 1]}, "0 to 2"),
+        ({"label": [0, -1, 1]}, "1 of 3 have -1"),
         ({"label": [0.5, 1.0, 1.0]}, "whole numbers"),
-        ({"label": [0, None, 1]}, "have none"),
+        ({"label": [0, None, 1]}, "1 of 3 rows have no 'label'"),
         ({"index": [4, 4, 5]}, "unique"),
         ({"predicted": [1, 2, 1]}, "most probable"),
     ],
@@ -138,13 +138,15 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 and no more")
     (tmp_path / "objects.npz").write_bytes(b"no archive")
     (tmp_path / "what.txt").write_text("x")
+    (tmp_path / "what.xlsx").write_text("x")
     for name, words in (
         ("empty.parquet", "no row"),
         ("ragged.parquet", "lists of 2"),
         ("text.csv", "lacks the column"),
         ("broken.parquet", "damaged"),
         ("objects.npz", "damaged"),
-        ("what.txt", "expected .parquet, .csv or .npz"),
+        ("what.txt", "lacks the column 'label'"),
+        ("what.xlsx", "expected one of .csv"),
         ("absent.csv", "is missing"),
     ):
         with pytest.raises(DataError, match=words):
