@@ -2,7 +2,8 @@
 
 The last line is one JSON object of ratios of images/s, preparation and softmax included in both: ``speedup_float32`` at
 the default precision, ``speedup_bfloat16`` with ``precision="bfloat16"``, each with the largest difference of a
-probability beside it, and ``speedup``, the better of the two.
+probability beside it, ``speedup``, the better of the two, and for ResNet-50 on photographs ``photos_vs_dataloader``
+(see `tests.benchmarks.photos`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from tests.benchmarks import photos
 from training.model import ResNet18LN
 from workbench.core.records import ImageSet
 from workbench.models import predict
@@ -61,6 +63,7 @@ def main() -> None:
         "largest_difference_float32": difference,
         "largest_difference_bfloat16": float(np.abs(half().probability - right).max()),
         "threads": torch.get_num_threads(),
+        **photos.measure(),
     }
     print(json.dumps(figures))
 

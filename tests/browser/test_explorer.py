@@ -261,6 +261,22 @@ def test_by_keyboard_alone(page: Page, lab, digits: str, request) -> None:
     expect(page.locator(".wb-words")).to_contain_text("All ")
 
 
+def test_no_key_leaks_to_the_notebook(page: Page, lab, digits: str, request) -> None:
+    open_and_run(page, lab[1], notebook(lab, request, digits, "workbench.Explorer(run)"))
+    explorer(page)
+    cells = page.locator(".jp-Notebook .jp-Cell").count()
+    tile = page.locator(".wb-tile").first
+    tile.click()
+    order = page.locator(".wb select").first
+    for place in (page.locator(".wb-tabs [aria-selected=true]"), tile, order):
+        place.focus()
+        for key in ("d", "d", "a", "b", "x", "m", "ArrowDown", "ArrowUp", "Shift+m"):
+            page.keyboard.press(key)
+    expect(page.locator(".jp-Notebook .jp-Cell")).to_have_count(cells)
+    expect(page.locator(".jp-Notebook .jp-Cell.jp-mod-active .wb-tile").first).to_be_visible()
+    assert page.evaluate("() => document.activeElement.closest('.wb') !== null"), "the focus left the explorer"
+
+
 def test_what_if_follows_the_sliders(page: Page, lab, digits: str, request, shots) -> None:
     open_and_run(page, lab[1], notebook(lab, request, digits, "workbench.Explorer(run)"))
     explorer(page)

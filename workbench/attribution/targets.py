@@ -45,7 +45,7 @@ class Targets:
     def tensors(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """``of`` and ``against`` int64 ``(n,)`` on the device; without a contrast the second is -1."""
         against = np.full_like(self.of, -1) if self.against is None else self.against
-        return torch.from_numpy(self.of).to(device), torch.from_numpy(against).to(device)
+        return torch.tensor(self.of, device=device), torch.tensor(against, device=device)
 
 
 def seeds_of(rows: IntArray) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ import argparse
 import functools
 from typing import TYPE_CHECKING, Any
 
-from workbench.cli.inputs import bad_option, classifier_named, complete_run
+from workbench.cli.inputs import bad_option, classifier_named, complete_run, value_range
 
 if TYPE_CHECKING:
     from workbench.attribution.method import Method
@@ -19,7 +19,9 @@ def predict(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from workbench import store
+    from workbench.images.reading import Reading
     from workbench.models import sharding
+    from workbench.models.match import match_classes
     from workbench.runs import training
     from workbench.store import remote
 
@@ -27,7 +29,10 @@ def predict(options: argparse.Namespace) -> int:
     classifier = classifier_named(options.checkpoint, options.model)
     if classifier is None:
         raise bad_option("predict", "--checkpoint DIR or --model MODULE:FUNCTION", "neither")
-    images = training.load_images(options.data, options.split)
+    reading = Reading(options.orient, value_range(options.range), options.follow_links)
+    images = match_classes(training.load_images(options.data, options.split, reading), classifier.classes)
+    if rank == 0:
+        print(*images.notes, sep="\n", end="\n" if images.notes else "")
     rows = sharding.share(len(images), rank, world)
     bar = tqdm(total=len(rows), unit="image", disable=None if rank == 0 else True)
     mine = None if options.force else store.shard_name(rank, world)
@@ -41,13 +46,14 @@ def predict(options: argparse.Namespace) -> int:
             precision=options.precision,
             skip=options.skip_unreadable,
             force=options.force,
+            memory_gb=options.memory_gb,
             progress=functools.partial(advance, bar),
         )
         counted = pl.scan_parquet(shard).select(wrong=(pl.col("label") != pl.col("predicted")).sum(), rows=pl.len())
         wrong, count = counted.collect().row(0)
     if omitted := len(rows) - count:
         print(f"{omitted:,} images can't be read and are omitted; a file beside the predictions names them")
-    correct = f"{1 - wrong / count:.2%} of {count:,} {options.split} images correct, {wrong:,} misclassified"
+    correct = f"{1 - wrong / count:.2%} of {count:,} {images.split} images correct, {wrong:,} misclassified"
     print(f"{correct}; written to {options.out}")
     return 0
 

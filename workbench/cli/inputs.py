@@ -6,7 +6,7 @@ import argparse
 import importlib
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from workbench.errors import DataError, WorkbenchError
 
@@ -34,6 +34,17 @@ def pair(option: str, text: str) -> tuple[str, str]:
     if not equals or not value:
         raise bad_option(option, "NAME=VALUE, such as label=y_true or vehicle=car,truck", repr(text))
     return name, value
+
+
+def value_range(text: str) -> Any:
+    """``depth``, ``full`` or ``data`` as it is, and ``LOW,HIGH`` as two numbers; for `images.reading.Reading`."""
+    low, comma, high = text.partition(",")
+    if not comma:
+        return text
+    try:
+        return float(low), float(high)
+    except ValueError as error:
+        raise bad_option("--range", "depth, full, data or LOW,HIGH, such as -1000,2000", repr(text)) from error
 
 
 def classifier_named(checkpoint: Path | None, model: str | None) -> Classifier | None:

@@ -56,7 +56,7 @@ class ReportOptions:
     classes: str | None = field(
         default=None,
         metadata=_option(
-            "class names of a foreign file in the order of its columns, separated by commas (a name with a comma in quotes)"
+            "class names of a foreign file in the order of its columns, separated by commas; one with a comma in quotes"
         ),
     )
     classes_file: Path | None = field(
@@ -89,8 +89,8 @@ class ReportOptions:
     column: tuple[str, ...] = field(
         default=(),
         metadata=_option(
-            "a foreign file's name for a column: label, predicted, probability, logit, index, embedding or path; may be "
-            "repeated",
+            "a foreign file's name for a column: label, predicted, probability, logit, index, embedding or path; "
+            "may be repeated",
             metavar="OURS=THEIRS",
         ),
     )

@@ -46,7 +46,20 @@ def _precision(one: argparse.ArgumentParser) -> None:
 
 def _predict(one: argparse.ArgumentParser) -> None:
     _model(one, "folder with model.safetensors and model.json")
-    one.add_argument("--split", default="test", help="split of the data, such as train, test or val; default: test")
+    one.add_argument(
+        "--split", help="split of the data, such as train, test or val, by any usual name; default: test, else val"
+    )
+    one.add_argument("--orient", action="store_true", help="turn images by their EXIF orientation; default: as stored")
+    one.add_argument(
+        "--range",
+        default="depth",
+        metavar="depth|full|data|LOW,HIGH",
+        help="which values of more than 8 bits are black and white; default: depth, by the bits that the images hold",
+    )
+    one.add_argument("--follow-links", action="store_true", help="follow links that lead out of the data's folder")
+    one.add_argument(
+        "--memory-gb", type=float, help="what a batch may use; default: a quarter of what is free, at most 1"
+    )
     _precision(one)
     one.add_argument("--skip-unreadable", action="store_true", help="omit images that can't be read, and list them")
     one.add_argument("--out", required=True, help="folder for predictions.parquet and provenance.json, or a URL")

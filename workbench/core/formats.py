@@ -54,8 +54,7 @@ def _suffix(path: Path) -> str:
 
 def _content(path: Path) -> bytes:
     """The bytes of a file, decompressed, as UTF-8 without a mark."""
-    opened = gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb")
-    with opened as stream:
+    with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as stream:
         content = bytes(stream.read(MOST_BYTES + 1))
     if len(content) > MOST_BYTES:
         raise DataError(f"{path} has more than {MOST_BYTES:,} bytes once decompressed: save it as .parquet")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -27,7 +28,8 @@ class Provenance:
     """What a result was computed from; stamped into every export.
 
     ``checkpoint`` and ``data`` are SHA-256 digests; None where a result has no such source. ``threshold``: the second
-    of two classes is predicted from this probability on; None where the most probable class is.
+    of two classes is predicted from this probability on; None where the most probable class is. ``reading``: how image
+    files were read, where that is not the default.
     """
 
     checkpoint: str | None = None
@@ -38,11 +40,14 @@ class Provenance:
     seed: int | None = None
     versions: dict[str, str] = field(default_factory=dict)
     threshold: float | None = None
+    reading: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The fields as JSON values; without a threshold there is none."""
+        """The fields as JSON values; threshold and reading only where there is one."""
         found = asdict(self)
-        return {name: value for name, value in found.items() if name != "threshold" or value is not None}
+        return {
+            name: value for name, value in found.items() if name not in ("threshold", "reading") or value is not None
+        }
 
 
 class Pixels(Protocol):
@@ -68,6 +73,10 @@ class ImageSet:
         What identifies these images, 64 hexadecimal digits; a function is called when the digest is first needed.
     ids : int64 array (N,), optional
         Row ids; by default the positions.
+    notes : tuple of str
+        What reading them chose, or left aside.
+    reading : str
+        How the files are read where that is not the default; it is part of the fingerprint.
     """
 
     pixels: Pixels
@@ -76,6 +85,8 @@ class ImageSet:
     split: str
     digest: str | Callable[[], str]
     ids: IntArray | None = None
+    notes: tuple[str, ...] = ()
+    reading: str = ""
 
     def __post_init__(self) -> None:
         if isinstance(self.pixels, np.ndarray) and (
@@ -93,7 +104,8 @@ class ImageSet:
     @cached_property
     def fingerprint(self) -> str:
         """The digest, 64 hexadecimal digits."""
-        return self.digest if isinstance(self.digest, str) else self.digest()
+        digest = self.digest if isinstance(self.digest, str) else self.digest()
+        return hashlib.sha256(f"{digest} {self.reading}".encode()).hexdigest() if self.reading else digest
 
     @property
     def rows(self) -> IntArray:

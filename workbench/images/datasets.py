@@ -1,49 +1,124 @@
-"""Images of PyTorch data sets."""
+"""Images of data sets in memory: PyTorch's, torchvision's and Hugging Face's."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import polars as pl
 
+from workbench.core.labels import class_numbers, label_column
+from workbench.core.names import ClassNames
 from workbench.core.records import ImageArray, ImageSet
 from workbench.errors import DataError
 from workbench.images.decode import UNREADABLE, as_rgb, rgb_of
 from workbench.images.digests import digest_sample
-from workbench.core.labels import class_numbers
+from workbench.images.reading import DEFAULT, Range, Reading
+
+IMAGES, LABELS = ("image", "img", "pixel_values"), ("label", "labels", "target")
 
 
-def from_dataset(dataset: Any, classes: Sequence[str] | None = None, *, split: str = "test") -> ImageSet:
-    """The images of a PyTorch data set whose items are an image and a label; row ids are its indices.
+def from_dataset(
+    dataset: Any,
+    classes: ClassNames | None = None,
+    *,
+    split: str = "test",
+    orient: bool = False,
+    range: Range = "depth",
+) -> ImageSet:
+    """The images of a data set whose items are an image and a label, or a record with both; row ids are its indices.
 
     Images are Pillow's, arrays ``(H, W)`` or ``(H, W, C)``, or tensors ``(C, H, W)``; give the data set without
-    normalisation, which the classifier applies. Labels are read from ``targets`` where the data set has it (as
-    torchvision's do), else every item is read once. Class names: ``classes``, else the data set's own.
+    normalisation, which the classifier applies. Labels are read from ``targets`` or from the label's column where the
+    data set has one, else every item is read once; one-hot labels are numbers. Class names: ``classes``, else the data
+    set's own, also through ``Subset``, ``random_split`` and ``ConcatDataset``. ``orient`` and ``range`` as in
+    `reading.Reading`: a tensor is as its transform left it.
 
     Raises
     ------
     DataError
-        If an item is of another kind.
+        If it is no data set, or an item is of another kind.
     """
-    changed = getattr(dataset, "target_transform", None) is not None
-    known = None if changed else getattr(dataset, "targets", None)
+    _check(dataset)
+    image, label = _columns(dataset)
+    known = dataset[label] if label else _targets(dataset)
     if known is None:
-        known = [_item(dataset, row)[1] for row in range(len(dataset))]
-    names = classes or getattr(dataset, "classes", None)
-    labels, named = class_numbers(pl.Series("label", np.asarray(known).ravel()), names, type(dataset).__name__)
-    pixels = _DatasetPixels(dataset)
-    return ImageSet(pixels, labels, named, split, lambda: digest_sample(pixels, labels, named))
+        known = [_item(dataset, row, image, label)[1] for row in np.arange(len(dataset)).tolist()]
+    values = [np.asarray(one) for one in known] if isinstance(known, list) else known
+    names = classes or _names(dataset, label)
+    labels, named = class_numbers(label_column(values, type(dataset).__name__), names, type(dataset).__name__)
+    reading = Reading(orient, range)
+    pixels = _DatasetPixels(dataset, image, label, reading)
+    return ImageSet(pixels, labels, named, split, lambda: digest_sample(pixels, labels, named), reading=reading.remark)
+
+
+def _check(dataset: Any) -> None:
+    """Raise `DataError` unless it has items by number."""
+    kind = type(dataset).__name__
+    if hasattr(dataset, "batch_size") and hasattr(dataset, "dataset"):
+        raise DataError(
+            f"data set: expected one, not a {kind}: give the one that it loads, from_dataset(loader.dataset)"
+        )
+    if isinstance(dataset, Mapping):
+        raise DataError(
+            f"data set: expected one split, not a {kind} of {', '.join(map(str, dataset))}: give one of them"
+        )
+    if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
+        raise DataError(f"data set: expected items by number, not a {kind}: put them into a list first")
+
+
+def _columns(dataset: Any) -> tuple[str | None, str | None]:
+    """The columns of image and label of a Hugging Face data set; None for others."""
+    features = getattr(dataset, "features", None)
+    if not isinstance(features, Mapping):
+        return None, None
+    kinds = {name: type(feature).__name__ for name, feature in features.items()}
+    images = [name for name, kind in kinds.items() if kind == "Image" or name in IMAGES]
+    labels = [name for name, kind in kinds.items() if kind == "ClassLabel" or name in LABELS]
+    if len(images) != 1 or not labels or (len(labels) > 1 and "label" not in labels):
+        raise DataError(
+            f"data set: expected one column of images and one of labels, not {', '.join(kinds)}: select and rename "
+            "them to 'image' and 'label'"
+        )
+    return images[0], "label" if "label" in labels else labels[0]
+
+
+def _targets(dataset: Any) -> Any:
+    """The labels of all items where a data set keeps them, as torchvision's do, also through wrappers; else None."""
+    if getattr(dataset, "target_transform", None) is not None:
+        return None
+    if (parts := getattr(dataset, "datasets", None)) is not None:  # ConcatDataset
+        found = [_targets(part) for part in parts]
+        return None if any(one is None for one in found) else np.concatenate([np.asarray(one) for one in found])
+    if hasattr(dataset, "indices") and hasattr(dataset, "dataset"):  # Subset
+        whole = _targets(dataset.dataset)
+        return None if whole is None else np.asarray(whole)[np.asarray(dataset.indices)]
+    return getattr(dataset, "targets", None)
+
+
+def _names(dataset: Any, label: str | None) -> ClassNames | None:
+    """The class names that a data set or the one it wraps has."""
+    if label is not None:
+        return getattr(dataset.features[label], "names", None)
+    if (parts := getattr(dataset, "datasets", None)) is not None:
+        each = {tuple(names) for part in parts if (names := _names(part, None)) is not None}
+        if len(each) > 1:
+            raise DataError("data set: its parts have different class names: give the classes of all of them")
+        return each.pop() if each else None
+    own = getattr(dataset, "classes", None)
+    return own if own is not None or not hasattr(dataset, "dataset") else _names(dataset.dataset, None)
 
 
 @dataclass(frozen=True)
 class _DatasetPixels:
-    """The images of a PyTorch data set, read one at a time, as its items may share a file."""
+    """The images of a data set, read one at a time, as its items may share a file."""
 
     dataset: Any
+    image: str | None
+    label: str | None
+    reading: Reading = DEFAULT
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __len__(self) -> int:
@@ -51,20 +126,32 @@ class _DatasetPixels:
 
     def __getitem__(self, place: int, /) -> ImageArray:
         with self.lock:
-            image = _item(self.dataset, place)[0]
+            image = _item(self.dataset, place, self.image, self.label)[0]
         if hasattr(image, "detach"):  # a tensor (C, H, W)
             image = image.detach().cpu().numpy()
             image = image.transpose(1, 2, 0) if image.ndim == 3 else image
         elif hasattr(image, "convert"):
-            return rgb_of(image, f"item {place}")
-        return as_rgb(np.asarray(image), f"item {place}")
+            return rgb_of(image, f"item {place}", self.reading)
+        return as_rgb(np.asarray(image), f"item {place}", self.reading)
 
 
-def _item(dataset: Any, place: int) -> tuple[Any, Any]:
+def _item(dataset: Any, place: int, image: str | None, label: str | None) -> tuple[Any, Any]:
     try:
         item = dataset[place]
     except UNREADABLE as error:
         raise DataError(f"item {place} can't be read ({error}): repair or remove it") from error
+    if isinstance(item, Mapping):
+        keys = image or _first(IMAGES, item, place), label or _first(LABELS, item, place)
+        return item[keys[0]], item[keys[1]]
     if not isinstance(item, tuple | list) or len(item) < 2:
         raise DataError(f"item {place}: expected an image and a label, not {type(item).__name__}")
     return item[0], item[1]
+
+
+def _first(names: tuple[str, ...], item: Mapping[str, Any], place: int) -> str:
+    found = next((name for name in names if name in item), None)
+    if found is None:
+        raise DataError(
+            f"item {place}: expected one of {', '.join(names)} in the record, not {', '.join(map(str, item))}"
+        )
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import struct
 import warnings
@@ -9,16 +10,30 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError, features
 
 from workbench.core.records import ImageArray
 from workbench.errors import DataError
+from workbench.images.reading import DEFAULT, Reading
 
-FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000")
-SUFFIXES = (
+FORMATS = ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000"]
+SUFFIXES = [
     *(".jpg", ".jpeg", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"),
     *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2"),
-)
+]
+# kinds that need a library which may not be installed
+OPTIONAL = {".avif": "Pillow with AVIF", ".heic": "pillow-heif", ".heif": "pillow-heif", ".dcm": "pydicom"}
+if features.check("avif"):
+    FORMATS.append("AVIF")
+    SUFFIXES.append(".avif")
+if importlib.util.find_spec("pillow_heif"):
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    FORMATS.append("HEIF")
+    SUFFIXES += [".heic", ".heif"]
+if importlib.util.find_spec("pydicom"):
+    SUFFIXES.append(".dcm")
 MOST_PIXELS = 178_956_970  # twice Pillow's MAX_IMAGE_PIXELS, beyond which Pillow itself refuses
 # what Pillow's readers have been seen to raise for damaged files
 UNREADABLE = (
@@ -38,13 +53,13 @@ UNREADABLE = (
 )
 
 
-def decode(source: Path | bytes, name: str = "") -> ImageArray:
+def decode(source: Path | bytes, name: str = "", reading: Reading = DEFAULT) -> ImageArray:
     """The image in a file or in its bytes, uint8 ``(H, W, 3)`` RGB.
 
-    JPEG, PNG, WebP, TIFF, BMP, GIF, PPM (PGM, PBM) and JPEG 2000; of several frames, the first. The image is rotated by
-    its EXIF orientation. Grey becomes three equal channels, 16 bits per channel become 8 (divided by 257), CMYK and
-    palettes are converted, and an alpha channel is dropped, as in most training code. ``name`` is what messages call an
-    image given as bytes.
+    JPEG, PNG, WebP, TIFF, BMP, GIF, PPM (PGM, PBM) and JPEG 2000; AVIF, HEIC and DICOM where their library is
+    installed (`OPTIONAL`); of several frames, the first. Grey becomes three equal channels, CMYK and palettes are
+    converted, and an alpha channel is dropped, as in most training code. ``reading`` decides on the EXIF orientation
+    and on values of more than 8 bits. ``name`` is what messages call an image given as bytes.
 
     Raises
     ------
@@ -52,11 +67,17 @@ def decode(source: Path | bytes, name: str = "") -> ImageArray:
         If the file is missing, damaged, of another format, or has more than 178,956,970 pixels (a decompression bomb).
     """
     name = name or str(source)
+    if name.lower().endswith(".dcm"):
+        from workbench.images.dicom import decode_dicom
+
+        return decode_dicom(source, name, reading)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about odd metadata, and about sizes that are large yet allowed
             with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
-                return rgb_of(ImageOps.exif_transpose(image), name)
+                if is_deep_colour(image):
+                    return as_rgb(deep_colour(source), name, reading)  # Pillow would keep the upper 8 bits alone
+                return rgb_of(image, name, reading)
     except Image.DecompressionBombError as error:
         raise DataError(f"{name} has more than {MOST_PIXELS:,} pixels: resize or remove it") from error
     except FileNotFoundError as error:
@@ -66,15 +87,33 @@ def decode(source: Path | bytes, name: str = "") -> ImageArray:
         raise DataError(f"{name} is not a readable image ({reason}): repair or remove it") from error
 
 
-def as_rgb(values: np.ndarray[tuple[int, ...], np.dtype[np.generic]], name: str) -> ImageArray:
+def is_deep_colour(image: Image.Image) -> bool:
+    """Whether an opened file has 16 bits in each of several channels."""
+    return image.mode in ("RGB", "RGBA") and ";16" in str(getattr(image, "tile", ""))
+
+
+def deep_colour(source: Path | bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
+    """An image of 16 bits in each of three or four channels, RGB; `OSError` if OpenCV can't read it either."""
+    import cv2
+
+    content = source if isinstance(source, bytes) else source.read_bytes()
+    found = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    if found is None or found.ndim != 3:
+        raise OSError("16 bits a channel in an unusual layout")
+    return np.asarray(cv2.cvtColor(found[..., :3], cv2.COLOR_BGR2RGB))
+
+
+def as_rgb(
+    values: np.ndarray[tuple[int, ...], np.dtype[np.generic]], name: str, reading: Reading = DEFAULT
+) -> ImageArray:
     """An array ``(H, W)``, ``(H, W, 1)``, ``(H, W, 3)`` or ``(H, W, 4)`` as uint8 ``(H, W, 3)``.
 
-    uint8 as it is, uint16 divided by 257, bool as black and white, floats from 0 to 1 times 255.
+    uint8 as it is, bool as black and white, others by the range of ``reading``: by default floats from 0 to 1.
 
     Raises
     ------
     DataError
-        If the shape or type is not one of these, or a float is not finite or outside 0 to 1.
+        If the shape or type is not one of these, or values lie outside of the range.
     """
     array = np.asarray(values)
     if array.ndim == 2:
@@ -84,30 +123,19 @@ def as_rgb(values: np.ndarray[tuple[int, ...], np.dtype[np.generic]], name: str)
     array = np.repeat(array, 3, axis=2) if array.shape[2] == 1 else array[..., :3]
     if array.dtype == np.uint8:
         return np.ascontiguousarray(array)
-    if array.dtype == np.uint16:
-        return np.rint(array / 257).astype(np.uint8)
     if array.dtype == np.bool_:
         return np.asarray(np.where(array, 255, 0), np.uint8)
-    if array.dtype.kind == "f":
-        if not np.isfinite(array).all() or array.min() < 0 or array.max() > 1:
-            raise DataError(
-                f"{name}: expected floats from 0 to 1, not {array.min():.3g} to {array.max():.3g}: "
-                "give pixels before any normalisation"
-            )
-        levels: ImageArray = np.rint(array * 255).astype(np.uint8)
-        return levels
-    raise DataError(f"{name}: expected uint8, uint16, bool or float pixels, not {array.dtype}")
+    if array.dtype.kind in "iuf":
+        return reading.levels(array, name)
+    raise DataError(f"{name}: expected whole numbers, bool or float pixels, not {array.dtype}")
 
 
-def rgb_of(image: Image.Image, name: str) -> ImageArray:
-    """A Pillow image as uint8 ``(H, W, 3)``; `DataError` for grey values of more than 16 bits."""
+def rgb_of(image: Image.Image, name: str, reading: Reading = DEFAULT) -> ImageArray:
+    """A Pillow image as uint8 ``(H, W, 3)``; `DataError` for values outside of the range."""
+    if reading.orient:
+        image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I;16"):
-        return as_rgb(np.asarray(image).astype(np.uint16), name)
-    if image.mode == "I":  # 32 bits hold 16-bit grey
-        whole = np.asarray(image)
-        if whole.min() < 0 or whole.max() > 65535:
-            raise DataError(f"{name}: expected grey values of 8 or 16 bits, not {whole.min()} to {whole.max()}")
-        return as_rgb(whole.astype(np.uint16), name)
-    if image.mode == "F":
-        return as_rgb(np.asarray(image), name)
+        return as_rgb(np.asarray(image).astype(np.uint16), name, reading)
+    if image.mode in ("I", "F"):  # 32 bits
+        return as_rgb(np.asarray(image), name, reading)
     return np.array(image.convert("RGB"), np.uint8)

@@ -32,7 +32,8 @@ def digest_files(paths: Sequence[Path], labels: IntArray, classes: Sequence[str]
     digest.update(np.ascontiguousarray(labels).data)
     sizes = [_size(path) for path in paths]
     for path, size in zip(paths, sizes, strict=True):
-        digest.update(f"{path.relative_to(root).as_posix()} {size}\n".encode())
+        name = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+        digest.update(f"{name} {size}\n".encode())
     read = (
         range(len(paths))
         if sum(sizes) <= WHOLE_BYTES

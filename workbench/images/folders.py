@@ -10,52 +10,103 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike
 
+from workbench.core.formats import scan_table
+from workbench.core.labels import class_numbers
+from workbench.core.names import ClassNames, class_names
 from workbench.core.records import ImageArray, ImageSet, IntArray
 from workbench.errors import DataError
 from workbench.images.decode import SUFFIXES, decode
 from workbench.images.digests import digest_files
-from workbench.core.labels import class_numbers
+from workbench.images.places import find_places
+from workbench.images.reading import DEFAULT, Reading
+from workbench.images.splits import choose, split_of
+from workbench.images.survey import left_aside, survey
 
-NAMES = ("path", "label")
 CLASS_FILE = "classes.txt"
 LAYOUTS = (
     "a folder of class folders (CLASS/*.jpg, or SPLIT/CLASS/*.jpg), Parquet files with an image and a label column "
-    "(SPLIT-*.parquet), a .csv or .parquet of paths and labels, or an .npz with the arrays images and labels"
+    "(SPLIT-*.parquet), a table of paths and labels (.csv, .parquet and others), WebDataset's .tar, what Hugging "
+    "Face's save_to_disk writes, or an .npz with the arrays images and labels"
 )
+# what tables call the columns, besides path and label
+USUAL = {
+    "path": ("filename", "file_name", "file", "filepath", "file_path", "image", "image_path", "image_id", "img", "id"),
+    "label": ("class", "target", "category", "label_name", "class_name", "labels"),
+}
 
 
-def from_folder(root: Path | str, split: str = "test", *, classes: Sequence[str] | None = None) -> ImageSet:
+def from_folder(
+    root: Path | str,
+    split: str | None = None,
+    *,
+    classes: ClassNames | None = None,
+    reading: Reading = DEFAULT,
+) -> ImageSet:
     """Images in class folders, ``root/split/CLASS/**`` or ``root/CLASS/**``, with row ids in path order.
 
-    Classes are those in ``classes``, else the lines of ``root/classes.txt``, else the folders' names in order.
+    A split's folder may have any usual name (`splits.SPLITS`); without ``split`` it is that of the test split, else of
+    the validation split, and the notes say so. Classes are those in ``classes``, else the lines of
+    ``root/classes.txt``, else the folders' names in order. Files that are no images are counted in the notes. A link to
+    a file outside of the folder is refused unless ``reading`` follows links.
 
     Raises
     ------
     DataError
-        If there are fewer than two class folders, a folder belongs to no class, or there is no image.
+        If there is no such split, there are fewer than two class folders, a folder belongs to no class, or there is no
+        image.
     """
     root = Path(root)
-    within = root / split if (root / split).is_dir() else root
+    within, chosen, notes = _of_split(root, split)
     folders = sorted(p.name for p in within.iterdir() if p.is_dir() and not _is_leftover(p.relative_to(within)))
-    names = tuple(classes or _class_file(root) or folders)
+    names = class_names(classes) if classes else tuple(_class_file(root) or folders)
     if len(names) < 2:
-        raise DataError(f"{within} holds {len(folders)} folders: expected {LAYOUTS}")
-    if outside := [name for name in names if Path(name).name != name or name in ("", ".", "..")]:
-        raise DataError(f"{root / CLASS_FILE}: expected names of folders within {within}, not {outside[0]!r}")
+        flat = "images without class folders; list their paths and labels in a table" if _has_images(within) else ""
+        raise DataError(f"{within} holds {flat or f'{len(folders)} folders'}: expected {LAYOUTS}")
+    if strangers := [name for name in names if Path(name).name != name or name in ("", ".", "..")]:
+        raise DataError(f"{root / CLASS_FILE}: expected names of folders within {within}, not {strangers[0]!r}")
     if strange := sorted(set(folders) - set(names)):
-        raise DataError(f"{within / strange[0]} is of no class: expected one of {', '.join(names[:20])}")
-    found = [
+        raise DataError(
+            f"{within / strange[0]} is of no class: expected one of {', '.join(names[:20])}; move the folder away, "
+            "or name its class, too"
+        )
+    files = [
         (path, label)
         for label, name in enumerate(names)
         for path in sorted((within / name).rglob("*"))
-        if path.suffix.lower() in SUFFIXES and path.is_file() and not _is_leftover(path.relative_to(within))
+        if not _is_leftover(path.relative_to(within)) and path.is_file()
     ]
+    found = [(path, label) for path, label in files if path.suffix.lower() in SUFFIXES]
+    notes += left_aside(path for path, _ in files if path.suffix.lower() not in SUFFIXES)
     if not found:
-        raise DataError(f"{within} holds class folders but no image ({', '.join(SUFFIXES)})")
+        raise DataError(f"{within} holds class folders but no image ({', '.join(SUFFIXES)}). {' '.join(notes)}".strip())
     base = within.resolve()
-    if leaving := [path for path, _ in found if path.is_symlink() and not path.resolve().is_relative_to(base)]:
-        raise DataError(f"{leaving[0]} leads out of {within}: copy the image into it")
-    return _of_files(within, [path for path, _ in found], [label for _, label in found], names, split)
+    outside = [path for path, _ in found if path.is_symlink() and not path.resolve().is_relative_to(base)]
+    if outside and not reading.follow_links:
+        raise DataError(
+            f"{outside[0]} is a link that leads out of {within}: allow such links with follow_links=True "
+            "(--follow-links), or copy the images"
+        )
+    paths = [path for path, _ in found]
+    labels = [label for _, label in found]
+    if all(name.isdigit() for name in folders) and folders != sorted(folders, key=int):
+        notes.append(f"Numbered folders are in the order of text ({', '.join(folders[:3])} ...), as in torchvision.")
+    return _of_files(within, paths, labels, names, chosen, reading=reading, notes=notes)
+
+
+def _of_split(root: Path, wanted: str | None) -> tuple[Path, str, list[str]]:
+    """The folder of a split, the split's name, and what was chosen; the folder itself where it has no splits."""
+    inside = [p for p in sorted(root.iterdir()) if p.is_dir() and not _is_leftover(p.relative_to(root))]
+    if wanted is not None and (root / wanted).is_dir():
+        return root / wanted, split_of(wanted) or wanted, []
+    splits = [p.name for p in inside if split_of(p.name) and any(q.is_dir() for q in p.iterdir())]
+    if not splits or len(splits) < len([p for p in inside if not _has_images(p)]):
+        return root, wanted or "test", []
+    split, names, notes = choose(splits, wanted, root)
+    return root / names[0], split, notes
+
+
+def _has_images(folder: Path) -> bool:
+    return any(path.suffix.lower() in SUFFIXES for path in folder.iterdir())
 
 
 def _is_leftover(path: Path) -> bool:
@@ -67,15 +118,17 @@ def from_table(
     path: Path | str,
     root: Path | str | None = None,
     *,
-    split: str = "test",
-    classes: Sequence[str] | None = None,
+    split: str | None = None,
+    classes: ClassNames | None = None,
     columns: Mapping[str, str] | None = None,
+    reading: Reading = DEFAULT,
 ) -> ImageSet:
-    """Images whose paths and labels are listed in a CSV or Parquet table; row ids are the positions in it.
+    """Images whose paths and labels are listed in a table (`formats.scan_table`); row ids are the positions in it.
 
-    Paths are relative to ``root``, by default the table's folder, and may not leave it. Labels are numbers, or names
-    of ``classes`` (by default the names in alphabetical order). ``columns`` says what the table calls ``path`` and
-    ``label``.
+    Paths are relative to ``root``, by default the table's folder, and may not leave it; how those of other machines and
+    ids without extension are matched with files is in `places.find_places`. Labels are numbers, or names of ``classes``
+    (by default the names in alphabetical order). ``columns`` says what the table calls ``path`` and ``label``; usual
+    names are known (`USUAL`).
 
     Raises
     ------
@@ -84,19 +137,28 @@ def from_table(
     """
     path = Path(path)
     try:
-        table = (
-            pl.read_csv(path, infer_schema_length=None, glob=False)
-            if path.suffix == ".csv"
-            else pl.read_parquet(path, glob=False)
-        )
+        table = scan_table(path).collect()
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DataError(f"{path} is damaged or of another format ({str(error).splitlines()[0]})") from error
-    called = {name: (columns or {}).get(name, name) for name in NAMES}
-    if missing := [theirs for theirs in called.values() if theirs not in table.columns]:
-        raise DataError(f"{path} has no column {missing[0]!r}; it has {', '.join(table.columns[:20])}")
+    called = {name: _column(table, name, columns or {}, path) for name in USUAL}
     labels, names = class_numbers(table[called["label"]], classes, str(path))
     within = Path(root) if root is not None else path.parent
-    return of_paths(table[called["path"]].cast(pl.String).to_list(), labels, names, within, split=split)
+    texts = table[called["path"]].cast(pl.String).fill_null("").to_list()
+    return of_paths(texts, labels, names, within, split=split or "test", reading=reading)
+
+
+def _column(table: pl.DataFrame, ours: str, columns: Mapping[str, str], path: Path) -> str:
+    """What a table calls one of our columns: as the caller says, by our name, or by the one usual name it has."""
+    wanted = columns.get(ours, ours)
+    if wanted in table.columns:
+        return wanted
+    usual = [name for name in table.columns if name.lower() in (ours, *USUAL[ours])] if ours not in columns else []
+    if len(usual) == 1:
+        return usual[0]
+    raise DataError(
+        f"{path} has no column {wanted!r}; it has {', '.join(table.columns[:20])}: name the one with the "
+        f"{'files' if ours == 'path' else 'classes'}, columns={{{ours!r}: NAME}}"
+    )
 
 
 def of_paths(
@@ -107,22 +169,17 @@ def of_paths(
     *,
     split: str = "test",
     ids: IntArray | None = None,
+    reading: Reading = DEFAULT,
 ) -> ImageSet:
-    """Images at ``paths`` within ``root``, with row ids ``ids`` (default: the positions).
+    """Images at ``paths`` within ``root``, with row ids ``ids`` (default: the positions); see `places.find_places`.
 
     Raises
     ------
     DataError
-        If a path is empty or leads out of ``root``.
+        If a path is empty or leads out of ``root``, or matches no file or several.
     """
-    base = root.resolve()
-    found = []
-    for row, text in enumerate(paths):
-        place = (base / text).resolve() if text and "\0" not in text else base
-        if place == base or not place.is_relative_to(base):
-            raise DataError(f"row {row}: the path {text!r} leads out of {root}: expected one within it")
-        found.append(place)
-    return _of_files(base, found, labels, classes, split, ids)
+    found, notes = find_places(paths, root, follow_links=reading.follow_links)
+    return _of_files(root.resolve(), found, labels, classes, split, ids, reading=reading, notes=notes)
 
 
 @dataclass(frozen=True)
@@ -130,12 +187,13 @@ class _FilePixels:
     """Images in files, decoded on demand."""
 
     paths: Sequence[Path]
+    reading: Reading = DEFAULT
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, place: int, /) -> ImageArray:
-        return decode(self.paths[place])
+        return decode(self.paths[place], reading=self.reading)
 
 
 def _of_files(
@@ -145,10 +203,14 @@ def _of_files(
     classes: tuple[str, ...],
     split: str,
     ids: IntArray | None = None,
+    *,
+    reading: Reading,
+    notes: Sequence[str] = (),
 ) -> ImageSet:
+    one, seen = survey(paths, reading)
     numbers = np.asarray(labels, np.int64)
     digest: Callable[[], str] = lambda: digest_files(paths, numbers, classes, root)  # noqa: E731
-    return ImageSet(_FilePixels(paths), numbers, classes, split, digest, ids)
+    return ImageSet(_FilePixels(paths, one), numbers, classes, split, digest, ids, (*notes, *seen), reading.remark)
 
 
 def _class_file(root: Path) -> list[str] | None:

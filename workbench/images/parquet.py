@@ -11,23 +11,29 @@ from pathlib import Path
 
 import polars as pl
 
+from workbench.core.labels import class_numbers
+from workbench.core.names import ClassNames
 from workbench.core.records import ImageArray, ImageSet
 from workbench.errors import DataError
 from workbench.images.decode import decode
 from workbench.images.digests import digest_files
-from workbench.core.labels import class_numbers
+from workbench.images.reading import DEFAULT, Reading
 
 BLOCK, BLOCKS = 128, 16
+ARROW = ".arrow"
 
 
 def from_parquet(
     files: Sequence[Path],
     split: str = "test",
     *,
-    classes: Sequence[str] | None = None,
+    classes: ClassNames | None = None,
     columns: Mapping[str, str] | None = None,
+    reading: Reading = DEFAULT,
 ) -> ImageSet:
     """Images whose bytes are stored in Parquet files, as in Hugging Face data sets; row ids are the positions in them.
+
+    Also the ``.arrow`` files of ``save_to_disk``, which are read into memory.
 
     The image column is a struct with ``bytes``, or binary; class names come from ``classes``, else from the files'
     metadata, else they are the class numbers.
@@ -39,19 +45,27 @@ def from_parquet(
     """
     called = columns or {}
     try:
-        table = pl.scan_parquet(list(files))
+        streams = [pl.read_ipc_stream(path) for path in files if path.suffix == ARROW]
+        table = pl.concat(streams).lazy() if streams else pl.scan_parquet(list(files))
         schema = table.collect_schema()
-        image, label = called.get("image") or image_column(table), called.get("label", "label")
+        image, label = called.get("image") or image_column(table), called.get("label") or _label_column(schema)
         if image is None or image not in schema or label not in schema:
             raise DataError(f"{files[0]}: expected columns of image bytes and of labels, not {', '.join(schema)}")
         column = table.select(pl.col(label)).collect()[label]
-        described = _described(files[0], label)
+        described = _beside(files[0], label) if streams else _described(files[0], label)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DataError(f"{files[0]} is not a readable Parquet file ({str(error).splitlines()[0]})") from error
     labels, names = class_numbers(column, classes or described, str(files[0]))
     cell = pl.col(image).struct.field("bytes") if isinstance(schema[image], pl.Struct) else pl.col(image)
-    pixels = _ParquetPixels(table.select(cell.alias("bytes")), str(files[0]), len(labels))
-    return ImageSet(pixels, labels, names, split, lambda: digest_files(files, labels, names, files[0].parent))
+    pixels = _ParquetPixels(table.select(cell.alias("bytes")), str(files[0]), len(labels), reading)
+    digest = lambda: digest_files(files, labels, names, files[0].parent)  # noqa: E731
+    return ImageSet(pixels, labels, names, split, digest, reading=reading.remark)
+
+
+def _label_column(schema: pl.Schema) -> str:
+    """``label``, or the one column that ends with it, such as CIFAR-100's ``fine_label``."""
+    others = [name for name in schema if name.endswith("label")]
+    return others[0] if "label" not in schema and len(others) == 1 else "label"
 
 
 @dataclass(frozen=True)
@@ -61,6 +75,7 @@ class _ParquetPixels:
     table: pl.LazyFrame
     name: str
     rows: int
+    reading: Reading
     kept: OrderedDict[int, pl.Series] = field(default_factory=OrderedDict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -79,7 +94,7 @@ class _ParquetPixels:
         content = block[place % BLOCK]
         if content is None:
             raise DataError(f"{self.name} row {place} holds no image: repair or remove the row")
-        return decode(content, f"{self.name} row {place}")
+        return decode(content, f"{self.name} row {place}", self.reading)
 
 
 def image_column(table: pl.LazyFrame) -> str | None:
@@ -94,9 +109,20 @@ def image_column(table: pl.LazyFrame) -> str | None:
 
 def _described(path: Path, label: str) -> list[str] | None:
     """Class names in the metadata that Hugging Face's writer stores in a Parquet file."""
-    text = pl.read_parquet_metadata(path).get("huggingface")
+    return _names_in(pl.read_parquet_metadata(path).get("huggingface"), ("info", "features", label, "names"))
+
+
+def _beside(path: Path, label: str) -> list[str] | None:
+    """Class names in the file that ``save_to_disk`` writes beside the data."""
+    beside = path.parent / "dataset_info.json"
+    return _names_in(beside.read_text(encoding="utf-8") if beside.is_file() else None, ("features", label, "names"))
+
+
+def _names_in(text: str | None, keys: Sequence[str]) -> list[str] | None:
     try:
-        names = json.loads(text)["info"]["features"][label]["names"] if text else None
-    except (ValueError, KeyError, TypeError):  # other metadata names no classes
+        found = json.loads(text) if text else None
+        for key in keys:
+            found = found[key] if found else None
+    except (ValueError, KeyError, TypeError, RecursionError):  # other metadata names no classes
         return None
-    return [str(name) for name in names] if isinstance(names, list) else None
+    return [str(name) for name in found] if isinstance(found, list) else None

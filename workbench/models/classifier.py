@@ -7,6 +7,7 @@ import functools
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from workbench.models.adapt import Outputs, adapt, channels_of, check_inputs, he
 from workbench.models.layers import Layer, find_layers, layer_at
 from workbench.models.measured import Transform
 from workbench.models.opaque import opaque_in, opaque_of
-from workbench.models.transforms import preprocessing
+from workbench.models.transforms import crop, preprocessing
 from workbench.models.weights import weights_digest
 
 Fit = Callable[[ImageArray], ImageArray]
@@ -69,7 +70,7 @@ class Classifier:
 
     @staticmethod
     def from_module(
-        module: nn.Module,
+        module: nn.Module | Path | str,
         classes: ClassNames,
         transform: str | Transform | None = None,
         *,
@@ -145,7 +146,10 @@ class Classifier:
 
     def seen(self, images: ImageSet) -> ImageSet:
         """The images as the model sees them, at its input size."""
-        return images if self.fit is None else dataclasses.replace(images, pixels=_Fitted(images.pixels, self.fit))
+        fits = isinstance(images.pixels, np.ndarray) and images.pixels.shape[1:3] == self.size
+        if self.fit is None or (fits and getattr(self.fit, "func", None) is crop):  # which leaves them as they are
+            return images
+        return dataclasses.replace(images, pixels=_Fitted(images.pixels, self.fit))
 
 
 @dataclass(frozen=True)
@@ -163,21 +167,22 @@ class _Fitted:
 
 
 def classifier_of(
-    module: nn.Module,
+    module: nn.Module | Path | str,
     classes: ClassNames,
     transform: str | Transform | None = None,
     *,
     image_size: int | tuple[int, int] | None = None,
     outputs: Outputs = "found",
 ) -> Classifier:
-    """Any torch model from images to logits or probabilities as a classifier.
+    """Any torch model, or one in an ONNX file, from images to logits or probabilities as a classifier.
 
     Parameters
     ----------
     module : nn.Module
         Takes one batch ``(n, 3, h, w)`` or ``(n, 1, h, w)``, in the type of its weights; gives ``(n, K)``, or for two
         classes one value per image, that of the second; or a record that has such a tensor. Scripted, traced, exported
-        and quantised models are run as they are: they have predictions and maps by perturbation.
+        and quantised models are run as they are: they have predictions and maps by perturbation. A path of an ``.onnx``
+        file is run by onnxruntime, or converted where that gives the same answers (see `models.onnx.load_onnx`).
     classes : sequence of str, or mapping
         K names in the order of the outputs; a ``class_to_idx`` or ``id2label`` dictionary is read by its numbers.
     transform : callable, str or None
@@ -209,18 +214,25 @@ def classifier_of(
         normalisation is unknown.
     """
     names = class_names(classes)
+    channels = None
+    if isinstance(module, str | Path) and str(module).endswith(".onnx"):
+        from workbench.models.onnx import load_onnx
+
+        module, fixed, channels = load_onnx(Path(module))
+        image_size = image_size or fixed
     if not isinstance(module, nn.Module):
         raise DataError(
-            f"module: expected a torch.nn.Module, not {type(module).__name__}: build the model first and load its "
-            "weights with workbench.load_weights(model, path); of an object that holds the model give that attribute"
+            f"module: expected a torch.nn.Module or the path of an .onnx file, not {type(module).__name__}: build "
+            "the model first and load its weights with workbench.load_weights(model, path); of an object that holds "
+            "the model give that attribute"
         )
     if any(parameter.is_inference() for parameter in module.parameters()):
         raise DataError(
-            "module: its weights were made under torch.inference_mode, so that nothing can be differentiated: build the "
-            "model outside of it"
+            "module: its weights were made under torch.inference_mode, so that nothing can be differentiated: build "
+            "the model outside of it"
         )
     check_inputs(module)
-    channels = channels_of(module)
+    channels = channels or channels_of(module)
     read = preprocessing(module, transform, image_size, channels)
     if read.channels != channels:
         raise DataError(

@@ -87,8 +87,8 @@ def find_layers(module: nn.Module, x: Tensor) -> dict[str, Layer]:
         return {layer.name: layer for layer in chosen}
     if any(_picture(name, shapes[-1], shape) for name, shapes in runs.items()):
         raise AttributionError(
-            "every layer runs several times in a pass, as under flip averaging or in a recurrent model, so that a map of "
-            "one run would not be the prediction's"
+            "every layer runs several times in a pass, as under flip averaging or in a recurrent model, so that a map "
+            "of one run would not be the prediction's"
         )
     raise AttributionError(
         "no layer has a spatial output: class activation maps need a convolution or a transformer over patches"
@@ -152,7 +152,7 @@ def _picture(name: str, given: tuple[int, ...], shape: tuple[int, int]) -> Layer
     height, width = shape
     for (rows, columns), last in ((given[2:], False), (given[1:3], True)):
         even = rows == columns if height == width else abs(rows - columns * height / width) < 1
-        if even and 1 < min(rows, columns) and rows <= height and columns <= width:
+        if even and min(rows, columns) > 1 and rows <= height and columns <= width:
             return Layer(name, (rows, columns), channels_last=last)
     return None
 
@@ -163,7 +163,7 @@ def output_shapes(module: nn.Module, x: Tensor) -> dict[str, tuple[int, ...]]:
 
 
 def _runs(module: nn.Module, x: Tensor) -> dict[str, list[tuple[int, ...]]]:
-    """Shapes of the tensors that each named module gives in one pass over one image, in the order of their last runs."""
+    """Shapes of the tensors that each module gives in a pass over one image, in the order of their last runs."""
     seen: dict[str, list[tuple[int, ...]]] = {}
     with preserve(module), torch.no_grad():
         for name, part in module.named_modules():

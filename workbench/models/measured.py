@@ -55,13 +55,11 @@ def measure(transform: Transform, size: Size | None) -> Measured:
     flat = [float(x.amax((1, 2)).sub(x.amin((1, 2))).abs().max()) for x in (black, grey, white)]
     shift, scale = black.mean((1, 2)), white.mean((1, 2)) - black.mean((1, 2))
     off = (shift + scale * 128 / 255 - grey.mean((1, 2))).abs().max()
-    if max(flat) <= 1e-3 and float(scale.abs().max()) == 0:
-        raise DataError("transform: it gives the same for black and white images: give the evaluation transform")
-    if max(flat) > 1e-3 or float(scale.min()) <= 0 or float(off) > 0.02 * float(scale.max()):
+    if not (max(flat) <= 1e-3 and float(scale.min()) > 0 and float(off) <= 0.02 * float(scale.max())):
         raise DataError(
-            "transform: expected one that resizes, crops, and scales and shifts each channel by fixed numbers; this one's "
-            "values depend on the whole image, as in standardising each image: move that step to the front of the "
-            "model's forward, and give a transform of the others"
+            "transform: expected one that resizes, crops, and scales and shifts each channel by fixed numbers; this "
+            "one's values depend on the whole image, as in standardising each image: move that step to the front of "
+            "the model's forward, and give a transform of the others"
         )
     _check_repeatable(transform, probe)
     std, mean = 1 / scale, -shift / scale
@@ -70,8 +68,8 @@ def measure(transform: Transform, size: Size | None) -> Measured:
         x = apply(transform, image)
         if tuple(x.shape[1:]) != found:
             raise DataError(
-                f"transform: it gives {x.shape[1]}×{x.shape[2]} for an image of {image.shape[0]}×{image.shape[1]} pixels, "
-                f"and the model takes {found[0]}×{found[1]}: add a resize to the transform"
+                f"transform: it gives {x.shape[1]}×{x.shape[2]} for an image of {image.shape[0]}×{image.shape[1]} "
+                f"pixels, and the model takes {found[0]}×{found[1]}: add a resize to the transform"
             )
         pixels = ((x * std[:, None, None] + mean[:, None, None]) * 255).round().clamp(0, 255).to(torch.uint8)
         return pixels.permute(1, 2, 0).expand(*found, 3).contiguous().numpy()
@@ -91,18 +89,19 @@ def _size(transform: Transform, size: Size | None) -> Size:
         found = (int(given[0][0]), int(given[0][1]))
         if size is not None and size != found:
             raise DataError(
-                f"image_size: the transform gives {found[0]}×{found[1]} pixels, not {size[0]}×{size[1]}: omit image_size"
+                f"image_size: the transform gives {found[0]}×{found[1]} pixels, not {size[0]}×{size[1]}: omit "
+                "image_size"
             )
         return found
     if size is None:
         raise DataError(
-            f"transform: its output depends on an image's shape ({_listed(given)} for {_listed(SHAPES)} pixels): give the "
-            "size of your images as image_size, or add a crop or a resize to both sides"
+            f"transform: its output depends on an image's shape ({_listed(given)} for {_listed(SHAPES)} pixels): give "
+            "the size of your images as image_size, or add a crop or a resize to both sides"
         )
-    found = tuple(apply(transform, np.zeros((*size, 3), np.uint8)).shape[1:])
-    if found != size:
+    kept = tuple(apply(transform, np.zeros((*size, 3), np.uint8)).shape[1:])
+    if kept != size:
         raise DataError(
-            f"image_size: for images of {size[0]}×{size[1]} pixels the transform gives {found[0]}×{found[1]}: give "
+            f"image_size: for images of {size[0]}×{size[1]} pixels the transform gives {kept[0]}×{kept[1]}: give "
             "the size that both have, or add a crop or a resize to both sides"
         )
     return size
@@ -162,5 +161,3 @@ def _tensor_in(found: Any) -> Any:
     elif isinstance(found, list | tuple) and len(found) == 1:
         found = found[0]
     return found
-
-

@@ -1,4 +1,4 @@
-"""Models that can be run and not looked into: scripted, traced, exported, quantised ones, and those of other runtimes."""
+"""Models that can be run and not looked into: scripted, traced, exported, quantised, or of another runtime."""
 
 from __future__ import annotations
 
@@ -72,9 +72,7 @@ def opaque_of(module: nn.Module) -> nn.Module:
 
 def _state_of(module: nn.Module) -> Iterator[tuple[str, Any]]:
     yield from module.state_dict().items()
-    if isinstance(module, torch.jit.ScriptModule):
-        yield "code", module.code
-    elif isinstance(module, torch.fx.GraphModule):
+    if isinstance(module, torch.jit.ScriptModule | torch.fx.GraphModule):
         yield "code", module.code
 
 

@@ -43,19 +43,17 @@ def predict(
     Raises
     ------
     DataError
-        If classes or image size differ from the model's, an image can't be read, or the model's output is not finite.
+        If the images have a class that the model lacks or are of another size, an image can't be read, or the model's
+        output is not finite.
     """
     import torch
 
     from workbench.images.batches import batches
     from workbench.models.budget import forward_batch
     from workbench.models.hooks import preserve
+    from workbench.models.match import match_classes
 
-    if images.classes != classifier.classes:
-        raise DataError(
-            f"the model has {len(classifier.classes)} classes ({', '.join(classifier.classes[:3])} ...), the data "
-            f"{len(images.classes)} ({', '.join(images.classes[:3])} ...): use data with the model's classes, in order"
-        )
+    images = match_classes(images, classifier.classes)
     rows = images.rows if rows is None else rows
     batch = forward_batch(classifier, memory_gb) if batch is None else batch
     found: list[tuple[IntArray, ProbabilityArray, ProbabilityArray | None]] = []
@@ -125,4 +123,10 @@ class _Model:
 
 def provenance_of(classifier: Classifier, images: ImageSet, precision: Precision) -> Provenance:
     """What predictions of these images by this classifier are computed from."""
-    return dataclasses.replace(classifier.provenance, data=images.fingerprint, split=images.split, precision=precision)
+    return dataclasses.replace(
+        classifier.provenance,
+        data=images.fingerprint,
+        split=images.split,
+        precision=precision,
+        reading=images.reading or None,
+    )

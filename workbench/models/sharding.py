@@ -18,6 +18,7 @@ from workbench.core.files import lock, refuse_to_overwrite, write_atomically, wr
 from workbench.core.predictions import Predictions
 from workbench.core.records import ImageSet, IntArray, Precision
 from workbench.errors import DataError
+from workbench.models.match import match_classes
 from workbench.models.predict import BATCH, Progress, predict, provenance_of
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def predict_into(
     precision: Precision = "float32",
     skip: bool = False,
     force: bool = False,
+    memory_gb: float | None = None,
     progress: Progress | None = None,
 ) -> Path:
     """Write this process's shard of the predictions into ``folder`` and return its path.
@@ -69,6 +71,7 @@ def predict_into(
     """
     if len(images) < world:
         raise DataError(f"{world} processes for {len(images)} images: start at most one an image")
+    images = match_classes(images, classifier.classes)
     origin = store.origin(classifier.classes, provenance_of(classifier, images, precision))
     part = share(len(images), rank, world)
     shard, rows = folder / store.shard_name(rank, world), images.rows[part.start : part.stop]
@@ -79,7 +82,7 @@ def predict_into(
     if not finished or (rank == 0 and complete):
         refuse_to_overwrite([*others, shard], force)
     if not finished:
-        _Shard(classifier, images, shard, rows, origin, precision, skip, progress).write()
+        _Shard(classifier, images, shard, rows, origin, precision, skip, memory_gb, progress).write()
     if rank == 0:
         store.write_provenance(folder, origin)
         for path in others:
@@ -99,6 +102,7 @@ class _Shard:
     origin: str
     precision: Precision
     skip: bool
+    memory_gb: float | None
     progress: Progress | None
 
     @property
@@ -163,7 +167,13 @@ class _Shard:
         report = None if self.progress is None else _shifted(self.progress, first, len(self.rows))
         try:
             return predict(
-                self.classifier, self.images, rows=rows, precision=self.precision, skipped=skipped, progress=report
+                self.classifier,
+                self.images,
+                rows=rows,
+                precision=self.precision,
+                memory_gb=self.memory_gb,
+                skipped=skipped,
+                progress=report,
             )
         except DataError:
             if skipped is None or len(skipped) < len(rows):

@@ -16,7 +16,9 @@ from workbench.analysis.neighbours import join_neighbours
 from workbench.core.predictions import Predictions
 from workbench.core.records import ImageSet
 from workbench.errors import CheckpointError, DataError
+from workbench.images.reading import Reading
 from workbench.models import predict, sharding
+from workbench.models.match import match_classes
 from workbench.runs import training
 from workbench.runs.run import Run, chain
 from workbench.store import remote
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from workbench.core.names import ClassNames
     from workbench.models.classifier import Classifier
 
-    Table = pl.DataFrame | pl.LazyFrame | pandas.DataFrame
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 IN_SOURCE_TREE = (ROOT / "pyproject.toml").is_file()  # an installed package has neither checkpoint nor notebooks
@@ -94,7 +95,7 @@ def open_run(folder: Path | str = SHIPPED, data: str | None = None) -> Run:
 
 
 def open_predictions(
-    predictions: Path | str | Table | None,
+    predictions: Path | str | pl.DataFrame | pl.LazyFrame | pandas.DataFrame | None,
     checkpoint: Path | str | None = None,
     data: str | None = None,
     *,
@@ -136,7 +137,7 @@ def open_predictions(
         return open_run(checkpoint, data)
     if classifier is None and checkpoint is not None:
         classifier = training.load_classifier(checkpoint)
-    if not isinstance(predictions, str | os.PathLike):
+    if not isinstance(predictions, str | Path):
         return _open_frame(predictions, data, classifier, classes=classes, columns=columns, threshold=threshold)
     address, predictions = predictions, remote.fetch(predictions)
     found = store.read(predictions, classes=classes, columns=columns, threshold=threshold)
@@ -164,7 +165,7 @@ def _open_frame(table: Any, data: str | None, classifier: Classifier | None, **o
             "arrays into a frame, or save them with numpy.savez('p.npz', label=..., probability=...)"
         )
     found = store.from_frame(table, **options)
-    run = _assemble("table", found, _images_of_table(found, Path("."), data), classifier, named=data is not None)
+    run = _assemble("table", found, _images_of_table(found, Path(), data), classifier, named=data is not None)
     return replace(run, notes=(*run.notes, *found.notes))
 
 
@@ -175,6 +176,7 @@ def analyse(
     *,
     name: str = "model",
     skip: bool = False,
+    memory_gb: float | None = None,
     progress: predict.Progress | None = None,
 ) -> Run:
     """The run of any classifier on any images: its predictions, made now or found in ``folder``.
@@ -189,6 +191,8 @@ def analyse(
         How the run is called.
     skip : bool
         Whether images that can't be read are omitted and counted in the run's notes; else the first one is an error.
+    memory_gb : float, optional
+        What a batch may use; by default a quarter of what is free, at most 1 GiB.
     progress : function (done, total), optional
 
     Returns
@@ -202,13 +206,16 @@ def analyse(
     OutputError
         If the folder can't be written.
     """
+    images = match_classes(images, classifier.classes)
     if folder is None:
         reasons: dict[int, str] = {}
-        made = predict.predict(classifier, images, skipped=reasons if skip else None, progress=progress)
-        return replace(_assemble(name, made, images, classifier), notes=_skipped_note(reasons))
+        made = predict.predict(
+            classifier, images, memory_gb=memory_gb, skipped=reasons if skip else None, progress=progress
+        )
+        return replace(_assemble(name, made, images, classifier), notes=(*images.notes, *_skipped_note(reasons)))
     place = Path(folder) / PREDICTIONS
     if not (place / store.PROVENANCE).is_file():
-        sharding.predict_into(classifier, images, place, skip=skip, progress=progress)
+        sharding.predict_into(classifier, images, place, skip=skip, memory_gb=memory_gb, progress=progress)
     run = _assemble(name, store.read(place), images, classifier)
     if run.predictions.provenance.data != images.fingerprint:
         raise DataError(f"{place} holds predictions on other images: name another folder")
@@ -290,16 +297,16 @@ def images_of(predictions: Predictions, data: str | None) -> ImageSet | None:
     split = predictions.provenance.split
     if split is None:
         return None
-    images = _images_at_hand(data, split)
+    images = _images_at_hand(data, split, predictions.provenance.reading)
     return images if images is not None and images.fingerprint == predictions.provenance.data else None
 
 
-def _images_at_hand(data: str | None, split: str = "test") -> ImageSet | None:
-    """The images of a split; None if no folder was named and the default one does not exist."""
+def _images_at_hand(data: str | None, split: str | None = None, reading: str | None = None) -> ImageSet | None:
+    """The images of a split, read as predictions say; None if no folder is named and the default one is missing."""
     fallback = Path(os.environ.get("CIFAR10_ROOT", "data"))
     if data is None and not fallback.is_dir():
         return None
-    return training.load_images(data, split)
+    return training.load_images(data, split, Reading.of_remark(reading))
 
 
 def _images_of_table(predictions: Predictions, file: Path, data: str | None) -> ImageSet | None:
@@ -310,7 +317,7 @@ def _images_of_table(predictions: Predictions, file: Path, data: str | None) -> 
     if PATH not in predictions.table.collect_schema():
         if data is None and predictions.provenance.data is None:
             return None
-        return _images_at_hand(data, predictions.provenance.split or "test")
+        return _images_at_hand(data, predictions.provenance.split, predictions.provenance.reading)
     from workbench.images import of_paths
 
     root = Path(data) if data is not None else file if file.is_dir() else file.parent
@@ -331,6 +338,14 @@ def _remedy(classes: Sequence[str]) -> str:
     return FETCH_CIFAR10 if tuple(classes) == CIFAR10 else NAME_IMAGES
 
 
+def _matched(images: ImageSet, classes: tuple[str, ...]) -> ImageSet:
+    """The images with their classes in this order, if they are the same by name; else as they are."""
+    try:
+        return match_classes(images, classes)
+    except DataError:  # other images, which the caller refuses or ignores
+        return images
+
+
 def _assemble(
     name: str,
     predictions: Predictions,
@@ -342,7 +357,8 @@ def _assemble(
     """The run of parts that fit each other; other images are ignored, or an error if the user ``named`` them."""
     if classifier is not None and predictions.provenance.checkpoint != classifier.provenance.checkpoint:
         raise CheckpointError(f"the predictions of {name} were made with other weights: predict again with --force")
-    run = Run(name, predictions, images, classifier)
+    images = images and _matched(images, predictions.classes)
+    run = Run(name, predictions, images, classifier, notes=images.notes if images else ())
     if images is None:
         return replace(run, notes=(NO_IMAGES + _remedy(predictions.classes),))
     if PATH in predictions.table.collect_schema() or images.fingerprint == predictions.provenance.data:
@@ -351,7 +367,7 @@ def _assemble(
         if not named:
             return replace(run, images=None, notes=(OTHER_IMAGES,))
         raise DataError(f"the images are not those of the predictions of {name}: point --data at their folder")
-    return replace(run, notes=(OTHER_PIXELS,))
+    return replace(run, notes=(*run.notes, OTHER_PIXELS))
 
 
 def with_train(run: Run, train: Path | str, data: str | None = None) -> Run:

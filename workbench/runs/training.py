@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import training.checkpoint
 import training.data
@@ -13,8 +14,10 @@ from training.errors import TrainingError
 from workbench.core.records import ImageSet, Provenance
 from workbench.errors import CheckpointError, DataError, WorkbenchError
 from workbench.images import load
+from workbench.images.reading import DEFAULT, Reading
 from workbench.models.classifier import Classifier
 from workbench.models.layers import Layer
+from workbench.models.transforms import crop
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -62,13 +65,15 @@ def load_classifier(folder: Path) -> Classifier:
         embedding_layer="head",
         provenance=provenance,
         card=card,
+        fit=functools.partial(crop, side=size, share=1.0),
     )
 
 
-def load_images(root: str | None, split: str) -> ImageSet:
+def load_images(root: str | None, split: str | None, reading: Reading = DEFAULT) -> ImageSet:
     """The split of the data under ``root``, else ``CIFAR10_ROOT``, else ``./data``; never downloads.
 
-    Images of the size that ``training`` reads are read as it reads them; all others by `load.load_images`.
+    Images of the size that ``training`` reads are read as it reads them, by default the test split; all others by
+    `load.load_images`.
 
     Raises
     ------
@@ -76,11 +81,17 @@ def load_images(root: str | None, split: str) -> ImageSet:
         If there is none, or it can't be read.
     """
     place = training.data.data_root(root)
-    if not training.data.reads(place, split):
-        return load.load_images(place, split)
-    with _translated(DataError):
-        data = training.data.load(place, split)  # type: ignore[arg-type]
-    return ImageSet(data.images, data.labels, data.classes, split, data.fingerprint)
+    named = split or "test"
+    options: dict[str, Any] = vars(reading)
+    if reading != DEFAULT or not training.data.reads(place, named):
+        return load.load_images(place, split, **options)
+    try:
+        data = training.data.load(place, named)  # type: ignore[arg-type]
+    except TrainingError as error:
+        if any(path.is_dir() for path in Path(place, named).glob("*")):  # class folders: an image may be at fault
+            return load.load_images(place, split, **options)
+        raise DataError(str(error)) from error
+    return ImageSet(data.images, data.labels, data.classes, named, data.fingerprint)
 
 
 def training_curves(folder: Path) -> Figure | None:

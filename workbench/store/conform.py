@@ -61,9 +61,9 @@ def _softmax(classes: int) -> pl.Expr:
 def renormalise(table: pl.LazyFrame, classes: int) -> tuple[pl.LazyFrame, str]:
     """Probabilities whose sums are off by rounding alone, divided by their sum; percent as shares; and what was done.
 
-    Values with d digits are each off by at most half of ``10**-d``, so that the sum of K is off by at most K times that;
-    bfloat16 keeps eight bits, so that a sum is off by at most ``2**-9`` of itself. What is further off stays as it is,
-    and `Predictions` refuses it. Nothing is said of a table that needs nothing.
+    Values with d digits are each off by at most half of ``10**-d``, so that the sum of K is off by at most K times
+    that; bfloat16 keeps eight bits, so that a sum is off by at most ``2**-9`` of itself. What is further off stays as
+    it is, and `Predictions` refuses it. Nothing is said of a table that needs nothing.
     """
     lowest, highest, off, digits, brain = 0.0, 0.0, {1.0: 0.0, 100.0: 0.0}, dict.fromkeys(DIGITS, 0.0), True
     column = table.select("probability")
@@ -89,7 +89,7 @@ def renormalise(table: pl.LazyFrame, classes: int) -> tuple[pl.LazyFrame, str]:
     kind = pl.Array(pl.Float32, classes)
     percent = "probabilities are read as percent" if whole == 100 else ""
     rounded = (
-        f"probabilities are rounded, so that a row's sum is off by up to {off[whole]:.2g}: each row is divided by its sum"
+        f"probabilities are rounded, so that a sum is off by up to {off[whole]:.2g}: each row is divided by its sum"
         if off[whole] > TOLERANCE
         else ""
     )

@@ -14,8 +14,9 @@ from workbench.core.names import ClassNames
 from workbench.core.predictions import Predictions
 from workbench.core.records import Provenance
 from workbench.errors import DataError
+from workbench.store.conform import conform
 from workbench.store.shards import PROVENANCE, SHARDS, TABLE, origin_of, shard_count
-from workbench.store.tables import conform, read_file
+from workbench.store.tables import read_file
 
 UNREADABLE = (BadZipFile, EOFError, zlib.error, MemoryError, NotImplementedError, RuntimeError)  # of damaged archives
 
@@ -30,11 +31,11 @@ def read(
     """The predictions in a folder that `write` or ``workbench predict`` wrote, or in a file from another system.
 
     A folder holds ``provenance.json`` and one or many shards. A file is a table (see `formats.scan_table`), an ``.npz``
-    or a pair of ``.npy``, with ``label`` (a number or a name) and either ``probability`` or ``logit``: a list, a list as
-    text, one column per class (``probability_0`` or ``probability_1`` and so on, ``probability_NAME``, or the classes'
-    names alone), or for two classes one column of the second. Rounded probabilities are divided by their sum where
-    rounding explains that it is not 1, and percent are read as such; the notes say so. With ``predicted`` alone the
-    analysis has no confidence. ``index`` (row ids; by default the positions) and ``embedding`` are read if present.
+    or a pair of ``.npy``, with ``label`` (a number or a name) and either ``probability`` or ``logit``: a list, a list
+    as text, one column per class (``probability_0`` or ``probability_1`` and so on, ``probability_NAME``, or the
+    classes' names alone), or for two classes one column of the second. Rounded probabilities are divided by their sum
+    where rounding explains that it is not 1, and percent are read as such; the notes say so. With ``predicted`` alone
+    the analysis has no confidence. ``index`` (row ids; by default the positions) and ``embedding`` are read if present.
     Parquet is read lazily, the others into memory.
 
     Parameters
@@ -62,7 +63,7 @@ def read(
         if path.is_dir():
             if classes is not None or columns or threshold is not None:
                 raise DataError(
-                    f"{path} is a folder with its own names: give class and column names, and a threshold, for files only"
+                    f"{path} is a folder with its own names: give classes, columns and a threshold for files only"
                 )
             return read_folder(path)
         if not path.is_file():

@@ -185,7 +185,7 @@ def _numbered(table: pl.LazyFrame, column: str, classes: tuple[str, ...], first:
 
 
 def _renamed(table: pl.LazyFrame, names: Mapping[str, str], path: Path | str) -> pl.LazyFrame:
-    """The table with the caller's names, or else the usual ones, changed to ours; ``p`` also matches ``p_0`` and so on."""
+    """The table with the caller's names, else the usual ones, changed to ours; ``p`` also matches ``p_0`` and so on."""
     present = list(table.collect_schema())
     mapping: dict[str, str] = {}
     for ours, theirs in names.items():

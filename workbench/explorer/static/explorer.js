@@ -101,11 +101,11 @@ class ExplorerView {
       this.tabs.querySelector("[aria-selected=true]").focus();
     });
     this.root.addEventListener("keydown", (event) => {
-      if (/** @type {Element} */ (event.target).matches("input, textarea, select")) return;
-      const taken = this.pressed(event);
-      if (!taken) return;
-      event.stopPropagation(); // it must not reach the notebook
-      if (taken !== "pressed") event.preventDefault();
+      const typed = /** @type {Element} */ (event.target).matches("input, textarea, select");
+      const taken = typed ? false : this.pressed(event);
+      const command = event.ctrlKey || event.metaKey || event.altKey;
+      if (taken || !command) event.stopPropagation(); // a plain key must not reach the notebook: d d deletes a cell there
+      if (taken && taken !== "pressed") event.preventDefault();
     });
     /** @type {View[]} */
     const everything = [...Object.values(this.views), this.gallery, this.detail, this.filters];

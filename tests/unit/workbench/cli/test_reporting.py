@@ -61,6 +61,6 @@ def test_bad_input_is_one_line(trained: tuple[Path, Path], tmp_path: Path, capsy
     line = bad_command(capsys, "predict", "--checkpoint", str(trained[0]), "--data", str(tmp_path / "no"), "--out", out)
     assert "is missing" in line
     line = bad_command(capsys, "predict", "--checkpoint", str(trained[0]), "--data", "digits", "--out", out)
-    assert "the model has 3 classes" in line
+    assert "the model has 3 (ant, bee, cow)" in line
     assert "nothing to report on" in bad_command(capsys, "report", "--out", out)
     assert not Path(out).exists()

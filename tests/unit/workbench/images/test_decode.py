@@ -10,6 +10,7 @@ from PIL import Image
 from workbench.errors import DataError
 from workbench.images import decode as decoding
 from workbench.images.decode import decode
+from workbench.images.reading import Reading
 
 RGB = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
 
@@ -59,11 +60,12 @@ def test_no_other_reader_is_started_whatever_a_file_is_called(tmp_path: Path) ->
         decode(tmp_path / "a.png")
 
 
-def test_exif_turns_the_image() -> None:
+def test_exif_turns_the_image_where_that_is_wanted() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # a quarter turn clockwise
-    found = decode(encoded(Image.fromarray(RGB), "PNG", exif=exif))
-    assert (found == np.rot90(RGB, -1)).all()
+    content = encoded(Image.fromarray(RGB), "PNG", exif=exif)
+    assert (decode(content, reading=Reading(orient=True)) == np.rot90(RGB, -1)).all()
+    assert (decode(content) == RGB).all()  # as stored, as in torchvision's ImageFolder
 
 
 @pytest.mark.parametrize(

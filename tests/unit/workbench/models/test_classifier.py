@@ -271,7 +271,11 @@ def broken() -> nn.Module:
         (lambda: Head(4, lambda z: z), {"outputs": "probabilities"}, "do not lie in 0 to 1"),
         (broken, {}, "not finite: its weights are damaged"),
         (Plain, {"classes": ("a",)}, "at least two different names"),
-        (Plain, {"transform": transforms.ToTensor()}, "depends on an image's shape .*give the size of your images as image_size"),
+        (
+            Plain,
+            {"transform": transforms.ToTensor()},
+            "depends on an image's shape .*give the size of your images as image_size",
+        ),
         (Plain, {"transform": compose(transforms.Resize(64), transforms.PILToTensor())}, "expected floats"),
         (
             Plain,

@@ -1,4 +1,4 @@
-"""Tables as users of Keras, scikit-learn, pandas, Excel and Kaggle have them: read, or the one thing that is off is named."""
+"""Tables as users of Keras, pandas, Excel and Kaggle have them: read, or the one thing that is off is named."""
 
 from __future__ import annotations
 
@@ -207,7 +207,7 @@ def test_columns_that_count_from_1() -> None:
     ("make", "words"),
     [
         (lambda: FRAME.assign(label=Y + 1).to_csv(index=False), "they count from 1; subtract 1"),
-        (lambda: FRAME.assign(label=NAMES[Y].tolist()[:-1] + [""]).to_csv(), "1 of 12 rows have no 'label'"),
+        (lambda: FRAME.assign(label=[*NAMES[Y].tolist()[:-1], ""]).to_csv(), "1 of 12 rows have no 'label'"),
         (lambda: FRAME.assign(label="Blässhuhn").to_csv().encode("latin-1"), "line 2: expected text in UTF-8.*0xe4"),
         (lambda: FRAME.assign(index=[f"{k}.jpg" for k in range(12)]).to_csv(), "call it 'path'"),
         (lambda: FRAME.assign(label=NAMES[Y % 2]).to_csv(), "2 class names for 3 columns: name all"),

@@ -1,0 +1,67 @@
+"""What a sample of a set's files says about all of them: bits, EXIF turns; and which files were left aside."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from workbench.images.decode import FORMATS, OPTIONAL, SUFFIXES, UNREADABLE, deep_colour, is_deep_colour
+from workbench.images.reading import Reading, depth_of
+
+SAMPLE = 32
+_ORIENTATION = 0x0112
+_DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I")
+
+
+def survey(paths: Sequence[Path], reading: Reading) -> tuple[Reading, list[str]]:
+    """The reading with one range for all images of a set, and what was assumed, from 32 evenly spaced files.
+
+    With ``range="depth"`` the bits that hold the largest value of the sample decide for the whole set, so that its
+    images stay comparable; files that can't be read are reported when they are needed.
+    """
+    places = np.unique(np.linspace(0, len(paths) - 1, min(len(paths), SAMPLE)).astype(int))
+    highest, turned, looked = -1.0, 0, 0
+    for place in places:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # about odd metadata
+                with Image.open(paths[place], formats=FORMATS) as image:
+                    looked += 1
+                    turned += image.getexif().get(_ORIENTATION, 1) != 1
+                    if reading.range == "depth" and (image.mode in _DEEP or is_deep_colour(image)):
+                        values = deep_colour(paths[place]) if is_deep_colour(image) else np.asarray(image)
+                        highest = max(highest, float(values.max())) if values.min() >= 0 else highest
+        except UNREADABLE:
+            continue
+    notes = []
+    if highest >= 0:
+        bits = depth_of(highest)
+        reading = dataclasses.replace(reading, range=(0, 2**bits - 1))
+        if bits < 16:
+            notes.append(
+                f"The values of 16-bit files end at {highest:.0f} in a sample of {looked}: {bits}-bit data, so 0 to "
+                f"{2**bits - 1} is shown from black to white. Another range is set with range= (--range)."
+            )
+    if turned and not reading.orient:
+        notes.append(
+            f"{turned} of {looked} files looked at have an EXIF turn, which is not applied, as in torchvision and "
+            "Keras. Turn them with orient=True (--orient) if the model was trained on turned images."
+        )
+    return reading, notes
+
+
+def left_aside(files: Iterable[Path]) -> list[str]:
+    """What a set's notes say of files that are not read, counted by kind; nothing if there are none."""
+    kinds = Counter(path.suffix.lower() or "no extension" for path in files)
+    if not kinds:
+        return []
+    named = ", ".join(f"{count:,} {kind}" for kind, count in sorted(kinds.items()))
+    needed = sorted({OPTIONAL[kind] for kind in kinds if kind in OPTIONAL and kind not in SUFFIXES})
+    remedy = f" Read more with {' and '.join(needed)} installed." if needed else ""
+    return [f"{kinds.total():,} files beside the images are not read: {named}.{remedy}"]
