@@ -21,6 +21,7 @@ from workbench.models.classifier import Classifier
 
 Baseline = Literal["black", "blurred", "mean"]
 PASSES_AT_ONCE = 128
+AT_MOST = 196  # windows or cells that perturbation takes by default
 _DRAWING = threading.Lock()  # Captum draws from global generators
 
 
@@ -143,18 +144,25 @@ def guided_backprop(classifier: Classifier, batch: Batch, _: dict[str, Any]) -> 
         return method.attribute(_leaf(batch.x), additional_forward_args=batch.extra), None
 
 
-def window_of(settings: Mapping[str, Any], side: int) -> tuple[int, int]:
+def window_of(settings: Mapping[str, Any], height: int, width: int) -> tuple[int, int]:
     """Window and stride of occlusion in pixels: by default 8 and 4, for larger images at most 196 windows."""
     window, stride = settings["window"], settings["stride"]
     if window:
         return window, stride or max(1, window // 2)
-    stride = stride or min(side, max(4, -(-side // 15)))
-    return min(side, 2 * stride), stride
+    least = min(height, width)
+
+    def windows(step: int) -> int:
+        size = min(least, 2 * step)
+        return (-(-(height - size) // step) + 1) * (-(-(width - size) // step) + 1)
+
+    stride = stride or next(step for step in range(min(4, least), max(height, width) + 1) if windows(step) <= AT_MOST)
+    return min(least, 2 * stride), min(stride, least)
 
 
-def cell_of(settings: Mapping[str, Any], side: int) -> int:
+def cell_of(settings: Mapping[str, Any], height: int, width: int) -> int:
     """Side of a cell of feature ablation in pixels: by default 4, for larger images at most 196 cells."""
-    return settings["cell"] or max(4, -(-side // 14))
+    cells = (cell for cell in range(4, max(5, height, width) + 1) if -(-height // cell) * -(-width // cell) <= AT_MOST)
+    return settings["cell"] or next(cells)
 
 
 def occlusion(classifier: Classifier, batch: Batch, settings: dict[str, Any]) -> Parts:
@@ -162,7 +170,7 @@ def occlusion(classifier: Classifier, batch: Batch, settings: dict[str, Any]) ->
     from captum.attr import Occlusion
 
     height, width = batch.x.shape[2:]
-    size, stride = window_of(settings, max(height, width))
+    size, stride = window_of(settings, height, width)
     if not stride <= size <= min(height, width):
         raise AttributionError(
             f"Occlusion: expected stride <= window <= {min(height, width)} pixels, not {stride} and {size}"
@@ -184,7 +192,7 @@ def feature_ablation(classifier: Classifier, batch: Batch, settings: dict[str, A
     from captum.attr import FeatureAblation
 
     height, width = batch.x.shape[2:]
-    cell = cell_of(settings, max(height, width))
+    cell = cell_of(settings, height, width)
     row, column = (torch.arange(side, device=batch.x.device) // cell for side in (height, width))
     cells = (row[:, None] * (int(column[-1]) + 1) + column[None, :])[None, None]
     start = starting_points(classifier, batch.pixels, settings["baseline"])

@@ -31,12 +31,12 @@ _ONE_PASS = _passes(1, 0.1)  # the backward pass ends at the layer
 
 
 def _windows(settings: Mapping[str, Any], channels: int, side: int) -> tuple[float, float]:
-    window, stride = gradient.window_of(settings, side)
+    window, stride = gradient.window_of(settings, side, side)
     return 1.0 + (-(-(side - window) // stride) + 1) ** 2, 0.0
 
 
 def _cells(settings: Mapping[str, Any], channels: int, side: int) -> tuple[float, float]:
-    return 1.0 + (-(-side // gradient.cell_of(settings, side))) ** 2, 0.0
+    return 1.0 + (-(-side // gradient.cell_of(settings, side, side))) ** 2, 0.0
 
 
 def _a_channel(settings: Mapping[str, Any], channels: int, side: int) -> tuple[float, float]:

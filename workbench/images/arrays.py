@@ -34,7 +34,10 @@ def from_arrays(
     DataError
         If the shape or type is not one of these, or there is not one label for each image.
     """
-    array = np.asarray(images)
+    try:
+        array = np.asarray(images.detach().cpu() if hasattr(images, "detach") else images)
+    except (ValueError, TypeError) as error:
+        raise DataError(f"images: expected one array of images of one size ({error})") from error
     if array.ndim == 4 and array.shape[1] in (1, 3) and array.shape[3] not in (1, 3, 4):
         array = array.transpose(0, 2, 3, 1)
     reading = reading_of(array, Reading(range=range))

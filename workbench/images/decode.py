@@ -7,6 +7,7 @@ import io
 import struct
 import warnings
 import zlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,16 @@ if importlib.util.find_spec("pillow_heif"):
     SUFFIXES += [".heic", ".heif"]
 if importlib.util.find_spec("pydicom"):
     SUFFIXES.append(".dcm")
+# what an EXIF orientation asks for, as on an array
+TURNS: Mapping[int, Callable[[np.ndarray], np.ndarray]] = {
+    2: np.fliplr,
+    3: lambda values: np.rot90(values, 2),
+    4: np.flipud,
+    5: lambda values: np.rot90(np.fliplr(values), 1),
+    6: lambda values: np.rot90(values, -1),
+    7: lambda values: np.rot90(np.fliplr(values), -1),
+    8: lambda values: np.rot90(values, 1),
+}
 MOST_PIXELS = 178_956_970  # twice Pillow's MAX_IMAGE_PIXELS, beyond which Pillow itself refuses
 # what Pillow's readers have been seen to raise for damaged files
 UNREADABLE = (
@@ -76,7 +87,9 @@ def decode(source: Path | bytes, name: str = "", reading: Reading = DEFAULT) -> 
             warnings.simplefilter("ignore")  # about odd metadata, and about sizes that are large yet allowed
             with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
                 if is_deep_colour(image):
-                    return as_rgb(deep_colour(source), name, reading)  # Pillow would keep the upper 8 bits alone
+                    values = deep_colour(source)  # Pillow would keep the upper 8 bits alone
+                    turns = TURNS.get(image.getexif().get(0x0112, 1)) if reading.orient else None
+                    return as_rgb(values if turns is None else turns(values), name, reading)
                 return rgb_of(image, name, reading)
     except Image.DecompressionBombError as error:
         raise DataError(f"{name} has more than {MOST_PIXELS:,} pixels: resize or remove it") from error

@@ -33,7 +33,7 @@ def digest_files(paths: Sequence[Path], labels: IntArray, classes: Sequence[str]
     sizes = [_size(path) for path in paths]
     for path, size in zip(paths, sizes, strict=True):
         name = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
-        digest.update(f"{name} {size}\n".encode())
+        digest.update(f"{name} {size}\n".encode(errors="surrogateescape"))
     read = (
         range(len(paths))
         if sum(sizes) <= WHOLE_BYTES

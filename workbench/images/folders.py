@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -99,7 +99,7 @@ def _of_split(root: Path, wanted: str | None) -> tuple[Path, str, list[str]]:
     if wanted is not None and (root / wanted).is_dir():
         return root / wanted, split_of(wanted) or wanted, []
     splits = [p.name for p in inside if split_of(p.name) and any(q.is_dir() for q in p.iterdir())]
-    if not splits or len(splits) < len([p for p in inside if not _has_images(p)]):
+    if not splits or any(_has_images(p) for p in inside if p.name not in splits):  # a class may be called train
         return root, wanted or "test", []
     split, names, notes = choose(splits, wanted, root)
     return root / names[0], split, notes
@@ -141,10 +141,27 @@ def from_table(
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DataError(f"{path} is damaged or of another format ({str(error).splitlines()[0]})") from error
     called = {name: _column(table, name, columns or {}, path) for name in USUAL}
+    table, ids, split, notes = _rows_of_split(table, split, path)
     labels, names = class_numbers(table[called["label"]], classes, str(path))
     within = Path(root) if root is not None else path.parent
     texts = table[called["path"]].cast(pl.String).fill_null("").to_list()
-    return of_paths(texts, labels, names, within, split=split or "test", reading=reading)
+    found = of_paths(texts, labels, names, within, split=split, ids=ids, reading=reading)
+    return replace(found, notes=(*notes, *found.notes))
+
+
+def _rows_of_split(
+    table: pl.DataFrame, wanted: str | None, path: Path
+) -> tuple[pl.DataFrame, IntArray | None, str, list[str]]:
+    """The rows that a column ``split`` names, their row ids, the split and what was chosen; all rows without one."""
+    column = next((name for name in table.columns if name.lower() in ("split", "subset", "set")), None)
+    if column is None or table[column].dtype != pl.String:
+        return table, None, wanted or "test", []
+    names = table[column].fill_null("").unique().sort().to_list()
+    if not all(split_of(name) for name in names):
+        return table, None, wanted or "test", []
+    split, held, notes = choose(names, wanted, path)
+    ids = np.flatnonzero(table[column].is_in(held).to_numpy())
+    return table[ids], ids, split, notes
 
 
 def _column(table: pl.DataFrame, ours: str, columns: Mapping[str, str], path: Path) -> str:
@@ -218,7 +235,7 @@ def _class_file(root: Path) -> list[str] | None:
     if not path.is_file():
         return None
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except ValueError as error:
         raise DataError(f"{path}: expected text in UTF-8 ({error})") from error
     return [line.strip() for line in lines if line.strip()]

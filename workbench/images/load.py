@@ -16,7 +16,7 @@ from workbench.core.records import ImageSet
 from workbench.errors import DataError
 from workbench.images.arrays import from_npz
 from workbench.images.folders import LAYOUTS, from_folder, from_table, of_paths
-from workbench.images.parquet import ARROW, from_parquet, image_column
+from workbench.images.parquet import ARROW, from_parquet, image_column, is_other_table
 from workbench.images.reading import Range, Reading
 from workbench.images.splits import choose, split_of
 from workbench.images.tars import from_tars
@@ -129,13 +129,20 @@ def _shards(path: Path, kind: str, split: str | None) -> tuple[list[Path], str, 
     found = [p for depth in DEPTHS for p in sorted(path.glob(f"{'*/' * depth}*{kind}")) if p.is_file()]
     by_split: dict[str, list[Path]] = {}
     for shard in found:
-        name = shard.name if split_of(shard.name) else shard.parent.name
+        if kind == ".parquet" and is_other_table(shard):
+            continue
+        name = shard.name if split_of(shard.name) or shard.parent == path else shard.parent.name
         if split_of(name) or (split is not None and shard.name.startswith(f"{split}-")):
             by_split.setdefault(split_of(name) or str(split), []).append(shard)
     if not by_split:
-        whole = found if kind != ".parquet" and found and all(p.parent == path for p in found) else []
+        alone = found and all(p.parent == path for p in found) and not any(p.is_dir() for p in path.iterdir())
+        whole = found if kind != ".parquet" and alone else []
         return whole, split or "test", []
     name, _, notes = choose(by_split, split, path)
+    configs = sorted({p.parent if split_of(p.name) else p.parent.parent for p in by_split[name]})
+    if len(configs) > 1:
+        shown = ", ".join(str(config) for config in configs)
+        raise DataError(f"{path} holds several configurations of a data set: name one of {shown}")
     return by_split[name], name, notes
 
 

@@ -18,6 +18,7 @@ from workbench.errors import DataError
 from workbench.images.decode import decode
 from workbench.images.digests import digest_files
 from workbench.images.reading import DEFAULT, Reading
+from workbench.images.survey import SAMPLE, survey
 
 BLOCK, BLOCKS = 128, 16
 ARROW = ".arrow"
@@ -57,9 +58,11 @@ def from_parquet(
         raise DataError(f"{files[0]} is not a readable Parquet file ({str(error).splitlines()[0]})") from error
     labels, names = class_numbers(column, classes or described, str(files[0]))
     cell = pl.col(image).struct.field("bytes") if isinstance(schema[image], pl.Struct) else pl.col(image)
-    pixels = _ParquetPixels(table.select(cell.alias("bytes")), str(files[0]), len(labels), reading)
+    content = table.select(cell.alias("bytes"))
+    one, notes = survey(content.head(SAMPLE).collect()["bytes"].drop_nulls().to_list(), reading)
+    pixels = _ParquetPixels(content, str(files[0]), len(labels), one)
     digest = lambda: digest_files(files, labels, names, files[0].parent)  # noqa: E731
-    return ImageSet(pixels, labels, names, split, digest, reading=reading.remark)
+    return ImageSet(pixels, labels, names, split, digest, notes=tuple(notes), reading=reading.remark)
 
 
 def _label_column(schema: pl.Schema) -> str:
@@ -105,6 +108,14 @@ def image_column(table: pl.LazyFrame) -> str | None:
         return None
     structs = [n for n, kind in schema.items() if isinstance(kind, pl.Struct) and "bytes" in kind.to_schema()]
     return next(iter(structs + [n for n, kind in schema.items() if kind == pl.Binary]), None)
+
+
+def is_other_table(path: Path) -> bool:
+    """Whether a Parquet file is a table without images, such as predictions; not if it is damaged."""
+    try:
+        return image_column(pl.scan_parquet(path)) is None and bool(pl.read_parquet_schema(path))
+    except (pl.exceptions.PolarsError, OSError):  # reported by the code that reads the file
+        return False
 
 
 def _described(path: Path, label: str) -> list[str] | None:

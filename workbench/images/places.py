@@ -33,9 +33,21 @@ def find_places(paths: Sequence[str], root: Path, *, follow_links: bool) -> tupl
     if not any(_last(text) in index for text in paths[:LOOKED]):
         return [_checked(base, text, row, root, follow_links) for row, text in enumerate(paths)], []
     found = [_matched(index, text, row, root) for row, text in enumerate(paths)]
+    _check_each_once(found, paths, root)
     places = [_checked(base, str(place), row, root, follow_links) for row, place in enumerate(found)]
     shown = places[0].relative_to(base) if places[0].is_relative_to(base) else places[0].name
     return places, [f"The table's paths are not below {root}: files are matched by name, {paths[0]!r} with {shown}."]
+
+
+def _check_each_once(found: Sequence[Path], paths: Sequence[str], root: Path) -> None:
+    """Raise `DataError` if two different paths match one file: then one of the two is not there."""
+    first: dict[Path, str] = {}
+    for row, (place, text) in enumerate(zip(found, paths, strict=True)):
+        if first.setdefault(place, text) != text:
+            raise DataError(
+                f"row {row}: {text!r} and {first[place]!r} both match {place.name} below {root}: write paths "
+                "relative to that folder"
+            )
 
 
 def _slashed(base: Path, text: str) -> str:

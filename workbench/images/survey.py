@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -19,23 +20,26 @@ _ORIENTATION = 0x0112
 _DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 
 
-def survey(paths: Sequence[Path], reading: Reading) -> tuple[Reading, list[str]]:
+def survey(files: Sequence[Path | bytes], reading: Reading) -> tuple[Reading, list[str]]:
     """The reading with one range for all images of a set, and what was assumed, from 32 evenly spaced files.
+
+    Files are given by their paths or their bytes.
 
     With ``range="depth"`` the bits that hold the largest value of the sample decide for the whole set, so that its
     images stay comparable; files that can't be read are reported when they are needed.
     """
-    places = np.unique(np.linspace(0, len(paths) - 1, min(len(paths), SAMPLE)).astype(int))
+    places = np.unique(np.linspace(0, len(files) - 1, min(len(files), SAMPLE)).astype(int))
     highest, turned, looked = -1.0, 0, 0
     for place in places:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # about odd metadata
-                with Image.open(paths[place], formats=FORMATS) as image:
+                one = files[place]
+                with Image.open(io.BytesIO(one) if isinstance(one, bytes) else one, formats=FORMATS) as image:
                     looked += 1
                     turned += image.getexif().get(_ORIENTATION, 1) != 1
                     if reading.range == "depth" and (image.mode in _DEEP or is_deep_colour(image)):
-                        values = deep_colour(paths[place]) if is_deep_colour(image) else np.asarray(image)
+                        values = deep_colour(one) if is_deep_colour(image) else np.asarray(image)
                         highest = max(highest, float(values.max())) if values.min() >= 0 else highest
         except UNREADABLE:
             continue

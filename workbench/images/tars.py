@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from workbench.core.labels import class_numbers
@@ -17,6 +19,7 @@ from workbench.errors import DataError
 from workbench.images.decode import SUFFIXES, decode
 from workbench.images.digests import digest_files
 from workbench.images.reading import DEFAULT, Reading
+from workbench.images.survey import SAMPLE, survey
 
 LABELS = (".cls", ".json", ".txt")
 MOST_LABEL_BYTES = 65_536
@@ -58,15 +61,18 @@ def from_tars(
         raise DataError(f"{files[0]} holds no image ({', '.join(SUFFIXES)})")
     column = pl.Series("label", labels if all(isinstance(v, int) for v in labels) else list(map(str, labels)))
     numbers, names = class_numbers(column, classes, str(files[0]))
-    pixels = _TarPixels(members, reading)
+    sample = [members[k] for k in np.unique(np.linspace(0, len(members) - 1, SAMPLE).astype(int))]
+    one, notes = survey([_bytes_of(member) for member in sample], reading)
+    pixels = _TarPixels(members, one)
     digest = lambda: digest_files(files, numbers, names, files[0].parent)  # noqa: E731
-    return ImageSet(pixels, numbers, names, split, digest, reading=reading.remark)
+    return ImageSet(pixels, numbers, names, split, digest, notes=tuple(notes), reading=reading.remark)
 
 
 def _index(path: Path) -> tuple[dict[str, _Member], dict[str, str | int]]:
     """Images and labels of one tar by their keys."""
     found: dict[str, _Member] = {}
     labels: dict[str, str | int] = {}
+    told: dict[str, int] = {}  # by which of LABELS
     try:
         with tarfile.open(path, "r:") as archive:
             for member in archive:
@@ -76,11 +82,15 @@ def _index(path: Path) -> tuple[dict[str, _Member], dict[str, str | int]]:
                 if not member.isfile() or not key:
                     continue
                 if kind in SUFFIXES:
+                    if key in found:
+                        raise DataError(
+                            f"{path}: {found[key].name} and {member.name} are two images of one key {key!r}"
+                        )
                     found[key] = _Member(path, member.name, member.offset_data, member.size)
                 elif kind in LABELS and member.size <= MOST_LABEL_BYTES and (stream := archive.extractfile(member)):
                     label = _label(stream.read(), kind, f"{path}: {member.name}")
-                    if label is not None and (kind == ".cls" or key not in labels):
-                        labels[key] = label
+                    if label is not None and LABELS.index(kind) <= told.get(key, len(LABELS)):
+                        labels[key], told[key] = label, LABELS.index(kind)
     except (tarfile.TarError, OSError, EOFError) as error:
         raise DataError(f"{path} is damaged or compressed ({error}): expected an uncompressed tar") from error
     return found, labels
@@ -94,7 +104,7 @@ def _label(content: bytes, kind: str, where: str) -> str | int | None:
         )
     except (ValueError, AttributeError, RecursionError) as error:
         raise DataError(f"{where} is no label ({error}): write the class's number or name") from error
-    if isinstance(value, str) and value.lstrip("-").isdigit():
+    if isinstance(value, str) and re.fullmatch(r"-?\d+", value):
         return int(value)
     return value if isinstance(value, str | int) else None
 
@@ -111,6 +121,10 @@ class _TarPixels:
 
     def __getitem__(self, place: int, /) -> ImageArray:
         one = self.members[place]
-        with one.archive.open("rb") as stream:
-            stream.seek(one.offset)
-            return decode(stream.read(one.size), f"{one.archive}: {one.name}", self.reading)
+        return decode(_bytes_of(one), f"{one.archive}: {one.name}", self.reading)
+
+
+def _bytes_of(member: _Member) -> bytes:
+    with member.archive.open("rb") as stream:
+        stream.seek(member.offset)
+        return stream.read(member.size)

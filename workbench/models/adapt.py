@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -47,10 +48,18 @@ def check_inputs(module: nn.Module) -> None:
         )
 
 
-def channels_of(module: nn.Module) -> int:
-    """How many channels the model takes: those of the convolution or linear map that comes first; 3 if none tells."""
-    first = next((part for part in module.modules() if isinstance(part, nn.Conv2d | nn.Conv1d | nn.Linear)), None)
-    return first.in_channels if isinstance(first, nn.Conv2d) and first.in_channels in (1, 3) else 3
+def channels_of(module: nn.Module, size: tuple[int, int]) -> int:
+    """1 if the model runs on one channel and not on three, else 3."""
+    device = next((p.device for p in module.parameters()), torch.device("cpu"))
+
+    def runs(channels: int) -> bool:
+        try:
+            _answer(module, torch.zeros(2, channels, *size, dtype=dtype_of(module), device=device))
+        except DataError:
+            return False
+        return True
+
+    return 1 if not runs(3) and runs(1) else 3
 
 
 def dtype_of(module: nn.Module) -> torch.dtype:
@@ -73,6 +82,8 @@ class Reading:
         Whether they are probabilities; whether there is one value an image, that of the second of two classes.
     grey : bool
         Whether the model takes one channel: the mean of the three.
+    copy : bool
+        Whether the model changes its input in place, so that it gets a copy.
     dtype : torch.dtype
         What the model's input must be.
     """
@@ -82,11 +93,13 @@ class Reading:
     probabilities: bool = False
     single: bool = False
     grey: bool = False
+    copy: bool = False
     dtype: torch.dtype = torch.float32
 
     def feed(self, x: Tensor) -> Tensor:
         """The input as the model takes it, of normalised float32 ``(n, 3, h, w)``."""
-        return (x.mean(1, keepdim=True) if self.grey else x).to(self.dtype)
+        fed = (x.mean(1, keepdim=True) if self.grey else x).to(self.dtype)
+        return fed.clone() if self.copy else fed
 
     def scores(self, found: Any) -> Any:
         """The scores in what the model gives."""
@@ -112,7 +125,7 @@ class Adapted(nn.Module):
         return ", ".join(f"{name}={value}" for name, value in changed.items())
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits; for probabilities their logarithms, for one value 0 as the first class's."""
+        """Logits; for probabilities their logarithms, for one value minus and plus a half of it: both explain."""
         reading = self.reading
         values: Tensor = reading.scores(self.module(reading.feed(x))).float()
         tiny = torch.finfo(torch.float32).tiny
@@ -121,7 +134,7 @@ class Adapted(nn.Module):
         one = values.reshape(len(x))
         if reading.probabilities:
             one = one.clamp_min(tiny).log() - (1 - one).clamp_min(tiny).log()
-        return torch.stack([torch.zeros_like(one), one], 1)
+        return torch.stack([-one / 2, one / 2], 1)
 
 
 def adapt(module: nn.Module, x: Tensor, classes: int, outputs: Outputs, *, grey: bool = False) -> nn.Module:
@@ -132,16 +145,18 @@ def adapt(module: nn.Module, x: Tensor, classes: int, outputs: Outputs, *, grey:
     DataError
         If it does not run on them, or gives anything but one finite value per class.
     """
-    fed = Reading(grey=grey, dtype=dtype_of(module))
-    found = _answer(module, fed.feed(x))
+    fed = Reading(grey=grey, copy=True, dtype=dtype_of(module))
+    given = fed.feed(x)
+    found = _answer(module, given)
+    in_place = not torch.equal(given, fed.feed(x))
     key, values = _scores_in(found, len(x), classes)
     squeeze = isinstance(values, Tensor) and values.ndim > 2 and all(side == 1 for side in values.shape[2:])
-    read = Reading(key, squeeze, grey=grey, dtype=fed.dtype)
+    read = Reading(key, squeeze, grey=grey, copy=in_place, dtype=fed.dtype)
     scores = values.flatten(1) if squeeze else values
     single = _checked_shape(scores, len(x), classes)
     _check_repeatable(module, scores, read.scores(_answer(module, fed.feed(x))))
     probabilities = _is_probability(scores, single, outputs)
-    read = Reading(key, squeeze, probabilities, single, grey, fed.dtype)
+    read = dataclasses.replace(read, probabilities=probabilities, single=single)
     return module if read == Reading() and not isinstance(module, Opaque) else Adapted(module, read)
 
 
@@ -151,9 +166,10 @@ def _answer(module: nn.Module, x: Tensor) -> Any:
             return module(x)
     except UNFIT as error:
         shape = ", ".join(map(str, x.shape[1:]))
+        free = ", or export it with a free batch axis" if isinstance(module, Opaque) else ""
         raise DataError(
             f"the model does not run on {_type(x)} images (n, {shape}) ({first_line(error)}): give its image_size or "
-            "transform, or wrap it in a module that takes such images"
+            f"transform, or wrap it in a module that takes such images{free}"
         ) from error
 
 
@@ -174,9 +190,15 @@ def _scores_in(found: Any, images: int, classes: int) -> tuple[str | int | None,
     elif isinstance(found, list | tuple):
         items = dict(enumerate(found))
     named = {key: items.get(key, getattr(found, key, None)) for key in KEYS}
-    for key, value in (*named.items(), *items.items()):
-        if isinstance(value, Tensor) and len(value) == images and value.flatten(1).shape[1] in (classes, 1):
-            return key, value
+    known = [
+        (key, value)
+        for key, value in (*named.items(), *items.items())
+        if isinstance(value, Tensor) and value.ndim and len(value) == images
+    ]
+    for wanted in (classes, 1):  # one value an image only where nothing has one a class
+        for key, value in known:
+            if value.reshape(images, -1).shape[1] == wanted:
+                return key, value
     return None, found
 
 
@@ -243,7 +265,7 @@ def head_of(module: nn.Module, x: Tensor, classes: int) -> str | None:
 
     def recorder(name: str) -> Callable[..., None]:
         def record(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            if inputs[0].ndim == 2 and output.shape[-1] in (classes, 1):
+            if inputs[0].ndim == 2 and len(inputs[0]) == len(x) and output.shape[-1] in (classes, 1):
                 ran.append(name)
 
         return record

@@ -18,9 +18,10 @@ from workbench.core.names import ClassNames, class_names
 from workbench.core.records import ImageArray, ImageSet, Pixels, Provenance
 from workbench.errors import AttributionError, DataError
 from workbench.models.adapt import Outputs, adapt, channels_of, check_inputs, head_of, probes
+from workbench.models.hooks import preserve
 from workbench.models.layers import Layer, find_layers, layer_at
 from workbench.models.measured import Transform
-from workbench.models.opaque import opaque_in, opaque_of
+from workbench.models.opaque import NO_GRADIENT, Opaque, opaque_in, opaque_of
 from workbench.models.transforms import crop, preprocessing
 from workbench.models.weights import weights_digest
 
@@ -232,18 +233,19 @@ def classifier_of(
             "the model outside of it"
         )
     check_inputs(module)
-    channels = channels or channels_of(module)
-    read = preprocessing(module, transform, image_size, channels)
-    if read.channels != channels:
-        raise DataError(
-            f"transform: it gives {read.channels} channels and the model takes {channels}: give the one that the model "
-            "was trained with"
-        )
+    module = getattr(module, "_orig_mod", module)  # what torch.compile wraps: compiled code takes no further hooks
+    inner = opaque_of(module)
+    read = preprocessing(module, transform, image_size, channels or 3)
+    if not callable(transform) and channels is None and channels_of(inner, read.size) == 1:
+        read = preprocessing(module, transform, image_size, 1)
     size = read.size
     side = size[0] if size[0] == size[1] else size
-    bare = Classifier(opaque_of(module), names, read.mean, read.std, side, {}, fit=read.fit)
+    bare = Classifier(inner, names, read.mean, read.std, side, {}, fit=read.fit)
     x = bare.prepare(probes(size))
-    bare = dataclasses.replace(bare, module=adapt(bare.module, x, len(names), outputs, grey=read.channels == 1))
+    bare = dataclasses.replace(bare, module=adapt(inner, x, len(names), outputs, grey=read.channels == 1))
+    if not bare.opaque and not _has_gradient(bare.module, x[:1]):
+        closed = Opaque(lambda images: module(images), NO_GRADIENT, module.state_dict)
+        bare = dataclasses.replace(bare, module=adapt(closed, x, len(names), outputs, grey=read.channels == 1))
     layers, reason = _layers(bare, x[[3, 7]])
     return dataclasses.replace(
         bare,
@@ -257,6 +259,12 @@ def classifier_of(
             versions={"torch": str(torch.__version__)},
         ),
     )
+
+
+def _has_gradient(module: nn.Module, x: Tensor) -> bool:
+    """Whether the output can be differentiated with respect to the input."""
+    with preserve(module), torch.inference_mode(False), torch.enable_grad():
+        return bool(module(x.clone().requires_grad_()).requires_grad)
 
 
 def _layers(classifier: Classifier, x: Tensor) -> tuple[dict[str, Layer], str]:

@@ -16,6 +16,7 @@ from workbench.models.hooks import preserve
 from workbench.models.trunk import Trunk
 
 SHOWN = 4
+TRIED = 12  # the last modules of a resolution; those of a block that shrinks are branches
 _EXTRA_TOKENS = (0, 1, 2, 5)  # none, class, class and distillation, class and four registers
 _PADDINGS = (nn.ZeroPad2d, nn.ConstantPad2d, nn.ReflectionPad2d, nn.ReplicationPad2d, nn.CircularPad2d)
 
@@ -100,7 +101,7 @@ def _chosen(trunk: Trunk, layers: list[Layer]) -> list[Layer]:
     cuts: dict[tuple[int, int], Layer] = {}
     for grid in sorted({layer.grid for layer in layers}, key=lambda grid: -grid[0])[-SHOWN:]:
         of_grid = [layer for layer in layers if layer.grid == grid][::-1]
-        cut = next((layer for layer in of_grid[:SHOWN] if _is_whole(trunk, layer) and trunk.is_cut([layer.name])), None)
+        cut = next((layer for layer in of_grid[:TRIED] if _is_whole(trunk, layer) and trunk.is_cut([layer.name])), None)
         if cut is not None:
             cuts[grid] = cut
     if cuts:
@@ -112,8 +113,8 @@ def _chosen(trunk: Trunk, layers: list[Layer]) -> list[Layer]:
 def _is_whole(trunk: Trunk, layer: Layer) -> bool:
     """Whether a layer's grid is the image's: not surrounded by zeros, as after padding."""
     values = trunk.given([layer.name]).get(layer.name)
-    if values is None or min(layer.grid) < 3:
-        return values is not None
+    if not isinstance(values, Tensor) or min(layer.grid) < 3:
+        return isinstance(values, Tensor)
     grid = layer.spatial(values)
     inside = grid[..., 1:-1, 1:-1]
     edges = (grid[..., 0, :], grid[..., -1, :], grid[..., 0], grid[..., -1])
@@ -147,7 +148,7 @@ def layer_at(module: nn.Module, name: str, x: Tensor) -> Layer:
 
 def _picture(name: str, given: tuple[int, ...], shape: tuple[int, int]) -> Layer | None:
     """The layer with a picture-like output, in the proportions of the images; None if it has none."""
-    if len(given) != 4:
+    if len(given) != 4 or given[0] != 1:  # patches or copies folded into the batch are no grid of the image
         return None
     height, width = shape
     for (rows, columns), last in ((given[2:], False), (given[1:3], True)):
@@ -196,7 +197,7 @@ def _blocks(module: nn.Module, seen: Mapping[str, tuple[int, ...]], shape: tuple
 
 def _tokens(name: str, given: tuple[int, ...], shape: tuple[int, int]) -> Layer | None:
     """The layer with tokens of patches, in the proportions of the images; None if it has none."""
-    if len(given) != 3:
+    if len(given) != 3 or given[0] != 1:
         return None
     for extra in _EXTRA_TOKENS:
         count = max(0, given[1] - extra)

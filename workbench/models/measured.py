@@ -19,6 +19,7 @@ from workbench.models.faults import UNFIT, first_line
 Transform = Callable[[Any], Any]
 Size = tuple[int, int]
 DRAWS = 24
+OVERSHOOT = 64  # of 255, by which a cubic resize may leave the range of its input
 # wide, high and square: what only resizes gives another size for each
 SHAPES: tuple[Size, ...] = ((512, 512), (384, 512), (512, 384))
 
@@ -55,14 +56,15 @@ def measure(transform: Transform, size: Size | None) -> Measured:
     flat = [float(x.amax((1, 2)).sub(x.amin((1, 2))).abs().max()) for x in (black, grey, white)]
     shift, scale = black.mean((1, 2)), white.mean((1, 2)) - black.mean((1, 2))
     off = (shift + scale * 128 / 255 - grey.mean((1, 2))).abs().max()
-    if not (max(flat) <= 1e-3 and float(scale.min()) > 0 and float(off) <= 0.02 * float(scale.max())):
+    even = max(flat) <= 1e-3 and float(scale.abs().min()) > 0 and float(off) <= 0.02 * float(scale.abs().max())
+    std, mean = 1 / scale, -shift / scale
+    if not even or not _is_linear(transform, probe, std, mean):
         raise DataError(
             "transform: expected one that resizes, crops, and scales and shifts each channel by fixed numbers; this "
-            "one's values depend on the whole image, as in standardising each image: move that step to the front of "
+            "one does more, as in standardising each image or padding after Normalize: move that step to the front of "
             "the model's forward, and give a transform of the others"
         )
     _check_repeatable(transform, probe)
-    std, mean = 1 / scale, -shift / scale
 
     def fit(image: ImageArray) -> ImageArray:
         x = apply(transform, image)
@@ -76,6 +78,13 @@ def measure(transform: Transform, size: Size | None) -> Measured:
 
     channels = len(scale)
     return Measured(found, _three(mean), _three(std), channels, fit)
+
+
+def _is_linear(transform: Transform, probe: Size, std: Tensor, mean: Tensor) -> bool:
+    """Whether noise comes out as pixels, too, once mean and deviation are undone; a resize may overshoot a little."""
+    noise = np.random.default_rng(1).integers(0, 256, (*probe, 3), np.uint8)
+    pixels = 255 * (apply(transform, noise) * std[:, None, None] + mean[:, None, None])
+    return bool(pixels.min() > -OVERSHOOT and pixels.max() < 255 + OVERSHOOT)
 
 
 def _three(values: Tensor) -> tuple[float, ...]:

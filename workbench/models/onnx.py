@@ -54,7 +54,8 @@ class _Session:
         if inputs[0].type not in kinds:
             raise DataError(f"{path}: expected an input of floats, not {inputs[0].type}")
         self.kind = kinds[inputs[0].type]
-        self.channels = self.shape[3] if self.last else self.shape[1]
+        channels = self.shape[3] if self.last else self.shape[1]
+        self.channels = channels if isinstance(channels, int) else 3
         sides = self.shape[1:3] if self.last else self.shape[2:]
         self.size = (sides[0], sides[1]) if all(isinstance(side, int) for side in sides) else None
 
@@ -86,12 +87,23 @@ def load_onnx(path: Path) -> tuple[nn.Module, tuple[int, int] | None, int]:
         raise CheckpointError(f"{path} is missing: expected an .onnx file")
     session = _Session(path)
     height, width = session.size or (224, 224)
-    noise = torch.from_numpy(np.random.default_rng(0).random((2, int(session.channels), height, width), np.float32))
+    noise = torch.from_numpy(np.random.default_rng(0).random((2, session.channels, height, width), np.float32))
     converted = None if isinstance(session.shape[0], int) else _converted(path, session, noise)
     if converted is not None:
-        return converted, session.size, int(session.channels)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Opaque(session, REASON, lambda: {"file": digest}), session.size, int(session.channels)
+        return converted, session.size, session.channels
+    digest = _digest(path)
+    return Opaque(session, REASON, lambda: {"file": digest}), session.size, session.channels
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 of the file and of those beside it that it names, as weights may lie outside of it."""
+    content = path.read_bytes()
+    found = hashlib.sha256(content)
+    for beside in sorted(path.parent.iterdir()):
+        if beside != path and beside.is_file() and beside.name.encode() in content:
+            with beside.open("rb") as stream:
+                found.update(hashlib.file_digest(stream, "sha256").digest())
+    return found.hexdigest()
 
 
 def _converted(path: Path, session: _Session, noise: Tensor) -> nn.Module | None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 SCRIPTED = "a scripted or traced model (TorchScript) takes no hooks"
 EXPORTED = "an exported program takes no hooks"
+NO_GRADIENT = "the model's forward turns gradients off"
 QUANTISED = "quantised layers have no gradient"
 
 

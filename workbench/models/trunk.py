@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,15 +31,15 @@ class Trunk:
 
     module: nn.Module
     x: Tensor
-    _first: dict[str, Tensor] = field(default_factory=dict)
+    _first: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         with preserve(self.module), torch.no_grad():
             self._wanted, other = (self.module(self.x[k : k + 1]).float() for k in (0, 1))
         self._apart = float((self._wanted - other).abs().max())
 
-    def given(self, names: Sequence[str]) -> Mapping[str, Tensor]:
-        """What modules give for the first image, by name; without those that did not run or gave no tensor."""
+    def given(self, names: Sequence[str]) -> Mapping[str, Any]:
+        """What modules give for the first image, by name; without those that did not run."""
         if missing := [name for name in names if name not in self._first]:
             with preserve(self.module), torch.no_grad():
                 for name in missing:
@@ -48,8 +49,7 @@ class Trunk:
 
     def _keeper(self, name: str):  # type: ignore[no-untyped-def]
         def keep(_: nn.Module, __: object, output: object) -> None:
-            if isinstance(output, Tensor):
-                self._first[name] = output.detach()
+            self._first[name] = output
 
         return keep
 

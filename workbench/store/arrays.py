@@ -78,7 +78,8 @@ def _called(ours: str, names: Mapping[str, str], arrays: Mapping[str, Any]) -> s
     """What a file calls one of our arrays; None if it has none."""
     if ours in names:
         return names[ours]
-    return next((name for name in (ours, *ALIASES.get(ours, ())) if name in arrays), None)
+    free = [name for name in (ours, *ALIASES.get(ours, ())) if name in arrays and name not in names.values()]
+    return free[0] if free else None
 
 
 def _table(arrays: Mapping[str, Any], path: Path) -> pl.LazyFrame:

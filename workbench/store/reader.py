@@ -59,6 +59,7 @@ def read(
     DataError
         If a file or a shard is missing, damaged, lacks a column or holds what `Predictions` refuses.
     """
+    path = Path(path)
     try:
         if path.is_dir():
             if classes is not None or columns or threshold is not None:

@@ -46,7 +46,8 @@ def find_scores(table: pl.LazyFrame, classes: Sequence[str] | None, where: Path 
     for name in MATRICES:
         if name in schema:
             return _of_cells(table, name, where)
-        if parts := [c for c in schema if c.startswith(f"{name}_") and schema[c].is_numeric()]:
+        parts = [c for c in schema if c.startswith(f"{name}_") and (schema[c].is_numeric() or _is_number(c, name))]
+        if parts:
             return _of_columns(table, name, parts, where)
     called = list(classes) if classes is not None and set(classes) <= set(schema) else _called_as_labels(table, schema)
     if called:
@@ -54,6 +55,11 @@ def find_scores(table: pl.LazyFrame, classes: Sequence[str] | None, where: Path 
     if "predicted" in schema:
         return Scores(table, None)
     raise DataError(f"{where} lacks the column 'probability': expected {FORMS}; it has {', '.join(list(schema)[:20])}")
+
+
+def _is_number(column: str, name: str) -> bool:
+    """Whether a column is one of numbered ones, such as ``logit_2``, whatever it holds."""
+    return re.fullmatch(rf"{name}_\d+", column) is not None
 
 
 def _of_cells(table: pl.LazyFrame, name: str, where: Path | str) -> Scores:
@@ -89,9 +95,17 @@ def _parsed(table: pl.LazyFrame, name: str, where: Path | str) -> pl.LazyFrame:
 def _of_columns(table: pl.LazyFrame, name: str, parts: list[str], where: Path | str) -> Scores:
     """Scores in one column a class, numbered from 0 or 1, or called by the classes' names."""
     ends = [part.removeprefix(f"{name}_") for part in parts]
+    schema = table.collect_schema()
+    if text := [part for part in parts if not schema[part].is_numeric()]:
+        bad = table.select(
+            pl.col(text[0]).cast(pl.String).str.strip_chars().cast(pl.Float64, strict=False).is_null().sum()
+        )
+        raise DataError(f"{where}: {text[0]}: {bad.collect().item():,} rows have no number: fill or drop them")
     if not all(re.fullmatch(r"\d+", end) for end in ends):
         return Scores(_listed(table, name, parts), name, len(parts), tuple(ends))
     numbers = sorted(map(int, ends))
+    if numbers[0] > 1 or len(set(numbers)) < len(numbers):  # names that are numbers
+        return Scores(_listed(table, name, parts), name, len(parts), tuple(ends))
     first = 1 if numbers[0] == 1 else 0
     if missing := sorted(set(range(first, numbers[-1] + 1)) - set(numbers)):
         raise DataError(

@@ -39,12 +39,26 @@ def from_frame(
     DataError
         If a column is missing or holds what `Predictions` refuses.
     """
-    if not isinstance(frame, pl.DataFrame | pl.LazyFrame):
-        frame = pl.DataFrame({str(name): column.tolist() for name, column in frame.items()}, strict=False)
     try:
+        if not isinstance(frame, pl.DataFrame | pl.LazyFrame):
+            frame = _of_pandas(frame)
         return _from_table(frame.lazy(), "the table", classes, columns or {}, threshold)
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, ValueError, TypeError) as error:
         raise DataError(f"the table is not understood ({str(error).splitlines()[0]})") from error
+
+
+def _of_pandas(frame: pandas.DataFrame) -> pl.DataFrame:
+    """A pandas table in Polars: missing values are null, and categories keep their order."""
+    names = [str(name) for name in frame.columns]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise DataError(f"the table has two columns {twice[0]!r}: expected unique names; rename one")
+    columns = []
+    for name, (_, column) in zip(names, frame.items(), strict=True):
+        values = column.astype(object).where(column.notna(), None).tolist()
+        categories = getattr(column.dtype, "categories", None)
+        kind = pl.Enum(list(categories)) if categories is not None and categories.inferred_type == "string" else None
+        columns.append(pl.Series(name, values, dtype=kind, strict=False))
+    return pl.DataFrame(columns)
 
 
 def to_pandas(frame: pl.DataFrame) -> pandas.DataFrame:
@@ -112,7 +126,7 @@ def _from_table(
 
 def _decided(table: pl.LazyFrame, classes: int, threshold: float, path: Path | str) -> pl.LazyFrame:
     """The table in which the second of two classes is predicted where its probability reaches a threshold."""
-    if not 0 < threshold < 1:
+    if not isinstance(threshold, int | float) or not 0 < threshold < 1:
         raise DataError(f"threshold: expected a probability between 0 and 1, not {threshold}")
     if classes != 2 or "probability" not in table.collect_schema():
         raise DataError(f"{path}: a threshold decides between two classes by probability: omit it here")
@@ -134,9 +148,18 @@ def _classes(scores: Scores, given: tuple[str, ...] | None, path: Path | str) ->
         return given
     if scores.names is not None:
         return class_names(scores.names)
+    kind = scores.table.collect_schema()["label"]
+    if isinstance(kind, pl.Enum) and len(kind.categories) == (scores.width or len(kind.categories)):
+        return class_names(kind.categories.to_list())
     labels = _distinct(scores.table, "label")
     if scores.name is None:
-        labels = pl.concat([labels, _distinct(scores.table, "predicted").cast(labels.dtype)]).unique()
+        predicted = _distinct(scores.table, "predicted")
+        if (labels.dtype == pl.String) != (predicted.dtype == pl.String):
+            raise DataError(
+                f"{path}: one of 'label' and 'predicted' has names, the other numbers: name the classes in the order "
+                "of the numbers"
+            )
+        labels = pl.concat([labels, predicted.cast(labels.dtype)]).unique()
     if labels.dtype != pl.String:
         width = scores.width or int(labels.max() or 0) + 1  # type: ignore[arg-type]
         return tuple(map(str, range(scores.first, scores.first + max(width, 2))))
@@ -170,7 +193,16 @@ def _numbered(table: pl.LazyFrame, column: str, classes: tuple[str, ...], first:
         return table.with_columns(text.replace_strict(list(classes), range(len(classes)), return_dtype=pl.Int64))
     if not found.dtype.is_integer():
         raise DataError(f"{path}: expected whole numbers or names in {column!r}, not {found.dtype}")
+    truth = {name.lower(): number for number, name in enumerate(classes)}
+    if kind == pl.Boolean and truth.keys() == {"true", "false"}:
+        return table.with_columns(pl.when(cell).then(truth["true"]).otherwise(truth["false"]).alias(column))
     numbers = cell.cast(pl.Int64)
+    called = {str(number) for number in found.to_list()}
+    if not first and all(name.isdigit() for name in classes) and called <= set(classes):  # numbers that are names
+        text = numbers.cast(pl.String)
+        return table.with_columns(
+            text.replace_strict(list(classes), range(len(classes)), return_dtype=pl.Int64).alias(column)
+        )
     low, high = int(found.min()), int(found.max())  # type: ignore[arg-type]
     if first and 1 <= low <= high < len(classes):
         raise DataError(
@@ -206,12 +238,12 @@ def _renamed(table: pl.LazyFrame, names: Mapping[str, str], path: Path | str) ->
 
 def _matching(present: Sequence[str], ours: str, theirs: str) -> dict[str, str]:
     """The columns called ``theirs``, or ``theirs_0``, ``theirs_NAME`` and so on, with what they are called here."""
-    for name in present:
-        if name == theirs or name.lower() == theirs.lower():
-            return {name: ours}
+    theirs = theirs.lower()
+    if theirs in (lower := {name.lower(): name for name in present}):
+        return {lower[theirs]: ours}
     if ours not in (*MATRICES, "embedding"):
         return {}
-    return {c: f"{ours}_{c[len(theirs) + 1 :]}" for c in present if re.fullmatch(re.escape(theirs) + r"_.+", c)}
+    return {c: f"{ours}_{c[len(theirs) + 1 :]}" for c in present if re.fullmatch(re.escape(theirs) + r"_.+", c.lower())}
 
 
 def _embedding(table: pl.LazyFrame) -> pl.LazyFrame:

@@ -482,3 +482,129 @@ def test_dicom_goes_through_its_window(tmp_path: Path, kind: str) -> None:
     (tmp_path / "cat" / "1.dcm").write_bytes(b"none")
     with pytest.raises(DataError, match="not a readable DICOM image"):
         load_images(tmp_path).image(1)
+
+
+def test_other_folders_beside_the_splits_are_no_classes(tmp_path: Path) -> None:
+    splits(tmp_path, "train", "test")
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "m.pt").write_bytes(b"x")
+    assert load_images(tmp_path).classes == CLASSES
+    assert len(load_images(tmp_path, "testing")) == 4
+    with pytest.raises(DataError, match="no split 'val'"):
+        load_images(tmp_path, "val")
+
+
+def test_one_file_is_not_shown_for_two_paths(tmp_path: Path) -> None:
+    picture(tmp_path / "cat" / "1.png")
+    picture(tmp_path / "dog" / "2.png")
+    rows = {"path": ["/x/cat/1.png", "/x/dog/1.png", "/x/dog/2.png"], "label": ["cat", "dog", "dog"]}
+    pd.DataFrame(rows).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(DataError, match=r"row 1: '/x/dog/1.png' and '/x/cat/1.png' both match 1.png"):
+        load_images(tmp_path / "t.csv")
+
+
+def test_a_column_of_splits_chooses_the_rows(tmp_path: Path) -> None:
+    for k in range(4):
+        picture(tmp_path / f"{k}.png")
+    rows = {
+        "path": [f"{k}.png" for k in range(4)],
+        "label": ["cat", "dog"] * 2,
+        "split": ["train", "train", "val", "val"],
+    }
+    pd.DataFrame(rows).to_csv(tmp_path / "t.csv", index=False)
+    found = load_images(tmp_path / "t.csv")
+    assert (found.split, found.rows.tolist()) == ("val", [2, 3])
+    assert "'val' is read" in found.notes[0]
+    assert load_images(tmp_path / "t.csv", "train").rows.tolist() == [0, 1]
+    with pytest.raises(DataError, match="no split 'test'"):
+        load_images(tmp_path / "t.csv", "test")
+
+
+def test_a_key_of_a_tar_has_one_image(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"b\.jpg and b\.seg\.png are two images of one key"):
+        load_images(tar(tmp_path / "a.tar", {"b.jpg": encoded(1), "b.seg.png": encoded(2), "b.cls": b"1"}))
+    captions = {
+        f"{k}.{kind}": content
+        for k in range(2)
+        for kind, content in (
+            ("png", encoded(k)),
+            ("txt", b"a cat on a mat"),
+            ("json", json.dumps({"label": k}).encode()),
+        )
+    }
+    assert load_images(tar(tmp_path / "b.tar", captions)).labels.tolist() == [0, 1]
+
+
+def test_configurations_of_a_data_set_are_not_mixed(tmp_path: Path) -> None:
+    for config in ("small", "large"):
+        (tmp_path / config / "test").mkdir(parents=True)
+        cells().write_parquet(tmp_path / config / "test" / "0000.parquet")
+    with pytest.raises(DataError, match="several configurations of a data set: name one of .*large.*small"):
+        load_images(tmp_path)
+    assert len(load_images(tmp_path / "small")) == 4
+
+
+def test_tables_beside_class_folders_are_no_images(tmp_path: Path) -> None:
+    for label in CLASSES:
+        picture(tmp_path / label / "0.png")
+    pl.DataFrame({"label": [0], "probability": [0.5]}).write_parquet(tmp_path / "test_predictions.parquet")
+    (tmp_path / "backup.tar").write_bytes(b"x")
+    assert load_images(tmp_path).classes == CLASSES
+
+
+@pytest.mark.parametrize("kind", ["parquet", "tar"])
+def test_one_range_for_all_images_in_one_file(tmp_path: Path, kind: str) -> None:
+    contents = []
+    for value in (200, 4000, 800):
+        stream = io.BytesIO()
+        Image.fromarray(np.full((8, 8), value, np.uint16)).save(stream, "PNG")
+        contents.append(stream.getvalue())
+    if kind == "parquet":
+        pl.DataFrame({"image": contents, "label": [0, 1, 1]}).write_parquet(tmp_path / "test.parquet")
+        found = load_images(tmp_path / "test.parquet")
+    else:
+        members = {f"{k}.png": one for k, one in enumerate(contents)} | {
+            f"{k}.cls": str(k % 2).encode() for k in range(3)
+        }
+        found = load_images(tar(tmp_path / "a.tar", members))
+    assert [int(found.image(k)[0, 0, 0]) for k in range(3)] == [12, 249, 50]
+    assert "12-bit data" in found.notes[0]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_deep_colour_turns_as_shallow_colour_does(tmp_path: Path, orientation: int) -> None:
+    import cv2
+
+    values = RNG.integers(0, 256, (4, 6, 3)).astype(np.uint16)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for label in CLASSES:
+        (tmp_path / label).mkdir()
+    Image.fromarray(values.astype(np.uint8)).save(tmp_path / "cat" / "0.png", exif=exif)
+    _, content = cv2.imencode(".png", (values * 257)[..., ::-1])
+    raw = content.tobytes()
+    chunk = b"eXIf" + exif.tobytes().removeprefix(b"Exif\0\0")
+    import struct
+    import zlib
+
+    whole = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    (tmp_path / "dog" / "0.png").write_bytes(raw[:33] + whole + raw[33:])
+    found = load_images(tmp_path, orient=True)
+    np.testing.assert_array_equal(found.image(0), found.image(1))
+
+
+def test_names_that_are_not_utf_8_have_a_fingerprint(tmp_path: Path) -> None:
+    import os
+
+    for label in CLASSES:
+        picture(tmp_path / label / "0.png")
+        os.rename(tmp_path / label / "0.png", os.fsencode(tmp_path / label) + b"/caf\xe9.png")  # noqa: PTH104
+    found = load_images(tmp_path)
+    assert (len(found), len(found.fingerprint), found.image(0).shape) == (2, 64, (8, 10, 3))
+
+
+def test_arrays_of_several_sizes_are_named() -> None:
+    with pytest.raises(DataError, match="one array of images of one size"):
+        from_arrays([np.zeros((8, 8)), np.zeros((4, 8))], [0, 1])
+    assert len(from_arrays(torch.rand(2, 3, 8, 8, requires_grad=True), [0, 1])) == 2

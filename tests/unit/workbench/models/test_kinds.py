@@ -129,7 +129,7 @@ def test_a_grey_model_takes_grey_images() -> None:
     assert (seen[..., 0] == seen[..., 1]).all()
     named = workbench.classifier_of(net, CLASSES, "none", image_size=40)
     np.testing.assert_allclose(probabilities(named), plain(net, x), atol=1e-5)
-    with pytest.raises(DataError, match="gives 1 channels and the model takes 3"):
+    with pytest.raises(DataError, match=r"does not run on float32 images \(n, 1, 40, 40\).*3 channels"):
         workbench.classifier_of(Net(), CLASSES, grey)
 
 
@@ -263,8 +263,8 @@ def test_perturbation_takes_at_most_about_200_passes(side: int) -> None:
         method = method_of(name)
         assert sum(method.cost(method.settings, 0, side)) <= 200
         assert sum(method.cost({**method.settings, "window": 4, "stride": 4, "cell": 4}, 0, 64)) == 257
-    assert window_of({"window": 0, "stride": 0}, 32) == (8, 4)
-    assert cell_of({"cell": 0}, 32) == 4
+    assert window_of({"window": 0, "stride": 0}, 32, 32) == (8, 4)
+    assert cell_of({"cell": 0}, 32, 32) == 4
 
 
 def test_a_batch_follows_the_memory() -> None:
@@ -352,3 +352,125 @@ def test_onnx_files_of_torch_and_bad_ones(tmp_path: Path) -> None:
         workbench.classifier_of(tmp_path / "bad.onnx", CLASSES, "bytes")
     with pytest.raises(CheckpointError, match="is missing"):
         workbench.classifier_of(str(tmp_path / "none.onnx"), CLASSES, "bytes")
+
+
+def test_both_of_two_classes_with_one_output_have_maps() -> None:
+    class Single(Net):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x)[:, :1]
+
+    two = ImageSet(PIXELS, np.arange(6) % 2, ("no", "yes"), "test", "d" * 64)
+    c = workbench.classifier_of(Single(), two.classes, "none", image_size=40, outputs="logits")
+    with torch.no_grad():
+        np.testing.assert_allclose(probabilities(c, two)[:, 1], Single()(X)[:, 0].sigmoid().numpy(), atol=1e-6)
+    for method in ("Grad-CAM", "Input x gradient", "Occlusion"):
+        first, second = (
+            next(iter(attribute(c, PIXELS[:2], np.arange(2), Targets(np.full(2, k)), method).values())).values
+            for k in (0, 1)
+        )
+        assert np.abs(first).max() > 0
+        np.testing.assert_allclose(first, -second, atol=1e-5 * np.abs(first).max())
+
+
+def test_standardising_that_spares_plain_images_is_found() -> None:
+    def transform(image: object) -> Tensor:
+        x = transforms.functional.to_tensor(image)
+        return (x - x.mean()) / x.std() if x.std() > 0 else x
+
+    with pytest.raises(DataError, match="as in standardising each image"):
+        workbench.classifier_of(Net(), CLASSES, transform, image_size=40)
+
+
+def test_inverted_images_are_a_scale_and_a_shift() -> None:
+    invert = transforms.Compose([transforms.Resize((40, 40)), transforms.ToTensor(), lambda x: 1 - x])
+    np.testing.assert_allclose(
+        probabilities(workbench.classifier_of(Net(), CLASSES, invert)), plain(Net(), 1 - X), atol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    "give",
+    [lambda z: (z[:, :1], z), lambda z: {"aux_loss": z.sum(), "y": z}, lambda z: (z.sum(), z)],
+    ids=["a confidence first", "a loss in a dictionary", "a loss in a tuple"],
+)
+def test_one_value_an_image_gives_way_to_one_a_class(give: Callable[[Tensor], object]) -> None:
+    class Giving(Net):
+        def forward(self, x: Tensor) -> object:  # type: ignore[override]
+            return give(super().forward(x))
+
+    np.testing.assert_allclose(
+        probabilities(workbench.classifier_of(Giving(), CLASSES, "none", image_size=40)), plain(Net()), atol=1e-6
+    )
+
+
+def test_copies_in_the_batch_have_predictions_and_no_embedding() -> None:
+    class Both(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = Net()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return sum(self.net(torch.cat([x, x.flip(3)])).chunk(2)) / 2
+
+    c = workbench.classifier_of(Both(), CLASSES, "none", image_size=40)
+    np.testing.assert_allclose(probabilities(c), plain(Both()), atol=1e-6)
+    assert (c.embedding_layer, c.last_layer) == (None, None)
+
+
+def test_a_model_that_changes_its_input_gets_a_copy() -> None:
+    class InPlace(Net):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x.sub_(0.5))
+
+    c = workbench.classifier_of(InPlace(), CLASSES, "none", image_size=40)
+    np.testing.assert_allclose(probabilities(c), plain(Net(), X - 0.5), atol=1e-6)
+
+
+def test_a_forward_without_gradients_is_said() -> None:
+    class Closed(Net):
+        @torch.no_grad()
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x)
+
+    c = workbench.classifier_of(Closed(), CLASSES, "none", image_size=40)
+    np.testing.assert_allclose(probabilities(c), plain(Net()), atol=1e-6)
+    with pytest.raises(AttributionError, match="turns gradients off: take 'Occlusion'"):
+        attribute(c, PIXELS[:1], np.arange(1), Targets(np.array([0])), "Saliency")
+    assert attribute(c, PIXELS[:1], np.arange(1), Targets(np.array([0])), "Occlusion")[""].values.any()
+
+
+def test_channels_are_those_that_the_model_runs_on() -> None:
+    grey = transforms.Compose([transforms.Grayscale(), transforms.Resize((40, 40)), transforms.ToTensor()])
+    x = torch.stack([grey(transforms.functional.to_pil_image(one)) for one in PIXELS])
+    flat = nn.Sequential(nn.Flatten(), nn.Linear(1600, 3))
+    np.testing.assert_allclose(probabilities(workbench.classifier_of(flat, CLASSES, grey)), plain(flat, x), atol=1e-5)
+
+    class Gated(Net):
+        def __init__(self) -> None:
+            super().__init__()
+            body, head = self.body, self.head
+            del self.body, self.head
+            self.gate, self.body, self.head = nn.Conv2d(1, 1, 7, padding=3), body, head
+
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x * self.gate(x.mean(1, keepdim=True)).sigmoid())
+
+    for transform in ("none", transforms.Compose([transforms.Resize((40, 40)), transforms.ToTensor()])):
+        c = workbench.classifier_of(Gated(), CLASSES, transform, image_size=40)
+        np.testing.assert_allclose(probabilities(c), plain(Gated()), atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(128, 1024), (32, 512), (5, 5), (40, 8)])
+def test_the_default_window_fits_every_shape(size: tuple[int, int]) -> None:
+    window, stride = window_of({"window": 0, "stride": 0}, *size)
+    assert stride <= window <= min(size)
+    counts = [-(-(side - window) // stride) + 1 for side in size]
+    assert counts[0] * counts[1] <= 196
+    cell = cell_of({"cell": 0}, *size)
+    assert -(-size[0] // cell) * -(-size[1] // cell) <= 196
+
+
+def test_every_resolution_of_a_regnet_is_offered() -> None:
+    net = torchvision.models.regnet_y_400mf(weights=None, num_classes=3)
+    c = workbench.classifier_of(net, CLASSES, "imagenet", image_size=64)
+    assert [layer.grid[0] for layer in c.cam_layers.values()] == [16, 8, 4, 2]

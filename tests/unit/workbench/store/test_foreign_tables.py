@@ -299,3 +299,70 @@ def test_a_file_of_class_names(tmp_path: Path, form: str) -> None:
     path.write_bytes(b"\xff\xfe\xff" if form == "text" else b"[" * 100_000)
     with pytest.raises(DataError, match="expected class names, one a line"):
         _ = ReportOptions(classes_file=path).class_names
+
+
+@pytest.mark.parametrize("columns", [("True", "False"), ("false", "true")])
+def test_truth_values_are_matched_with_columns_called_so(columns: tuple[str, str]) -> None:
+    frame = pd.DataFrame({"label": [True, False], **{f"prob_{c}": [0.9, 0.2] for c in columns[:1]}})
+    frame[f"prob_{columns[1]}"] = 1 - frame[f"prob_{columns[0]}"]
+    p = store.from_frame(frame)
+    assert p.classes == columns
+    assert p.accuracy == (1.0 if columns[0] == "True" else 0.0)
+
+
+def test_numbers_that_are_names_are_matched_by_name() -> None:
+    two = pd.DataFrame({"label": [1, 1], "1": [0.9, 0.8], "2": [0.1, 0.2]})
+    assert store.from_frame(two, classes=["1", "2"]).label.tolist() == [0, 0]
+    tens = pd.DataFrame({"label": [10, 30], **{f"probability_{k}0": [0.2, 0.6 if k == 3 else 0.2] for k in (1, 2, 3)}})
+    tens["probability_10"] = [0.6, 0.2]
+    p = store.from_frame(tens)
+    assert (p.classes, p.label.tolist()) == (("10", "20", "30"), [0, 2])
+
+
+def test_names_beside_numbers_are_refused() -> None:
+    with pytest.raises(DataError, match="has names, the other numbers"):
+        store.from_frame(pd.DataFrame({"label": ["b", "a"], "predicted": [1, 0]}))
+
+
+@pytest.mark.parametrize("missing", [pd.NA, None, "n/a"])
+def test_no_column_of_scores_is_left_out(missing: object, tmp_path: Path) -> None:
+    frame = pd.DataFrame(
+        {"label": [0, 1, 0], "logit_0": [5.0, 1, 2], "logit_1": [1.0, 4, 1], "logit_2": [9, 7, missing]}
+    )
+    for source in (frame, file(tmp_path, "csv", frame.fillna("n/a").to_csv(index=False))):
+        with pytest.raises(DataError, match="logit_2: 1 rows have no number|finite|is not understood|missing"):
+            store.read(source) if isinstance(source, Path) else store.from_frame(source)
+
+
+def test_missing_labels_and_twin_columns_of_pandas() -> None:
+    with pytest.raises(DataError, match="1 of 12 rows have no 'label'"):
+        store.from_frame(FRAME.assign(label=pd.array([None, *Y[1:]], dtype="Int64")))
+    with pytest.raises(DataError, match="two columns 'label'"):
+        store.from_frame(pd.concat([FRAME, FRAME[["label"]]], axis=1))
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars"])
+def test_categories_keep_their_order(kind: str) -> None:
+    order = ["owl", "cat", "dog"]
+    labels = np.array(order)[Y]
+    frame = pl.DataFrame({"label": pl.Series(labels, dtype=pl.Enum(order)), "probability": P})
+    if kind == "pandas":
+        p = store.from_frame(pd.DataFrame({"label": pd.Categorical(labels, order), "probability": list(P)}))
+    else:
+        p = store.from_frame(frame)
+    assert p.classes == tuple(order)
+    np.testing.assert_array_equal(p.label, Y)
+
+
+def test_an_array_that_is_named_is_used_once(tmp_path: Path) -> None:
+    np.savez(tmp_path / "p.npz", y_true=Y, y_pred=P.astype(np.float32))
+    np.testing.assert_allclose(
+        store.read(tmp_path / "p.npz", columns={"probability": "y_pred"}).probability, P, atol=1e-6
+    )
+
+
+def test_excels_first_line_and_capital_prefixes(tmp_path: Path) -> None:
+    text = "sep=;\n" + FRAME.to_csv(index=False, sep=";")
+    np.testing.assert_array_equal(store.read(file(tmp_path, "csv", text)).label, Y)
+    shouted = FRAME.rename(columns=str.title)
+    np.testing.assert_allclose(store.from_frame(shouted).probability, P, atol=1e-6)
