@@ -73,7 +73,7 @@ def _content(path: Path) -> bytes:
 
 
 def _text(path: Path) -> pl.LazyFrame:
-    content = _content(path).strip(b"\r\n\t ")
+    content = _content(path).lstrip(b"\r\n").rstrip(b"\r\n ")
     content = re.sub(rb"\Asep=.\r?\n", b"", content)  # Excel's own first line
     if not content:
         raise DataError(f"{path} is empty: expected a line of column names, and rows")

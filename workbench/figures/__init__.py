@@ -2,13 +2,21 @@
 
 from workbench.figures.base import encode, figure_of, save
 from workbench.figures.calibration import class_calibration, reliability, risk_coverage
-from workbench.figures.classes import class_error_rates, class_rates, confusion_beside_people, confusion_matrix
+from workbench.figures.classes import (
+    SHOWN_CLASSES,
+    class_error_rates,
+    class_rates,
+    confusion_beside_people,
+    confusion_matrix,
+    whole_matrix,
+)
 from workbench.figures.findings import asymmetries, causes, class_differences, outcomes, slices
 from workbench.figures.images import attribution_grid, group_map, image_grid
 from workbench.figures.methods import method_ranking
 from workbench.figures.rows import cartography, embedding_map, human_against_model, neighbours, suspects
 
 __all__ = [
+    "SHOWN_CLASSES",
     "asymmetries",
     "attribution_grid",
     "cartography",
@@ -33,4 +41,5 @@ __all__ = [
     "save",
     "slices",
     "suspects",
+    "whole_matrix",
 ]

@@ -18,6 +18,7 @@ from workbench.core.files import write_atomically
 from workbench.core.records import Rate
 from workbench.core.stamp import NAME, Stamp, text_of
 from workbench.errors import DataError
+from workbench.figures.names import families, missing_characters_told, name_rows
 
 INK, GRID, ACCENT = "#222222", "#DDDDDD", "#B5403A"
 SHOWN_ROWS = 40  # at most, in a figure with a line for each item
@@ -25,6 +26,7 @@ SECOND, MUTED = "#2F6DA8", "#8C8C8C"
 KINDS: Any = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
 STAMPED = {"png": NAME, "svg": "Description", "pdf": "Subject"}
 STYLE: Any = {
+    "font.family": families(),
     "font.size": 10,
     "axes.edgecolor": INK,
     "axes.labelcolor": INK,
@@ -51,7 +53,7 @@ def interval_dots(
     ax.plot(rate.value, places, "o", color=colour, markersize=7)
     for place, note in enumerate(notes or ()):
         ax.text(rate.high[place], place, f"  {note}", va="center", fontsize=9)
-    ax.set_yticks(places, names)
+    name_rows(ax, places, names)
     ax.set_ylim(-0.6, len(names) - 0.4)
     ax.xaxis.set_major_formatter(PercentFormatter(1.0))
     plain_grid(ax)
@@ -91,7 +93,8 @@ def save(figure: Figure, stem: Path, stamp: Stamp | None = None) -> list[Path]:
 
 def _save(figure: Figure, kind: str, stamp: Stamp | None, target: Path | io.BytesIO) -> None:
     said = {} if stamp is None else {STAMPED[kind]: text_of(stamp)}
-    figure.savefig(target, dpi=160, format=kind, metadata={**KINDS[kind], **said})
+    with missing_characters_told():
+        figure.savefig(target, dpi=160, format=kind, metadata={**KINDS[kind], **said})
 
 
 def encode(figure: Figure, kind: str, stamp: Stamp | None = None) -> bytes:

@@ -11,6 +11,7 @@ from matplotlib.ticker import PercentFormatter
 
 from workbench.analysis.calibration import Reliability, RiskCoverage
 from workbench.figures.base import ACCENT, INK, MUTED, SECOND, SHOWN_ROWS, STYLE, own_axes, plain_grid
+from workbench.figures.names import name_rows
 
 
 def reliability(
@@ -57,12 +58,12 @@ def class_calibration(classes: Sequence[str], diagrams: Sequence[Reliability], *
         for place, k in enumerate(order):
             ax.hlines(place, diagrams[k].ece_low, diagrams[k].ece_high, color=ACCENT, linewidth=2.5, alpha=0.45)
             ax.plot(diagrams[k].ece, place, "o", color=ACCENT, markersize=7)
-        ax.set_yticks(range(len(order)), [classes[k] for k in order])
+        name_rows(ax, range(len(order)), [classes[k] for k in order])
         ax.set_xlim(left=0)
         ax.xaxis.set_major_formatter(PercentFormatter(1.0))
         plain_grid(ax)
         ax.tick_params(axis="y", length=0)
-        ax.set_xlabel("Expected calibration error of the class's probability over all rows, 95 % interval")
+        ax.set_xlabel("Expected calibration error of the class's probability\nover all rows, 95 % interval")
     return ax
 
 

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import matplotlib as mpl
 import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from workbench.analysis.confusion import Normalisation, most_confused, normalise
 from workbench.core.records import ClassReport, ConfusionMatrix, IntArray, Rate
-from workbench.figures.base import ACCENT, INK, SECOND, SHOWN_ROWS, STYLE, interval_dots, own_axes, plain_grid
+from workbench.figures.base import (
+    ACCENT,
+    INK,
+    SECOND,
+    SHOWN_ROWS,
+    STYLE,
+    figure_of,
+    interval_dots,
+    own_axes,
+    plain_grid,
+)
+from workbench.figures.names import CHARACTER, FREE, HEIGHT, longest_line, name_rows, wrap
 
 SHOWN_CLASSES = 25
 
@@ -35,7 +49,8 @@ def confusion_matrix(
     values = matrix.counts.astype(float) if by is None else normalise(matrix, by)
     wrong = np.ma.masked_array(values, np.eye(len(values), dtype=bool))
     with mpl.rc_context(STYLE):
-        ax = own_axes(ax, (8.2, 7.2))
+        names = [wrap(name) for name in matrix.classes]
+        ax = own_axes(ax, _matrix_size(names))
         largest = max(float(wrong.max() or 0), 1e-9)
         labels = np.array([[f"{v:.0f}" if by is None else f"{100 * v:.1f}" for v in row] for row in values])
         sns.heatmap(
@@ -49,8 +64,8 @@ def confusion_matrix(
             linewidths=1,
             linecolor="white",
             square=True,
-            xticklabels=matrix.classes,
-            yticklabels=matrix.classes,
+            xticklabels=names,
+            yticklabels=names,
             cbar_kws={"shrink": 0.7, "label": "Errors" if by is None else f"Share of the {by} class, %"},
             annot_kws={"fontsize": 9},
         )
@@ -62,10 +77,45 @@ def confusion_matrix(
             ax.text(k + 0.5, k + 0.5, labels[k, k], ha="center", va="center", fontsize=9, fontweight="bold")
         ax.set(xlabel=answer, ylabel="True class")
         ax.tick_params(length=0)
-        ax.set_xticks(ax.get_xticks(), matrix.classes, rotation=40, ha="right", rotation_mode="anchor")
-        ax.set_yticks(ax.get_yticks(), matrix.classes, rotation=0)
+        if longest_line(names) > FREE - 8:  # slanted names of this length would run into each other
+            ax.set_xticks(ax.get_xticks(), names, rotation=90, ha="center", multialignment="right")
+        else:
+            ax.set_xticks(ax.get_xticks(), names, rotation=40, ha="right", rotation_mode="anchor")
+        ax.set_yticks(ax.get_yticks(), names, rotation=0)
         total, errors = int(matrix.counts.sum()), int(matrix.counts.sum() - np.trace(matrix.counts))
         ax.set_title(title.format(errors=errors, total=total), loc="left", fontsize=12)
+    return ax
+
+
+def _matrix_size(names: Sequence[str]) -> tuple[float, float]:
+    """Inches of a confusion matrix: room for names of two lines a cell, and for their length at two sides."""
+    more = CHARACTER * max(0, longest_line(names) - FREE // 2)
+    lines = max(name.count("\n") + 1 for name in names)
+    side = max(0.0, (HEIGHT * lines + 0.05) * len(names) - 5.2) if lines > 1 or more else 0.0
+    return 8.2 + more + side, 7.2 + more + side
+
+
+def whole_matrix(matrix: ConfusionMatrix, *, ax: Axes | None = None) -> Axes:
+    """Every cell of a matrix of very many classes, as its share of the true class; the diagonal is left uncoloured.
+
+    Classes are numbered in their order; the colour grows with the square root, so that rare errors stay visible.
+    """
+    shares = np.nan_to_num(normalise(matrix, "true"))
+    np.fill_diagonal(shares, np.nan)
+    largest = float(np.nan_to_num(shares).max()) or 1.0
+    with mpl.rc_context(STYLE):
+        ax = own_axes(ax, (8.2, 7.2))
+        shown = ax.imshow(
+            shares,
+            cmap=sns.light_palette(ACCENT, as_cmap=True),
+            norm=PowerNorm(0.5, 0, largest),
+            interpolation="nearest" if len(shares) <= 200 else "antialiased",
+        )
+        bar = figure_of(ax).colorbar(shown, ax=ax, shrink=0.7, label="Share of the true class")
+        bar.ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+        ax.set(xlabel="Predicted class (number)", ylabel="True class (number)")
+        total, errors = int(matrix.counts.sum()), int(matrix.counts.sum() - np.trace(matrix.counts))
+        ax.set_title(f"{errors:,} of {total:,} images misclassified, {len(shares):,} classes", loc="left", fontsize=12)
     return ax
 
 
@@ -93,7 +143,7 @@ def most_confused_pairs(matrix: ConfusionMatrix, *, count: int = 30, ax: Axes | 
         for place, (_, _, rows) in enumerate(pairs):
             ax.text(rows, place, f" {rows:,}", va="center", fontsize=9)
         names = [f"{matrix.classes[true]} → {matrix.classes[predicted]}" for true, predicted, _ in pairs]
-        ax.set_yticks(range(len(pairs)), names)
+        name_rows(ax, range(len(pairs)), names)
         plain_grid(ax)
         ax.tick_params(axis="y", length=0)
         ax.set_xlabel("Images")
@@ -133,7 +183,7 @@ def class_rates(report: ClassReport, *, ax: Axes | None = None) -> Axes:
             places, shown = np.arange(len(order)) + 0.22 * (1 - number), _ordered(rate, order)
             ax.hlines(places, shown.low, shown.high, color=colour, linewidth=2, alpha=0.45)
             ax.plot(shown.value, places, "os^"[number], color=colour, markersize=5, label=name)
-        ax.set_yticks(np.arange(len(order)), [report.classes[k] for k in order])
+        name_rows(ax, np.arange(len(order)), [report.classes[k] for k in order])
         ax.xaxis.set_major_formatter(PercentFormatter(1.0))
         plain_grid(ax)
         ax.tick_params(axis="y", length=0)

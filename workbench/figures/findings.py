@@ -14,6 +14,7 @@ from workbench.analysis.compare import Comparison
 from workbench.analysis.slices import Slice
 from workbench.core.records import Rate
 from workbench.figures.base import ACCENT, INK, MUTED, SECOND, SHOWN_ROWS, STYLE, interval_dots, own_axes, plain_grid
+from workbench.figures.names import name_rows
 
 
 def _nothing(ax: Axes, words: str) -> Axes:
@@ -38,7 +39,8 @@ def asymmetries(frame: pl.DataFrame, classes: Sequence[str], *, count: int = 10,
             star = " ★" if row["adjusted_p_value"] < 0.05 else ""
             note = f"  {row['first_as_second']} vs. {row['second_as_first']}, p = {row['adjusted_p_value']:.2g}{star}"
             ax.text(there[place], place, note, va="center", fontsize=9)
-        ax.set_yticks(places, [f"{classes[a]} → {classes[b]}" for a, b in shown.select("first", "second").iter_rows()])
+        pairs = shown.select("first", "second").iter_rows()
+        name_rows(ax, places, [f"{classes[a]} → {classes[b]}" for a, b in pairs])
         ax.set_xlim(0, float(there.max()) * 1.3)  # the first of a pair has the larger share
         ax.xaxis.set_major_formatter(PercentFormatter(1.0))
         plain_grid(ax)

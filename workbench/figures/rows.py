@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from workbench.core.records import ClassReport, IntArray, ProbabilityArray
 from workbench.figures.base import ACCENT, GRID, INK, MUTED, SECOND, SHOWN_ROWS, STYLE, own_axes, plain_grid
+from workbench.figures.names import name_rows
 from workbench.images.render import PALETTE
 
 SHOWN_POINTS = 20_000
@@ -30,7 +31,7 @@ def suspects(frame: pl.DataFrame, classes: Sequence[str], *, count: int = 12, ax
         for place, number in enumerate(shown["len"]):
             ax.text(number, place, f" {number}", va="center", fontsize=9)
         pairs = shown.select("label", "suggested").iter_rows()
-        ax.set_yticks(range(len(shown)), [f"{classes[a]}, perhaps {classes[b]}" for a, b in pairs])
+        name_rows(ax, range(len(shown)), [f"{classes[a]}, perhaps {classes[b]}" for a, b in pairs])
         plain_grid(ax)
         ax.tick_params(axis="y", length=0)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -77,7 +78,7 @@ def human_against_model(model: ClassReport, people: ClassReport, *, ax: Axes | N
             places, rate = np.arange(len(order)) + shift, report.error_rate
             ax.hlines(places, rate.low[order], rate.high[order], color=colour, linewidth=2.5, alpha=0.45)
             ax.plot(rate.value[order], places, marker, color=colour, markersize=6, label=name)
-        ax.set_yticks(range(len(order)), [model.classes[k] for k in order])
+        name_rows(ax, range(len(order)), [model.classes[k] for k in order])
         ax.set_xlim(left=0)
         ax.xaxis.set_major_formatter(PercentFormatter(1.0))
         plain_grid(ax)

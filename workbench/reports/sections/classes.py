@@ -21,8 +21,10 @@ def section(material: Material) -> Bundle:
     predictions = material.predictions
     matrix = confusion_matrix(predictions)
     rates, uneven = class_report(matrix), asymmetries(matrix)
+    whole = {"confusion_matrix_whole": lambda: figures.figure_of(figures.whole_matrix(matrix))}
     return Bundle(
         figures={
+            **(whole if len(matrix.classes) > figures.SHOWN_CLASSES else {}),
             "confusion_matrix": lambda: figures.figure_of(figures.confusion_matrix(matrix)),
             "confusion_matrix_by_true_class": lambda: figures.figure_of(figures.confusion_matrix(matrix, by="true")),
             "class_error_rates": lambda: figures.figure_of(figures.class_error_rates(rates)),
