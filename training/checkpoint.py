@@ -21,6 +21,7 @@ from training.files import write_atomically
 from training.model import ARCHITECTURE, STAGES, ResNet18LN, summary
 
 WEIGHTS, SIDECAR = "model.safetensors", "model.json"
+MOST = 65_536  # of a width, a side in pixels, a mean or a deviation: more is no checkpoint of this model
 _REQUIRED = ("architecture", "width", "classes", "mean", "std", "image_size", "weights_sha256")
 
 
@@ -75,14 +76,30 @@ def read_sidecar(folder: Path) -> dict[str, Any]:
         raise TrainingError(f"no checkpoint in {folder}: expected {WEIGHTS} and {SIDECAR}, as training.run writes them")
     try:
         sidecar = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise TrainingError(f"{path} is not JSON ({error}): restore it from the run that wrote it") from error
     missing = [name for name in _REQUIRED if name not in sidecar] if isinstance(sidecar, dict) else list(_REQUIRED)
     if missing:
         raise TrainingError(f"{path} lacks the field {missing[0]!r}: restore it from the run that wrote it")
     if sidecar["architecture"] != ARCHITECTURE:
         raise TrainingError(f"{path}: expected architecture {ARCHITECTURE!r}, not {sidecar['architecture']!r}")
+    classes, numbers = sidecar["classes"], [sidecar[name] for name in ("width", "image_size")]
+    scales = [*_listed(sidecar["mean"]), *_listed(sidecar["std"])]
+    if (
+        not all(isinstance(number, int) and not isinstance(number, bool) and 0 < number <= MOST for number in numbers)
+        or not (isinstance(classes, list) and classes and all(isinstance(name, str) for name in classes))
+        or len(scales) != 6
+        or not all(isinstance(value, int | float) and abs(value) < MOST for value in scales)
+    ):
+        raise TrainingError(
+            f"{path}: expected a list of classes, width and image_size from 1 to {MOST:,}, and three numbers each "
+            "in mean and std: restore it from the run that wrote it"
+        )
     return dict(sidecar)
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -114,7 +131,13 @@ def load(folder: Path) -> tuple[ResNet18LN, dict[str, Any]]:
     state = read_weights(path)
     if hashlib.sha256(path.read_bytes()).hexdigest() != sidecar["weights_sha256"]:
         raise TrainingError(f"{folder / SIDECAR} does not belong to {path} (other SHA-256): restore both from one run")
-    model = ResNet18LN(len(sidecar["classes"]), int(sidecar["width"]))
+    head = tuple(state["head.weight"].shape) if "head.weight" in state else None
+    wanted = (len(sidecar["classes"]), 8 * sidecar["width"])
+    if head != wanted:  # before anything of that size is built
+        raise TrainingError(
+            f"{path} does not fit {SIDECAR}: expected head.weight {wanted}, not {head}; restore both from one run"
+        )
+    model = ResNet18LN(len(sidecar["classes"]), sidecar["width"])
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     received = {name: tuple(tensor.shape) for name, tensor in state.items()}
     if expected != received:

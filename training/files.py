@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from training.errors import TrainingError
+
+LOCK = ".lock"
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -39,6 +41,39 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         if isinstance(error, OSError):
             raise TrainingError(f"cannot write {path} ({error.strerror or error}): choose another --out") from error
         raise
+
+
+@contextlib.contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """Hold a run's folder, so that no second run writes into it; what a killed run left half-written is removed.
+
+    The lock is the operating system's, so that a killed process leaves none behind.
+
+    Raises
+    ------
+    TrainingError
+        If another process holds it, or the folder can't be written.
+    """
+    from filelock import FileLock, Timeout
+
+    held = FileLock(folder / LOCK, timeout=0)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        held.acquire()
+    except Timeout as error:
+        raise TrainingError(f"another run is at work in {folder}: wait for it, or name another --out") from error
+    except OSError as error:
+        raise TrainingError(f"cannot write {folder} ({error.strerror or error}): choose another --out") from error
+    try:
+        for left in folder.glob(".*.tmp"):
+            left.unlink(missing_ok=True)
+        yield
+    finally:
+        held.release()
+        if [path.name for path in folder.iterdir()] == [LOCK]:  # nothing was written: the folder is as it was
+            with contextlib.suppress(OSError):
+                (folder / LOCK).unlink()
+                folder.rmdir()
 
 
 def _flush(path: Path) -> None:

@@ -9,13 +9,14 @@ import sys
 import time
 import typing
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from training.errors import TrainingError
+from training.files import lock
 from training.recipe import RECIPES, Recipe
 
 if typing.TYPE_CHECKING:
@@ -275,7 +276,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _download(options)
         if options.out is None:
             raise TrainingError("--out is missing: name the folder for the checkpoint")
-        with process_group() as rank:
+        with process_group() as rank, lock(options.out) if rank == 0 else nullcontext():
             session = open_session(options)
             train(session, options.out if rank == 0 else None, quiet=rank != 0)
     except TrainingError as error:

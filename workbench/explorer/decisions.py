@@ -41,6 +41,11 @@ class Decision:
 NOTHING = Decision()
 
 
+def _is_text(words: str) -> bool:
+    """Whether text can be written as Unicode: without an unpaired surrogate."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in words)
+
+
 class Decisions:
     """The decisions on a run's rows; every change is on disk before it is reported as saved.
 
@@ -88,13 +93,25 @@ class Decisions:
             return
         try:
             values = json.loads(text)
-            rows = {int(row): Decision(tuple(d["tags"]), d["label"], d["note"]) for row, d in values["rows"].items()}
+            rows = {int(row): self._decision(d) for row, d in values["rows"].items()}
             bound = {name: values[name] for name in self._bound()}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise DataError(f"{self.path} is damaged ({error}): move it away to start without decisions") from error
         if bound != self._bound():
             raise DataError(f"{self.path} has decisions on other data: name another folder, or move the file away")
         self.rows, self._known = rows, text
+
+    def _decision(self, values: Mapping[str, Any]) -> Decision:
+        """A decision of the file; `ValueError` if a part is of another kind or range."""
+        tags, label, note = values["tags"], values["label"], values["note"]
+        words = tags if isinstance(tags, list) else [None]
+        if not all(isinstance(tag, str) and _is_text(tag) and tag.strip() for tag in words):
+            raise ValueError("expected a list of words as tags")
+        if label is not None and (type(label) is not int or not 0 <= label < len(self._predictions.classes)):
+            raise ValueError(f"expected a class from 0 to {len(self._predictions.classes) - 1} as label, not {label!r}")
+        if not isinstance(note, str) or not _is_text(note):
+            raise ValueError("expected text as note")
+        return Decision(tuple(tags), label, note)
 
     def change(
         self,
@@ -114,10 +131,12 @@ class Decisions:
             If a row or class does not exist, a tag is empty, or a tag or note is over 2,000 characters or not Unicode.
         """
         for words in (*add, note or " "):
-            if any("\ud800" <= letter <= "\udfff" for letter in words):
+            if not _is_text(words):
                 raise DataError("tags and notes: expected Unicode text, not an unpaired surrogate: type it again")
             if not words or len(words) > LONGEST:
                 raise DataError(f"tags and notes: expected 1 to {LONGEST:,} characters, not {len(words):,}")
+        if blank := [tag for tag in add if not tag.strip()]:
+            raise DataError(f"tags: expected words, not {blank[0]!r}, which is blank")
         if label is not None and not 0 <= label < len(self._predictions.classes):
             raise DataError(f"label: expected a class from 0 to {len(self._predictions.classes) - 1}, not {label}")
 

@@ -56,7 +56,7 @@ def test_class_count_that_differs(saved: tuple[Path, ResNet18LN]) -> None:
     sidecar = json.loads(path.read_text())
     sidecar["classes"].append("dodo")
     path.write_text(json.dumps(sidecar))
-    with pytest.raises(TrainingError, match=r"does not fit .*expected head\.bias \(4,\), not \(3,\)"):
+    with pytest.raises(TrainingError, match=r"does not fit .*expected head\.weight \(4, 64\), not \(3, 64\)"):
         checkpoint.load(saved[0])
 
 
@@ -83,3 +83,40 @@ def test_full_disk_leaves_the_old_checkpoint_whole(
     with pytest.raises(TrainingError, match=r"disk full while writing .*model\.safetensors"):
         checkpoint.save(folder, model, {})
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"width": 10**9},
+        {"width": -8},
+        {"width": True},
+        {"width": "8"},
+        {"width": 16},
+        {"image_size": float("nan")},
+        {"image_size": 0},
+        {"classes": "ant"},
+        {"classes": [1, 2, 3]},
+        {"classes": []},
+        {"mean": [0.5, 0.5]},
+        {"std": [float("inf")] * 3},
+        {"mean": None},
+    ],
+)
+def test_a_sidecar_that_does_not_fit_is_one_line_before_anything_is_built(
+    change: dict[str, object], saved: tuple[Path, ResNet18LN], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = saved[0]
+    sidecar = json.loads((folder / checkpoint.SIDECAR).read_text())
+    (folder / checkpoint.SIDECAR).write_text(json.dumps({**sidecar, **change}))
+    monkeypatch.setattr(checkpoint, "ResNet18LN", lambda *_: pytest.fail("built"))
+    with pytest.raises(TrainingError) as caught:
+        checkpoint.load(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_sidecar_of_a_hundred_thousand_brackets(saved: tuple[Path, ResNet18LN]) -> None:
+    folder = saved[0]
+    (folder / checkpoint.SIDECAR).write_text("[" * 100_000)
+    with pytest.raises(TrainingError, match="is not JSON"):
+        checkpoint.load(folder)

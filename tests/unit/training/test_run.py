@@ -256,3 +256,31 @@ def test_missing_data_and_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 def test_summary_on_demand(capsys: pytest.CaptureFixture[str]) -> None:
     assert run.main(["--summary"]) == 0
     assert "11,173,962" in capsys.readouterr().out
+
+
+def test_a_second_run_into_one_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from training import files
+
+    image_folder(tmp_path / "data")
+    out = tmp_path / "out"
+    command = ["--data", str(tmp_path / "data"), "--out", str(out), *OPTIONS]
+    with files.lock(out):
+        (out / "begun").write_text("by the first run")
+        for more in ([], ["--resume"], ["--force"]):
+            assert run.main([*command, *more]) == 2
+            assert "another run is at work in" in capsys.readouterr().err
+    assert sorted(path.name for path in out.iterdir()) == [".lock", "begun"]
+
+
+def test_what_a_killed_run_left_half_written_is_removed(tmp_path: Path) -> None:
+    from training import files
+
+    (tmp_path / ".state.safetensors.123.tmp").write_bytes(b"half")
+    (tmp_path / "state.safetensors").write_bytes(b"whole")
+    with files.lock(tmp_path):
+        assert {path.name for path in tmp_path.iterdir()} == {".lock", "state.safetensors"}
+
+
+def test_a_run_that_writes_nothing_leaves_no_folder(tmp_path: Path) -> None:
+    assert run.main(["--data", str(tmp_path / "none"), "--out", str(tmp_path / "out"), *OPTIONS]) == 2
+    assert not (tmp_path / "out").exists()

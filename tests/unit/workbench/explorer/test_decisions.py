@@ -137,3 +137,37 @@ def test_the_table_has_names() -> None:
     decisions.change([7], add=["b", "a"], label=1, note="see")
     row = decisions.table().row(0, named=True)
     assert (row["index"], row["tags"], row["corrected_label"], row["note"]) == (7, "a; b", "class 1", "see")
+
+
+@pytest.mark.parametrize(
+    "decision",
+    [
+        {"tags": ["  "], "label": None, "note": ""},
+        {"tags": "ignore", "label": None, "note": ""},
+        {"tags": [1], "label": None, "note": ""},
+        {"tags": ["\ud800"], "label": None, "note": ""},
+        {"tags": [], "label": 99, "note": ""},
+        {"tags": [], "label": -1, "note": ""},
+        {"tags": [], "label": True, "note": ""},
+        {"tags": [], "label": 1.0, "note": ""},
+        {"tags": [], "label": None, "note": None},
+    ],
+)
+def test_a_file_with_what_could_not_be_written_is_told(decision: dict, tmp_path: Path) -> None:
+    Decisions(of(), tmp_path).change([3], add=["ignore"])
+    (path,) = tmp_path.glob("*.json")
+    values = json.loads(path.read_text())
+    path.write_text(json.dumps({**values, "rows": {"3": decision}}))
+    with pytest.raises(DataError, match="is damaged .* move it away"):
+        Decisions(of(), tmp_path)
+    path.write_text("[" * 100_000)
+    with pytest.raises(DataError, match="is damaged"):
+        Decisions(of(), tmp_path)
+
+
+def test_blank_tags_are_no_tags(tmp_path: Path) -> None:
+    decisions = Decisions(of(), tmp_path)
+    for blank in (" ", "\t", "\u3000"):
+        with pytest.raises(DataError, match="blank"):
+            decisions.change([3], add=[blank])
+    assert not decisions.rows
