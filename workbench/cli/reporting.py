@@ -36,7 +36,7 @@ def _write(
     from workbench.reports.bundle import MANIFEST
     from workbench.reports.material import join
     from workbench.reports.report import write_report
-    from workbench.runs.opening import images_of
+    from workbench.runs.parts import images_of
     from workbench.runs.run import Run, with_votes
 
     refuse_to_overwrite([out / MANIFEST], force)  # before anything is computed
