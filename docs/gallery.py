@@ -118,6 +118,7 @@ def drawn(of: Material) -> dict[str, Callable[[], Axes | Figure]]:
         "risk_coverage": lambda: figures.risk_coverage(risk_coverage(of.linear)),
         "slices": lambda: figures.slices(systematic_failures(of.linear, of.images)),
         "suspects": lambda: figures.suspects(label_suspects(of.linear), classes),
+        "whole_matrix": lambda: figures.whole_matrix(matrix),
     }
 
 

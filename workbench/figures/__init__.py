@@ -3,7 +3,6 @@
 from workbench.figures.base import encode, figure_of, save
 from workbench.figures.calibration import class_calibration, reliability, risk_coverage
 from workbench.figures.classes import (
-    SHOWN_CLASSES,
     class_error_rates,
     class_rates,
     confusion_beside_people,
@@ -16,7 +15,6 @@ from workbench.figures.methods import method_ranking
 from workbench.figures.rows import cartography, embedding_map, human_against_model, neighbours, suspects
 
 __all__ = [
-    "SHOWN_CLASSES",
     "asymmetries",
     "attribution_grid",
     "cartography",

@@ -12,6 +12,7 @@ from workbench.analysis.confusion import asymmetries, confusion_matrix
 from workbench.analysis.index import error_index
 from workbench.analysis.summary import metrics
 from workbench.core.records import ClassReport
+from workbench.figures.classes import SHOWN_CLASSES
 from workbench.reports.bundle import INDEX, Bundle
 from workbench.reports.material import Material
 
@@ -24,7 +25,7 @@ def section(material: Material) -> Bundle:
     whole = {"confusion_matrix_whole": lambda: figures.figure_of(figures.whole_matrix(matrix))}
     return Bundle(
         figures={
-            **(whole if len(matrix.classes) > figures.SHOWN_CLASSES else {}),
+            **(whole if len(matrix.classes) > SHOWN_CLASSES else {}),
             "confusion_matrix": lambda: figures.figure_of(figures.confusion_matrix(matrix)),
             "confusion_matrix_by_true_class": lambda: figures.figure_of(figures.confusion_matrix(matrix, by="true")),
             "class_error_rates": lambda: figures.figure_of(figures.class_error_rates(rates)),
