@@ -125,7 +125,12 @@ def _is_trunk(module: nn.Module, pair: Tensor, layer: Layer) -> bool:
     """Whether everything passes through the block that a transformer's layer is in."""
     block = re.match(r"(.*\.)?[A-Za-z_]*\d+(?=\.)", layer.name)
     trunk = Trunk(module, pair)
-    return block is None or not trunk.given([block[0]]) or trunk.is_cut([block[0]])
+    if block is None or block[0] not in (given := trunk.given([block[0]])):
+        return True
+    several = given[block[0]] if isinstance(given[block[0]], list | tuple) else ()
+    if sum(isinstance(one, Tensor) and one.ndim == 3 for one in several) > 1:  # tokens at several scales side by side
+        return False
+    return trunk.is_cut([block[0]])
 
 
 def layer_at(module: nn.Module, name: str, x: Tensor) -> Layer:

@@ -474,3 +474,13 @@ def test_every_resolution_of_a_regnet_is_offered() -> None:
     net = torchvision.models.regnet_y_400mf(weights=None, num_classes=3)
     c = workbench.classifier_of(net, CLASSES, "imagenet", image_size=64)
     assert [layer.grid[0] for layer in c.cam_layers.values()] == [16, 8, 4, 2]
+
+
+@pytest.mark.parametrize(("name", "partial"), [("coat_tiny", True), ("vit_tiny_patch16_224", False)])
+def test_one_of_several_parallel_scales_is_named(name: str, partial: bool) -> None:
+    import timm
+
+    net = timm.create_model(name, num_classes=3, img_size=64, pretrained=False)
+    c = workbench.classifier_of(net, CLASSES, "imagenet", image_size=64, outputs="logits")
+    assert (c.last_layer is None) == partial
+    assert bool(c.no_layer) == partial
