@@ -484,3 +484,23 @@ def test_one_of_several_parallel_scales_is_named(name: str, partial: bool) -> No
     c = workbench.classifier_of(net, CLASSES, "imagenet", image_size=64, outputs="logits")
     assert (c.last_layer is None) == partial
     assert bool(c.no_layer) == partial
+
+
+def test_weights_outside_of_an_onnx_file_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    onnx = pytest.importorskip("onnx")
+    monkeypatch.setitem(__import__("sys").modules, "onnx2torch", None)
+    digests = []
+    for factor in (1.0, 1.5, 1.5):
+        model = onnx.load(KERAS)
+        for tensor in model.graph.initializer:
+            values = onnx.numpy_helper.to_array(tensor)
+            if values.dtype == np.float32 and values.ndim == 4:
+                tensor.CopyFrom(onnx.numpy_helper.from_array(values * np.float32(factor), tensor.name))
+        folder = tmp_path / str(len(digests))
+        folder.mkdir()
+        onnx.save_model(
+            model, folder / "z.onnx", save_as_external_data=True, location="z.onnx.data", size_threshold=1000
+        )
+        c = workbench.classifier_of(folder / "z.onnx", tuple(map(str, range(10))), "bytes")
+        digests.append(c.provenance.checkpoint)
+    assert digests[0] != digests[1] == digests[2]
