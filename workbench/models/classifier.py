@@ -244,6 +244,7 @@ def classifier_of(
     x = bare.prepare(probes(size))
     bare = dataclasses.replace(bare, module=adapt(inner, x, len(names), outputs, grey=read.channels == 1))
     if not bare.opaque and not _has_gradient(bare.module, x[:1]):
+        module.eval()  # no submodule of the wrapper, whose mode it would follow
         closed = Opaque(lambda images: module(images), NO_GRADIENT, module.state_dict)
         bare = dataclasses.replace(bare, module=adapt(closed, x, len(names), outputs, grey=read.channels == 1))
     layers, reason = _layers(bare, x[[3, 7]])

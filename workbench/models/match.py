@@ -24,7 +24,7 @@ def match_classes(images: ImageSet, classes: tuple[str, ...]) -> ImageSet:
     if images.classes == classes:
         return images
     if images.classes == tuple(map(str, range(len(images.classes)))) and len(images.classes) <= len(classes):
-        note = f"The images' classes are numbers: 0 is taken for {classes[0]!r}, 1 for {classes[1]!r} and so on."
+        note = f"The images' classes are numbers: 0 stands for {classes[0]!r}, 1 for {classes[1]!r} and so on."
         return dataclasses.replace(images, classes=classes, notes=(*images.notes, note))
     place = {name: number for number, name in enumerate(classes)}
     used = {images.classes[k] for k in np.unique(images.labels).tolist()}

@@ -299,7 +299,7 @@ def test_classes_are_matched_by_name() -> None:
     assert "1 of its 3 have no images" in lacking.notes[0]
     numbered = match_classes(ImageSet(PIXELS, IMAGES.labels, ("0", "1", "2"), "test", "d"), CLASSES)
     assert numbered.classes == CLASSES
-    assert "0 is taken for 'ant'" in numbered.notes[0]
+    assert "0 stands for 'ant'" in numbered.notes[0]
     for strange in (("ant", "bee", "dog"), ("n01", "n02", "n03"), ("1", "2", "3")):
         with pytest.raises(DataError, match="is not; remove the images of such classes"):
             workbench.analyse(c, ImageSet(PIXELS, IMAGES.labels, strange, "test", "d"))
