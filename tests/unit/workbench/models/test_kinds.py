@@ -504,3 +504,13 @@ def test_weights_outside_of_an_onnx_file_count(tmp_path: Path, monkeypatch: pyte
         c = workbench.classifier_of(folder / "z.onnx", tuple(map(str, range(10))), "bytes")
         digests.append(c.provenance.checkpoint)
     assert digests[0] != digests[1] == digests[2]
+
+
+def test_a_model_without_gradients_is_evaluated_in_evaluation_mode() -> None:
+    class Closed(Net):
+        @torch.no_grad()
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(nn.functional.dropout(x, 0.5, self.training))
+
+    c = workbench.classifier_of(Closed().train(), CLASSES, "none", image_size=40)
+    np.testing.assert_allclose(probabilities(c), plain(Net()), atol=1e-6)
