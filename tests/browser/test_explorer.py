@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.conftest import Console, jupyter, open_and_run
+from tests.browser.conftest import TOKEN, Console, jupyter, open_and_run
 
 READY = ".wb[data-ready=yes]"
 
@@ -192,7 +192,7 @@ def test_figures_rows_and_code_are_exported(page: Page, lab, digits: str, reques
     open_and_run(page, lab[1], notebook(lab, request, digits, "workbench.Explorer(run)"))
     explorer(page)
     row = see_maps(page)
-    menu = page.locator(".wb-export summary")
+    menu = page.locator(".wb-export .wb-opener")
     starts = {"PNG": b"\x89PNG", "SVG": b"<?xml", "PDF": b"%PDF"}
     for place in range(3):
         for kind, start in starts.items():
@@ -212,8 +212,38 @@ def test_figures_rows_and_code_are_exported(page: Page, lab, digits: str, reques
     page.get_by_role("button", name="Code for this view").click()
     expect(page.locator(".wb-code")).to_have_value(re.compile("workbench.Explorer"))
     menu.click()
-    page.get_by_role("button", name="Fixes for training").click()
-    expect(page.locator(".wb-export [role=status]")).to_contain_text("expected rows of the train split")
+    expect(page.get_by_role("button", name="Tags and notes")).to_be_visible()
+    expect(page.get_by_role("button", name="Fixes for training")).to_have_count(0)  # these are rows of the test split
+
+
+def test_no_menu_is_cut_off(page: Page, lab, digits: str, request, shots) -> None:
+    page.set_viewport_size({"width": 1200, "height": 620})
+    open_and_run(page, lab[1], notebook(lab, request, digits, "workbench.Explorer(run)"))
+    explorer(page)
+    see_maps(page)
+    # every part of an open list that is in the window is the list's own, not that of a box which cuts it off
+    hidden = """list => {
+        const {left, top, right, bottom} = list.getBoundingClientRect();
+        const inside = left >= 0 && top >= 0 && right <= innerWidth && bottom <= innerHeight;
+        const points = [[left + 4, top + 4], [right - 4, top + 4], [left + 4, bottom - 4], [right - 4, bottom - 4]];
+        return !inside || !points.every(([x, y]) => list.contains(document.elementFromPoint(x, y)));
+    }"""
+    for place, opener in enumerate((".wb-export .wb-opener", ".wb-mapbar .wb-opener", ".wb-chips .wb-opener")):
+        page.locator(opener).scroll_into_view_if_needed()
+        page.locator(opener).click()
+        shown = page.locator(".wb-list:popover-open")
+        expect(shown).to_be_visible()
+        assert not shown.evaluate(hidden), opener
+        if shots is not None:
+            page.screenshot(path=shots / f"menu_{place}.png")
+        page.keyboard.press("Escape")
+        expect(shown).to_have_count(0)
+    page.locator(".wb-mapbar .wb-opener").click()
+    page.get_by_label("LayerCAM").check()
+    expect(page.locator(".wb-family h5", has_text="LayerCAM").first).to_be_visible()
+    expect(page.locator(".wb-list:popover-open")).to_be_visible()  # it stays open for the next one
+    page.locator(".wb-heading, .wb h2, .wb-words").first.click()
+    expect(page.locator(".wb-list:popover-open")).to_have_count(0)
 
 
 def test_by_keyboard_alone(page: Page, lab, digits: str, request) -> None:
@@ -406,6 +436,27 @@ def test_a_restarted_kernel_is_told_in_the_view_that_was_open(page: Page, lab, d
     page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.restartKernel()")
     expect(page.locator(".wb-gone")).to_contain_text("Run this cell again")
     expect(page.locator(".wb-gone")).to_be_visible()
+
+
+def test_a_busy_kernel_is_not_gone(page: Page, lab, digits: str, request) -> None:
+    go = lab[0] / f"{request.node.originalname}.go"
+    wait = f"import pathlib, time\nwhile not pathlib.Path({str(go)!r}).exists():\n    time.sleep(0.1)"
+    name = notebook(lab, request, digits, "workbench.Explorer(run)", wait)
+    page.goto(f"{lab[1]}/lab/tree/{name}?token={TOKEN}")
+    page.wait_for_function("() => window.jupyterapp?.shell.currentWidget?.context?.isReady")
+    page.evaluate(
+        """async () => {
+            const app = window.jupyterapp;
+            await app.shell.currentWidget.sessionContext.ready;
+            app.commands.execute("notebook:run-all-cells");
+        }"""
+    )
+    expect(page.locator(".wb-kernel")).to_contain_text("busy with another cell")
+    assert page.locator(".wb-fallback[open]").count() == 0
+    assert page.locator(".wb-gone").count() == 0
+    go.touch()
+    explorer(page)
+    expect(page.locator(".wb-kernel")).to_have_count(0)
 
 
 def test_two_views_of_one_explorer_hear_their_own_answers(page: Page, lab, digits: str, request) -> None:

@@ -258,6 +258,14 @@ class Attribution:
                 f"{len(self.rows)} rows and {len(self.targets)} targets"
             )
 
+    @property
+    def two_sided(self) -> bool:
+        """Whether values below 0 are drawn, in the colour of evidence against the target.
+
+        In a class activation map they count as 0, as by the ReLU of Grad-CAM's definition.
+        """
+        return self.signed and self.layer == ""
+
     def part(self, rows: slice) -> Attribution:
         """Some of the maps."""
         return replace(

@@ -43,7 +43,7 @@ class Answers:
     def takes_long(self, ask: str, content: Mapping[str, Any]) -> bool:
         """Whether the answer belongs in the worker thread."""
         if ask == "explain":
-            known = [name for name in content["methods"] if name in methods()]  # the answer refuses the others
+            known = [name for name in content.get("methods", []) if name in methods()]  # the answer refuses the others
             return any(is_slow(name, self.state.run.classifier) for name in known)
         return ask in SLOWLY
 
@@ -108,6 +108,7 @@ class Answers:
                 "map": "embedding" in run.predictions.table.collect_schema(),
                 "neighbours": run.train is not None,
                 "compare": self.state.compared is not None,
+                "fixes": self.state.decisions.for_training,
             },
         }, []
 

@@ -250,6 +250,12 @@ class Decisions:
             schema_overrides={"index": pl.Int64, "corrected_label": pl.String},
         )
 
+    @property
+    def for_training(self) -> bool:
+        """Whether these are rows of a train split, the only ones that training reads."""
+        of = self._predictions.provenance
+        return of.split == "train" and of.data is not None
+
     def fixes(self) -> dict[str, Any]:
         """What `python -m training.run --fixes` reads: for each row to fix an ``index`` and an ``action``.
 
@@ -262,7 +268,7 @@ class Decisions:
             If these are not rows of the train split, the only ones that training reads, or there is nothing to fix.
         """
         of = self._predictions.provenance
-        if of.split != "train" or of.data is None:
+        if not self.for_training:
             raise DataError(
                 f"fixes: expected rows of the train split, not of the split {of.split!r}: predict the train split with "
                 "`python -m workbench predict --split train` and decide there"

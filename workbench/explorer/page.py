@@ -50,7 +50,8 @@ class _Parts:
 def kept_with_notebook(state: ExplorerState) -> str:
     """HTML that replaces an explorer whose kernel is gone: the page of at most 300 errors, without maps.
 
-    It stays collapsed while the explorer is alive, and opens by itself if none starts within a few seconds.
+    It stays collapsed while there is an explorer, even one that waits for its kernel, and opens by itself if none
+    comes within a few seconds, or if that one finds its kernel gone.
     """
     wrong = state.predictions.scan().filter(~pl.col("correct")).sort("loss", descending=True).head(KEPT_ERRORS)
     rows = wrong.select("index").collect(engine="streaming")
@@ -65,7 +66,7 @@ def kept_with_notebook(state: ExplorerState) -> str:
         f'style="width:100%;height:1100px;border:0" srcdoc="{html.escape(text)}"></iframe></details>'
         "<script>{const kept = [...document.querySelectorAll('.wb-fallback')].at(-1);"
         "setTimeout(() => {const area = kept.closest('.jp-OutputArea, .output_area') ?? document.body;"
-        "if (!area.querySelector('.wb[data-ready]')) kept.open = true;}, 4000);}</script>"
+        "if (!area.querySelector('.wb')) kept.open = true;}, 4000);}</script>"
     )
 
 

@@ -77,9 +77,9 @@ def maps_reply(found: list[Explained], models: list[str]) -> Reply:
             one |= {
                 "kind": maps.title,
                 "grid": list(maps.values.shape[1:]),
-                "signed": maps.signed and maps.layer == "",
+                "signed": maps.two_sided,
                 "residual": residual if residual is None or np.isfinite(residual) else None,
-                "remark": render.remark(maps.values, signed=maps.signed and maps.layer == ""),
+                "remark": render.remark(maps.values, signed=maps.two_sided),
             }
             buffers.append(np.ascontiguousarray(maps.values[0], np.float32).tobytes())
         said.append(one)

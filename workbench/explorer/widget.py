@@ -14,6 +14,7 @@ from workbench.errors import WorkbenchError
 from workbench.explorer.answers import Answers
 from workbench.explorer.modules import join_modules, text_of
 from workbench.explorer.page import kept_with_notebook
+from workbench.explorer.questions import question
 from workbench.explorer.state import ExplorerState
 from workbench.explorer.work import Job, Worker, answer
 from workbench.runs.run import Run
@@ -63,19 +64,25 @@ class Explorer(anywidget.AnyWidget):
 
     def _received(self, _: object, content: dict[str, Any], __: object) -> None:
         """Answer a question of the views, at once or, if it takes long, in the worker thread."""
-        number, ask = content.pop("id"), content.pop("ask")
+        number = content.get("id") if isinstance(content, dict) else None
         view = str(number).rpartition(":")[0]  # jobs of one view do not stop those of another
 
         def report(reply: dict[str, Any], buffers: list[bytes]) -> None:
             self.send({"id": number, **reply}, buffers)
 
-        if ask == "stop":
-            self._worker.stop(f"{content['job']} {view}")
-            report({}, [])
-        elif self._answers.takes_long(ask, content):
-            self._worker.start(Job(f"{ask} {view}", lambda job: self._answers.slowly(ask, content, job), report))
-        else:
-            report(*answer(lambda: self._answers.at_once(ask, content, report)))
+        def reply() -> tuple[dict[str, Any], list[bytes]] | None:
+            ask, what = question(content)
+            if ask == "stop":
+                self._worker.stop(f"{what.get('job')} {view}")
+                return {}, []
+            if self._answers.takes_long(ask, what):
+                self._worker.start(Job(f"{ask} {view}", lambda job: self._answers.slowly(ask, what, job), report))
+                return None  # the worker reports it
+            return self._answers.at_once(ask, what, report)
+
+        found = answer(reply)
+        if found is not None:
+            report(*found)
 
 
 def _kept(state: ExplorerState) -> str:

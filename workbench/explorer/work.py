@@ -7,10 +7,11 @@ import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from workbench.errors import WorkbenchError
 
+Found = TypeVar("Found")
 IDLE_S = 60.0
 Report = Callable[[dict[str, Any], list[bytes]], None]
 
@@ -29,8 +30,8 @@ class Job:
         self.report({"progress": words}, [])
 
 
-def answer(run: Callable[[], tuple[dict[str, Any], list[bytes]]]) -> tuple[dict[str, Any], list[bytes]]:
-    """The answer of a piece of work; if it fails, a message in ``error`` and, for an unforeseen failure, ``trace``."""
+def answer(run: Callable[[], Found]) -> Found | tuple[dict[str, Any], list[bytes]]:
+    """What a piece of work gives; if it fails, a message in ``error`` and, for an unforeseen failure, ``trace``."""
     try:
         return run()
     except WorkbenchError as error:

@@ -58,13 +58,14 @@ def attribution_grid(
 ) -> Figure:
     """One row per image: the image, then each column's map over it. Columns must explain the same rows.
 
-    ``signed`` selects whether values below 0 are drawn (blue) or count as 0; None follows each method's convention.
+    ``signed`` selects whether values below 0 are drawn (blue) or count as 0; None follows each method's convention, as
+    the explorer does: drawn for signed maps on the input, 0 for class activation maps.
     With the scale ``"shared"``, columns of one method and layer share one scale for all images, shown by their colour
     bars, so that their maps can be compared by eye; with ``"own"``, each map fills the colour ramp by itself, and
     strengths can't be compared.
     """
     rows: Sequence[int] = [int(row) for row in next(iter(columns.values())).rows]
-    both = {title: a.signed if signed is None else signed for title, a in columns.items()}
+    both = {title: a.two_sided if signed is None else signed for title, a in columns.items()}
     with mpl.rc_context(STYLE):
         layout = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01)
         figure = Figure(figsize=(1.35 * (len(columns) + 1) + 1.2, 1.35 * len(rows) + 1.3), layout=layout)

@@ -18,6 +18,9 @@ class Change:
 
     Parameters
     ----------
+    cutout : (left, top, width, height)
+        A grey rectangle in shares of the side, each 0 to 1; a width or height of 0 for none. It covers what it was
+        drawn over: the other changes move it with the rest of the image.
     crop : float
         Share of the side that is cut away around the middle, the rest enlarged to the old size, 0 to 0.7.
     rotate : float
@@ -28,17 +31,15 @@ class Change:
         -0.8 to 0.8: added as a share of white; grey levels multiplied by 1 + contrast.
     noise : float
         Standard deviation of Gaussian noise as a share of white, 0 to 0.5, drawn from ``seed``.
-    cutout : (left, top, width, height)
-        A grey rectangle in shares of the side, each 0 to 1; a width or height of 0 for none.
     """
 
+    cutout: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     crop: float = 0.0
     rotate: float = 0.0
     blur: float = 0.0
     brightness: float = 0.0
     contrast: float = 0.0
     noise: float = 0.0
-    cutout: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -93,11 +94,12 @@ def apply(image: ImageArray, change: Change) -> ImageArray:
         steps.append(A.RandomBrightnessContrast(*both, p=1))
     if change.noise:
         steps.append(A.GaussNoise(std_range=(change.noise, change.noise), p=1))
-    result: ImageArray = np.array(A.Compose(steps, seed=change.seed)(image=image)["image"])
+    covered = np.array(image)
     left, top, across, down = change.cutout
     if across and down:
         x, y = round(left * width), round(top * height)
-        result[y : y + max(1, round(down * height)), x : x + max(1, round(across * width))] = 128
+        covered[y : y + max(1, round(down * height)), x : x + max(1, round(across * width))] = 128
+    result: ImageArray = np.array(A.Compose(steps, seed=change.seed)(image=covered)["image"])
     return result
 
 

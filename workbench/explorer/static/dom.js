@@ -39,6 +39,33 @@ export function redraw(node, ...children) {
   if (place >= 0) [...node.querySelectorAll(FOCUSABLE)][place]?.focus({ preventScroll: true });
 }
 
+const MENU_GAP = 3; // pixels between a menu's button and its list
+const LONGEST_MENU = 420;
+
+/** Where a menu's list is in the window: below its button, or above it where there is more room. */
+function placeMenu(list, opener) {
+  const { left, top, bottom } = opener.getBoundingClientRect();
+  const [above, below] = [top - 2 * MENU_GAP, window.innerHeight - bottom - 2 * MENU_GAP];
+  const under = list.scrollHeight <= below || below >= above;
+  const across = document.documentElement.clientWidth - list.offsetWidth - MENU_GAP;
+  list.style.maxHeight = `${Math.min(LONGEST_MENU, under ? below : above)}px`;
+  list.style.left = `${Math.max(MENU_GAP, Math.min(left, across))}px`;
+  list.style.top = `${under ? bottom + MENU_GAP : top - MENU_GAP - list.offsetHeight}px`;
+}
+
+/** A button that opens a list over everything else, so that no box around it cuts it off; a click elsewhere closes it. */
+export function menu(text, ...items) {
+  const list = h("div", { popover: "auto", className: "wb-list" }, ...items);
+  const opener = h("button", { type: "button", className: "wb-opener", textContent: text, popoverTargetElement: list });
+  const follow = () => placeMenu(list, opener);
+  list.addEventListener("toggle", ({ newState }) => {
+    const listen = newState === "open" ? window.addEventListener : window.removeEventListener;
+    if (newState === "open") follow();
+    for (const name of ["scroll", "resize"]) listen(name, follow, true);
+  });
+  return { node: h("span", { className: "wb-menu" }, opener, list), list, opener };
+}
+
 /** Keys that a view takes must not reach the notebook around it. */
 export function keys(node, handlers) {
   node.addEventListener("keydown", (event) => {

@@ -138,8 +138,7 @@ class ExplorerView {
       store.undo();
       return true;
     }
-    if (["Enter", " "].includes(event.key)) return "pressed";
-    return event.key === "Escape";
+    return ["Enter", " ", "Escape"].includes(event.key) && "pressed"; // Escape closes an open menu
   }
 
   /** Fetch the map or column that a filter needs and that is not there, as after a reload. */

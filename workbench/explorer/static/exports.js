@@ -1,5 +1,5 @@
 import { csvOf } from "./csv.js";
-import { button, download, h } from "./dom.js";
+import { button, download, h, menu } from "./dom.js";
 
 /** @import { Context } from "./types.d.ts" */
 
@@ -26,13 +26,8 @@ class ExportMenu {
       "aria-label": "Code for this view",
     });
     this.text.onkeydown = (event) => event.stopPropagation();
-    this.menu = h(
-      "details",
-      { className: "wb-menu" },
-      h("summary", { textContent: "Export" }),
-      h("div", {}, this.items()),
-    );
-    this.node = h("div", { className: "wb-export" }, this.menu, this.status);
+    this.menu = menu("Export", this.items());
+    this.node = h("div", { className: "wb-export" }, this.menu.node, this.status);
   }
 
   items() {
@@ -50,7 +45,7 @@ class ExportMenu {
       );
     const table = (what) => async () => this.file(await this.source.table(what));
     items.push(this.heading("decisions"), this.item("Tags and notes (CSV)", "Writing", table("decisions")));
-    items.push(this.item("Fixes for training (JSON)", "Writing", table("fixes")));
+    if (this.source.can.fixes) items.push(this.item("Fixes for training (JSON)", "Writing", table("fixes")));
     items.push(
       this.heading("code"),
       this.item("Code for this view", "Writing", () => this.code()),
@@ -70,7 +65,7 @@ class ExportMenu {
   /** A button that does some work, and says how it went. */
   item(text, words, work) {
     return button(text, async () => {
-      this.menu.open = false;
+      this.menu.list.hidePopover();
       this.status.textContent = `${words} …`;
       try {
         this.status.textContent = (await work()) ?? "";

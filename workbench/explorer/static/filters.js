@@ -1,4 +1,4 @@
-import { button, choice, h, redraw, toggle } from "./dom.js";
+import { button, choice, h, menu, redraw, toggle } from "./dom.js";
 import { stepWords, withStep } from "./selection.js";
 
 /** @import { Context } from "./types.d.ts" */
@@ -78,10 +78,5 @@ function rangeFilter(store) {
       if (event.key === "Enter") go();
     };
   }
-  return h(
-    "details",
-    { className: "wb-menu" },
-    h("summary", { textContent: "Filter by …" }),
-    h("div", {}, column, low, high, button("Filter", go)),
-  );
+  return menu("Filter by …", column, low, high, button("Filter", go)).node;
 }

@@ -1,4 +1,4 @@
-import { button, choice, h, problemOf, redraw, toggle } from "./dom.js";
+import { button, choice, h, menu, problemOf, redraw, toggle } from "./dom.js";
 import { mapPanels, showVerdict } from "./maps.js";
 
 /** @import { Context } from "./types.d.ts" */
@@ -14,7 +14,8 @@ class MapsSection {
     this.header = header;
     this.detail = detail; // the view that this is a section of
     this.own = false; // whether each map has its own scale
-    this.menuOpen = false;
+    this.boxes = new Map(); // method -> its box in the menu
+    this.menu = this.methodMenu();
     this.timer = 0;
     /** @type {(words: string) => void} */
     this.tell = () => {};
@@ -51,7 +52,10 @@ class MapsSection {
     const status = this.statusOf(spec);
     const place = h("div", { className: "wb-families" });
     place.append(...body.querySelectorAll(".wb-families > *")); // the old ones stay until the new ones are there
+    const { list } = this.menu;
+    const [open, scrolled] = [list.matches(":popover-open"), list.scrollTop];
     redraw(body, this.controls(), status, place);
+    if (open) this.reopen(scrolled);
     try {
       const found = await this.request(spec);
       if (mine === this.detail.number && this.detail.section === "maps" && place.isConnected)
@@ -115,10 +119,13 @@ class MapsSection {
   }
 
   controls() {
+    const { methods } = this.store.selection;
+    this.menu.opener.textContent = methods.length === 1 ? `Method: ${methods[0]}` : `${methods.length} methods`;
+    for (const [name, input] of this.boxes) input.checked = methods.includes(name);
     return h(
       "div",
       { className: "wb-bar wb-mapbar" },
-      this.methodMenu(),
+      this.menu.node,
       this.layerButtons(),
       this.targetButtons(),
       this.otherTarget(),
@@ -134,13 +141,9 @@ class MapsSection {
   }
 
   methodMenu() {
-    const { methods } = this.store.selection;
     const box = ({ name, slow, citation }) => {
-      const input = h("input", {
-        type: "checkbox",
-        checked: methods.includes(name),
-        onchange: () => this.flip("methods", name),
-      });
+      const input = h("input", { type: "checkbox", onchange: () => this.flip("methods", name) });
+      this.boxes.set(name, input);
       return h(
         "label",
         { title: citation },
@@ -154,13 +157,13 @@ class MapsSection {
       h("h6", { textContent: family }),
       this.source.methods.filter((method) => method.family === family).map(box),
     ]);
-    const summary = h("summary", {
-      textContent: methods.length === 1 ? `Method: ${methods[0]}` : `${methods.length} methods`,
-    });
-    const menu = h("details", { className: "wb-menu" }, summary, h("div", {}, lists));
-    menu.open = this.menuOpen;
-    menu.addEventListener("toggle", () => (this.menuOpen = menu.open));
-    return menu;
+    return menu("", lists);
+  }
+
+  /** Show again a menu that was open when it was drawn anew, scrolled as it was. */
+  reopen(scrolled) {
+    this.menu.list.showPopover();
+    this.menu.list.scrollTop = scrolled;
   }
 
   layerButtons() {

@@ -153,6 +153,7 @@ function pageSource(bundle, bytes, table) {
       map: Boolean(parts["map principal"]),
       neighbours: false,
       compare: Boolean(header.comparison),
+      fixes: false,
     },
     methods: [{ name: "Grad-CAM", family: "class activation", layers: true, slow: false, citation: "" }],
     noMaps: "This page keeps no maps.",

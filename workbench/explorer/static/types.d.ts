@@ -104,7 +104,7 @@ export interface AttributionMap {
 
 /** What the views ask for: answered by the kernel in a notebook, by the page itself in a file. */
 export interface Source {
-  can: { images: boolean; maps: boolean; map: boolean; neighbours: boolean; compare: boolean };
+  can: { images: boolean; maps: boolean; map: boolean; neighbours: boolean; compare: boolean; fixes: boolean };
   methods: Method[];
   layers: { name: string; grid: number[] }[];
   thumbnails: Thumbnails;

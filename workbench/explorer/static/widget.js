@@ -4,8 +4,9 @@ import { Questions, kernelSource } from "./kernel.js";
 import { Store, decisionsOf } from "./store.js";
 import { Table, valuesOf } from "./table.js";
 
-const PATIENCE_MS = 5000;
+const PATIENCE_MS = 5000; // a kernel without other work answers within
 const GONE = "The kernel is gone, so nothing is saved any more. Run this cell again.";
+const BUSY = "The kernel is busy with another cell. What you do here is answered when that is done.";
 
 /** The columns that the kernel sends ahead of its first answer, in parts. */
 class Columns {
@@ -23,28 +24,49 @@ class Columns {
   }
 }
 
-/** After the connection changed: say so if the kernel does not answer within some seconds. */
-function checkKernel(root, questions) {
-  const clear = () => root.querySelector(".wb-gone")?.remove();
-  const late = setTimeout(() => {
-    questions.giveUp(new Error(GONE));
-    clear();
-    root.prepend(h("div", { className: "wb-banner wb-gone", textContent: GONE, role: "alert" }));
-  }, PATIENCE_MS);
-  const answered = () => {
-    clearTimeout(late);
-    clear();
-  };
-  questions.ask("ping").then(answered, () => {});
+const SILENT = "The kernel has not answered for some seconds: it is busy with another cell, or gone.";
+
+/** What silence means, by what the host knows of the kernel: its words, and whether nothing will be answered any more. */
+function silence(model) {
+  const status = model.widget_manager?.kernel?.status;
+  if (status === "busy") return { words: BUSY, gone: false };
+  return status === undefined || status === "unknown" ? { words: SILENT, gone: false } : { words: GONE, gone: true };
 }
+
+/** While the kernel does not answer: say after some seconds whether it is busy or gone; what is returned ends that. */
+function watchKernel(root, model, questions) {
+  let late = 0;
+  const say = (words, gone = false) => {
+    root.querySelector(".wb-kernel")?.remove();
+    const className = `wb-banner wb-kernel${gone ? " wb-gone" : ""}`;
+    if (words) root.prepend(h("div", { className, textContent: words, role: "alert" }));
+  };
+  const wait = () => {
+    late = setTimeout(() => {
+      const { words, gone } = silence(model);
+      if (gone) questions.giveUp(new Error(GONE));
+      else wait();
+      say(words, gone);
+    }, PATIENCE_MS);
+  };
+  const end = () => clearTimeout(late);
+  const answered = () => {
+    end();
+    say("");
+  };
+  wait();
+  questions.ask("ping").then(answered, () => {}); // one that can't be asked is not answered
+  return end;
+}
+
+/** What a reopened notebook shows in place of an explorer. */
+const fallbackOf = (root) => [
+  ...(root.closest(".jp-OutputArea, .output_area, .jp-Cell")?.querySelectorAll(".wb-fallback") ?? []),
+];
 
 /** Draw the explorer of what the kernel sent; what is returned takes it away. */
 function begin(root, model, questions, start, table) {
-  // what a reopened notebook shows in its place is not needed now
-  root
-    .closest(".jp-OutputArea, .output_area, .jp-Cell")
-    ?.querySelectorAll(".wb-fallback")
-    .forEach((node) => (node.hidden = true));
+  fallbackOf(root).forEach((node) => (node.hidden = true)); // not needed now
   const store = new Store(start.header, table, decisionsOf(start.decisions));
   const source = kernelSource(questions, start);
   store.set(model.get("selection"), false);
@@ -73,7 +95,11 @@ async function render({ model, el }) {
   const columns = new Columns();
   let leave = () => {};
   let gone = false;
-  const check = () => checkKernel(root, questions);
+  let rest = () => {};
+  const check = () => {
+    rest(); // of several checks the latest counts
+    rest = watchKernel(root, model, questions);
+  };
   model.on("comm_live_update", check);
   questions
     .ask("start", {}, columns.take)
@@ -81,12 +107,15 @@ async function render({ model, el }) {
       if (!gone) leave = begin(root, model, questions, start, columns.table());
     })
     .catch((error) => {
+      fallbackOf(root).forEach((node) => (node.open = true));
       root.textContent = `The explorer could not start: ${error.message}`;
       root.classList.add("wb-problem");
     });
+  check();
   return () => {
     gone = true;
     leave();
+    rest();
     model.off("comm_live_update", check);
     questions.close();
   };

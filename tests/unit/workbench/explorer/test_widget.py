@@ -1,5 +1,6 @@
 """The widget without a browser: questions in, answers out; state in, view model out, and the other way round."""
 
+import dataclasses
 import threading
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ class Heard:
 def test_the_start_has_columns_in_parts_and_what_is_possible(run: Run) -> None:
     reply, _, early = Heard(Explorer(run)).ask("start")
     assert {"index", "label", "predicted", "confidence", "loss"} <= {part["part"] for part in early}
-    assert reply["can"] == {"images": True, "maps": True, "map": True, "neighbours": False, "compare": False}
+    assert [name for name, can in reply["can"].items() if can] == ["images", "maps", "map"]
     assert [method["name"] for method in reply["methods"]] == list(methods())
     assert [layer["name"] for layer in reply["layers"]] == ["stage1", "stage2", "stage3", "stage4"]
     assert {m["name"] for m in reply["methods"] if m["slow"]} >= {"Score-CAM", "Occlusion"}
@@ -133,9 +134,45 @@ def test_failures_are_answers(run: Run) -> None:
     assert "Traceback" in reply["trace"]
 
 
+MAPS = {"methods": ["Grad-CAM"] * 30, "layers": ["stage4"] * 30, "targets": ["true"] * 100}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"id": 7}, "expected one of start"),
+        ({"id": 7, "ask": None}, "expected one of start"),
+        ({"id": 7, "ask": ["start"]}, "expected one of start"),
+        ([1, 2], "expected one of start"),
+        ("start", "expected one of start"),
+        (None, "expected one of start"),
+        ({"id": 7, "ask": "explain"}, "missing"),
+        ({"id": 7, "ask": "explain", "row": 0, "second": False, **MAPS}, "at most 500 maps of an image, not 90,000"),
+        ({"id": 7, "ask": "explain", "methods": "Grad-CAM"}, "methods: expected a list"),
+        ({"id": 7, "ask": "evidence", "row": 0, **MAPS}, "at most 500 maps"),
+        ({"id": 7, "ask": "thumbnails", "rows": [0] * 5_000}, "at most 2,000 thumbnails"),
+        ({"id": 7, "ask": "decide", "rows": [0] * 1_000_001, "add": ["ignore"]}, "at most 1,000,000"),
+    ],
+)
+def test_a_malformed_message_is_answered_at_once(run: Run, content: Any, said: str) -> None:
+    heard = Heard(Explorer(run))
+    heard.explorer._received(None, content, None)
+    ((reply, _),) = heard.sent
+    assert said in reply["error"]
+    assert reply["id"] == (7 if isinstance(content, dict) else None)
+
+
+def test_fixes_are_offered_for_rows_of_the_train_split_alone(run: Run) -> None:
+    assert run.predictions.provenance.split == "test"
+    assert Heard(Explorer(run)).ask("start")[0]["can"]["fixes"] is False
+    train = dataclasses.replace(image_set(60), split="train")
+    shown = Run("train", predict(run.classifier, train), train, run.classifier)  # type: ignore[arg-type]
+    assert Heard(Explorer(shown)).ask("start")[0]["can"]["fixes"] is True
+
+
 def test_bare_predictions_have_numbers_only() -> None:
     reply, _, _ = Heard(Explorer(Run("bare", predictions(50)))).ask("start")
-    assert reply["can"] == {"images": False, "maps": False, "map": False, "neighbours": False, "compare": False}
+    assert not any(reply["can"].values())
     assert reply["kept"] is False
 
 

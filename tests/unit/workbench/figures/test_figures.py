@@ -17,7 +17,11 @@ from workbench.analysis.causes import causes, where_to_work
 from workbench.analysis.classes import class_report
 from workbench.analysis.confusion import asymmetries, confusion_matrix
 from workbench.core.predictions import Predictions
+from workbench.core.records import Attribution, ImageSet
 from workbench.errors import DataError
+from workbench.explorer.explain import Explained
+from workbench.explorer.replies import maps_reply
+from workbench.images import render
 
 P = predictions(300)
 DRAWN = {
@@ -71,3 +75,18 @@ def test_files_are_written_twice_alike(tmp_path: Path) -> None:
         assert one.read_bytes() == two.read_bytes()
     with pytest.raises(DataError, match="expected one of png, svg, pdf, not 'gif'"):
         figures.encode(figures.figure_of(DRAWN["reliability"](None)), "gif")
+
+
+def test_maps_have_the_colours_of_the_explorer() -> None:
+    values = np.random.default_rng(0).normal(size=(1, 8, 8)).astype(np.float32)
+    rows, targets = np.array([3]), np.array([1])
+    on_layer = Attribution(values, rows, targets, "Grad-CAM", "layer4")
+    on_input = Attribution(values, rows, targets, "Input x gradient")
+    of = predictions(20)
+    images = ImageSet(np.full((20, 128, 128, 3), 90, np.uint8), of.label, of.classes, "test", "d" * 64)
+    figure = figures.attribution_grid(images, of, {"cam": on_layer, "input": on_input}, signed=None)
+    for ax, maps in zip(figure.axes[1:3], (on_layer, on_input), strict=True):
+        signed = maps_reply([Explained("", maps.method, maps.layer, "", maps)], [""])[0]["maps"][0]["signed"]
+        top = render.scale_of(values, signed=signed)
+        assert (ax.images[0].get_array() == render.overlay(images.image(3), values[0], top, signed=signed)).all()
+    assert (on_layer.two_sided, on_input.two_sided) == (False, True)

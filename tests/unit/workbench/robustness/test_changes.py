@@ -48,6 +48,15 @@ def test_changes_do_what_they_are_called() -> None:
     assert (turned[-1] == 60).all()
 
 
+def test_a_rectangle_stays_on_what_it_was_drawn_over() -> None:
+    image = np.random.default_rng(0).integers(0, 100, (32, 32, 3)).astype(np.uint8)
+    corner = (0.0, 0.0, 0.25, 0.25)
+    turned = apply(image, Change(cutout=corner, rotate=180))
+    assert (turned[-7:, -7:] == 128).all()
+    assert (turned[:8, :8] != 128).any(2).all()
+    assert (apply(image, Change(cutout=corner, crop=0.5)) < 128).all()  # it lay in what is cut away
+
+
 def test_rotation_is_anticlockwise() -> None:
     image = np.zeros((33, 33, 3), np.uint8)
     image[16, 24:] = 255  # a line from the middle to the right
