@@ -73,7 +73,9 @@ def attribute(
         raise AttributionError(f"{chosen.name} {chosen.no_contrast}: it takes no contrast; take another method")
     if layers and not chosen.at_layer:
         raise AttributionError(f"{chosen.name} gives maps on the input: it takes no layer; omit it")
-    named = [classifier.layer(name) for name in chosen.layer_names(classifier, layers) if chosen.at_layer]
+    asked = [name for name in chosen.layer_names(classifier, layers) if chosen.at_layer]
+    named = [classifier.layer(name) for name in asked]
+    called = {layer.name: name for layer, name in zip(named, asked, strict=True)}
     parts: dict[str, list[NDArray[np.float32]]] = {layer.name: [] for layer in named} or {"": []}
     residuals: list[NDArray[np.float64]] = []
     half = torch.autocast(classifier.device.type, torch.bfloat16, enabled=precision == "bfloat16")
@@ -97,7 +99,7 @@ def attribute(
     title = chosen.title(options)
     gaps = np.concatenate(residuals) if residuals else None
     return {
-        name: Attribution(
+        called.get(name, name): Attribution(
             np.concatenate(maps), rows, targets.of, chosen.name, name, gaps, targets.against, chosen.signed, title
         )
         for name, maps in parts.items()

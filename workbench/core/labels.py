@@ -20,7 +20,10 @@ def label_column(values: Any, where: str) -> pl.Series:
     DataError
         If the shape is another, a row of ``(N, K)`` is not one-hot, or the labels are of several kinds.
     """
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except ValueError as error:  # rows of several lengths
+        raise DataError(f"{where}: expected one label a row, not several of some: choose one of them") from error
     if array.ndim == 2 and array.shape[1] > 1:
         if array.dtype.kind not in "biuf" or not (np.isin(array, (0, 1)).all() and (array.sum(1) == 1).all()):
             raise DataError(f"{where}: expected one label a row, or one-hot rows, not {array.dtype} {array.shape}")

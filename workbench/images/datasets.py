@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,10 @@ from workbench.core.labels import class_numbers, label_column
 from workbench.core.names import ClassNames
 from workbench.core.records import ImageArray, ImageSet
 from workbench.errors import DataError
-from workbench.images.decode import UNREADABLE, as_rgb, rgb_of
+from workbench.images.decode import UNREADABLE, as_rgb, decode, rgb_of
 from workbench.images.digests import digest_sample
+from workbench.images.huggingface import IMAGES, LABELS, as_stored, columns_of, is_hugging_face, names_of
 from workbench.images.reading import DEFAULT, Range, Reading
-
-IMAGES, LABELS = ("image", "img", "pixel_values"), ("label", "labels", "target")
 
 
 def from_dataset(
@@ -42,12 +42,13 @@ def from_dataset(
         If it is no data set, or an item is of another kind.
     """
     _check(dataset)
-    image, label = _columns(dataset)
-    known = dataset[label] if label else _targets(dataset)
+    dataset = as_stored(dataset)
+    image, label = columns_of(dataset) if is_hugging_face(dataset) else (None, None)
+    known = _targets(dataset)
     if known is None:
         known = [_item(dataset, row, image, label)[1] for row in np.arange(len(dataset)).tolist()]
     values = [np.asarray(one) for one in known] if isinstance(known, list) else known
-    names = classes or _names(dataset, label)
+    names = classes or _names(dataset)
     labels, named = class_numbers(label_column(values, type(dataset).__name__), names, type(dataset).__name__)
     reading = Reading(orient, range)
     pixels = _DatasetPixels(dataset, image, label, reading)
@@ -69,26 +70,12 @@ def _check(dataset: Any) -> None:
         raise DataError(f"data set: expected items by number, not a {kind}: put them into a list first")
 
 
-def _columns(dataset: Any) -> tuple[str | None, str | None]:
-    """The columns of image and label of a Hugging Face data set; None for others."""
-    features = getattr(dataset, "features", None)
-    if not isinstance(features, Mapping):
-        return None, None
-    kinds = {name: type(feature).__name__ for name, feature in features.items()}
-    images = [name for name, kind in kinds.items() if kind == "Image" or name in IMAGES]
-    labels = [name for name, kind in kinds.items() if kind == "ClassLabel" or name in LABELS]
-    if len(images) != 1 or not labels or (len(labels) > 1 and "label" not in labels):
-        raise DataError(
-            f"data set: expected one column of images and one of labels, not {', '.join(kinds)}: select and rename "
-            "them to 'image' and 'label'"
-        )
-    return images[0], "label" if "label" in labels else labels[0]
-
-
 def _targets(dataset: Any) -> Any:
     """The labels of all items where a data set keeps them, as torchvision's do, also through wrappers; else None."""
     if getattr(dataset, "target_transform", None) is not None:
         return None
+    if is_hugging_face(dataset):
+        return list(dataset[columns_of(dataset)[1]])
     if (parts := getattr(dataset, "datasets", None)) is not None:  # ConcatDataset
         found = [_targets(part) for part in parts]
         return None if any(one is None for one in found) else np.concatenate([np.asarray(one) for one in found])
@@ -98,17 +85,17 @@ def _targets(dataset: Any) -> Any:
     return getattr(dataset, "targets", None)
 
 
-def _names(dataset: Any, label: str | None) -> ClassNames | None:
+def _names(dataset: Any) -> ClassNames | None:
     """The class names that a data set or the one it wraps has."""
-    if label is not None:
-        return getattr(dataset.features[label], "names", None)
+    if is_hugging_face(dataset):
+        return names_of(dataset)
     if (parts := getattr(dataset, "datasets", None)) is not None:
-        each = {tuple(names) for part in parts if (names := _names(part, None)) is not None}
+        each = {tuple(names) for part in parts if (names := _names(part)) is not None}
         if len(each) > 1:
             raise DataError("data set: its parts have different class names: give the classes of all of them")
         return each.pop() if each else None
     own = getattr(dataset, "classes", None)
-    return own if own is not None or not hasattr(dataset, "dataset") else _names(dataset.dataset, None)
+    return own if own is not None or not hasattr(dataset, "dataset") else _names(dataset.dataset)
 
 
 @dataclass(frozen=True)
@@ -132,6 +119,9 @@ class _DatasetPixels:
             image = image.transpose(1, 2, 0) if image.ndim == 3 else image
         elif hasattr(image, "convert"):
             return rgb_of(image, f"item {place}", self.reading)
+        elif isinstance(image, Mapping) and {"bytes", "path"} <= image.keys():  # as Hugging Face stores it
+            source = image["bytes"] or Path(image["path"] or "")
+            return decode(source, f"item {place}" if image["bytes"] else "", self.reading)
         return as_rgb(np.asarray(image), f"item {place}", self.reading)
 
 
@@ -141,7 +131,10 @@ def _item(dataset: Any, place: int, image: str | None, label: str | None) -> tup
     except UNREADABLE as error:
         raise DataError(f"item {place} can't be read ({error}): repair or remove it") from error
     if isinstance(item, Mapping):
-        keys = image or _first(IMAGES, item, place), label or _first(LABELS, item, place)
+        # a transform of the user's may call the columns otherwise
+        keys = [
+            name if name in item else _first(usual, item, place) for name, usual in ((image, IMAGES), (label, LABELS))
+        ]
         return item[keys[0]], item[keys[1]]
     if not isinstance(item, tuple | list) or len(item) < 2:
         raise DataError(f"item {place}: expected an image and a label, not {type(item).__name__}")

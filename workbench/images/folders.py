@@ -59,6 +59,11 @@ def from_folder(
     within, chosen, notes = _of_split(root, split)
     folders = sorted(p.name for p in within.iterdir() if p.is_dir() and not _is_leftover(p.relative_to(within)))
     names = class_names(classes) if classes else tuple(_class_file(root) or folders)
+    if not classes and within == root and folders and all(split_of(name) for name in folders):
+        raise DataError(
+            f"{root} holds splits ({', '.join(folders)}) without class folders: list their images in a table with the "
+            "columns path and label; if these are classes, name them with classes="
+        )
     if len(names) < 2:
         flat = "images without class folders; list their paths and labels in a table" if _has_images(within) else ""
         raise DataError(f"{within} holds {flat or f'{len(folders)} folders'}: expected {LAYOUTS}")
@@ -122,13 +127,15 @@ def from_table(
     classes: ClassNames | None = None,
     columns: Mapping[str, str] | None = None,
     reading: Reading = DEFAULT,
+    by_folder: bool = False,
 ) -> ImageSet:
     """Images whose paths and labels are listed in a table (`formats.scan_table`); row ids are the positions in it.
 
     Paths are relative to ``root``, by default the table's folder, and may not leave it; how those of other machines and
     ids without extension are matched with files is in `places.find_places`. Labels are numbers, or names of ``classes``
     (by default the names in alphabetical order). ``columns`` says what the table calls ``path`` and ``label``; usual
-    names are known (`USUAL`).
+    names are known (`USUAL`). A column ``split`` names the rows of each split, or with ``by_folder`` the first folder
+    of each path, where all are called as splits are.
 
     Raises
     ------
@@ -141,7 +148,7 @@ def from_table(
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DataError(f"{path} is damaged or of another format ({str(error).splitlines()[0]})") from error
     called = {name: _column(table, name, columns or {}, path) for name in USUAL}
-    table, ids, split, notes = _rows_of_split(table, split, path)
+    table, ids, split, notes = _rows_of_split(table, split, path, called["path"] if by_folder else "")
     labels, names = class_numbers(table[called["label"]], classes, str(path))
     within = Path(root) if root is not None else path.parent
     texts = table[called["path"]].cast(pl.String).fill_null("").to_list()
@@ -150,17 +157,24 @@ def from_table(
 
 
 def _rows_of_split(
-    table: pl.DataFrame, wanted: str | None, path: Path
+    table: pl.DataFrame, wanted: str | None, path: Path, paths: str
 ) -> tuple[pl.DataFrame, IntArray | None, str, list[str]]:
-    """The rows that a column ``split`` names, their row ids, the split and what was chosen; all rows without one."""
+    """The rows that a column ``split`` names, their row ids, the split and what was chosen; all rows without one.
+
+    Without such a column the first folder of the column ``paths`` counts, if that is named.
+    """
     column = next((name for name in table.columns if name.lower() in ("split", "subset", "set")), None)
-    if column is None or table[column].dtype != pl.String:
+    if column is None and paths:
+        told = table[paths].cast(pl.String).str.extract(r"^([^/\\]+)[/\\]", 1)
+    elif column is not None and table[column].dtype == pl.String:
+        told = table[column]
+    else:
         return table, None, wanted or "test", []
-    names = table[column].fill_null("").unique().sort().to_list()
+    names = told.fill_null("").unique().sort().to_list()
     if not all(split_of(name) for name in names):
-        return table, None, wanted or "test", []
+        return table, None, wanted or split_of(path.parent.name) or "test", []
     split, held, notes = choose(names, wanted, path)
-    ids = np.flatnonzero(table[column].is_in(held).to_numpy())
+    ids = np.flatnonzero(told.is_in(held).to_numpy())
     return table[ids], ids, split, notes
 
 

@@ -16,11 +16,13 @@ from workbench.core.records import ImageSet
 from workbench.errors import DataError
 from workbench.images.arrays import from_npz
 from workbench.images.folders import LAYOUTS, from_folder, from_table, of_paths
+from workbench.images.huggingface import arrow_files, is_cache, split_in_state
 from workbench.images.parquet import ARROW, from_parquet, image_column, is_other_table
 from workbench.images.reading import Range, Reading
-from workbench.images.splits import choose, split_of
+from workbench.images.splits import choose, split_of, split_of_file
 from workbench.images.tars import from_tars
 
+METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")  # labels beside images, as on the Hub
 DEPTHS = (0, 1, 2)  # folders below the one that is named, as in the Hub's data/ and default/test/
 
 
@@ -70,11 +72,10 @@ def load_images(
     if not path.is_dir():
         state = "is of another kind" if path.exists() else "is missing"
         raise DataError(f"{path} {state}: expected {LAYOUTS}")
-    if (path / "dataset_dict.json").is_file():
+    if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
         found, name, notes = _split_folder(path, split)
-        return _noted(
-            from_parquet(sorted(found.glob("*.arrow")), name, classes=classes, columns=columns, reading=reading), notes
-        )
+        made = from_parquet(arrow_files(found), name, classes=classes, columns=columns, reading=reading)
+        return _noted(made, notes)
     if (path / "labels.json").is_file() and (path / "data").is_dir():
         return _of_fiftyone(path, split or "test", classes, reading)
     for kind in (".parquet", ARROW, ".tar"):
@@ -86,6 +87,10 @@ def load_images(
                 else from_parquet(shards, name, classes=classes, columns=columns, reading=reading)
             )
             return _noted(made, notes)
+    table, wanted, notes = _metadata(path, split)
+    if table is not None and classes is None:
+        made = from_table(table, split=wanted, columns=columns, reading=reading, by_folder=table.parent == path)
+        return _noted(made, notes)
     return from_folder(path, split, classes=classes, reading=reading)
 
 
@@ -99,10 +104,10 @@ def _of_file(
     if path.suffix == ".npz":
         return from_npz(path, split or "test", classes, reading)
     if path.suffix == ".tar":
-        return from_tars([path], split or split_of(path.name) or "test", classes=classes, reading=reading)
+        return from_tars([path], split or split_of_file(path.name) or "test", classes=classes, reading=reading)
     if path.suffix == ARROW or (path.suffix == ".parquet" and image_column(pl.scan_parquet(path)) is not None):
         return from_parquet(
-            [path], split or split_of(path.name) or "test", classes=classes, columns=columns, reading=reading
+            [path], split or split_of_file(path.name) or "test", classes=classes, columns=columns, reading=reading
         )
     if is_table(path):
         return from_table(path, split=split, classes=classes, columns=columns, reading=reading)
@@ -115,7 +120,10 @@ def _noted(images: ImageSet, notes: list[str]) -> ImageSet:
 
 
 def _split_folder(path: Path, split: str | None) -> tuple[Path, str, list[str]]:
-    """The folder of one split of what Hugging Face's ``DatasetDict.save_to_disk`` wrote."""
+    """The folder of one split of what Hugging Face's ``save_to_disk`` wrote: the folder itself if it has no splits."""
+    if not (path / "dataset_dict.json").is_file():
+        noted = split_in_state(path)
+        return path, split or split_of(noted) or noted or "test", []
     try:
         names = [str(name) for name in json.loads((path / "dataset_dict.json").read_text(encoding="utf-8"))["splits"]]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -124,22 +132,39 @@ def _split_folder(path: Path, split: str | None) -> tuple[Path, str, list[str]]:
     return path / Path(found[0]).name, name, notes
 
 
+def _metadata(path: Path, split: str | None) -> tuple[Path | None, str | None, list[str]]:
+    """The table of labels in a folder of images, or in that of a split, as on the Hub; None if there is none."""
+    tables = {p.parent: p for name in METADATA for p in (*path.glob(name), *path.glob(f"*/{name}"))}
+    if path in tables:
+        return tables[path], split, []
+    splits = [folder.name for folder in tables if split_of(folder.name)]
+    if not splits:
+        return None, split, []
+    chosen, (found, *_), notes = choose(splits, split, path)
+    return tables[path / found], chosen, notes
+
+
 def _shards(path: Path, kind: str, split: str | None) -> tuple[list[Path], str, list[str]]:
     """The files of one kind that belong to a split, by their own name or their folder's; none if there are none."""
-    found = [p for depth in DEPTHS for p in sorted(path.glob(f"{'*/' * depth}*{kind}")) if p.is_file()]
+    found = [
+        p
+        for depth in DEPTHS
+        for p in sorted(path.glob(f"{'*/' * depth}*{kind}"))
+        if p.is_file() and not is_cache(p) and p.name not in METADATA
+    ]
     by_split: dict[str, list[Path]] = {}
     for shard in found:
         if kind == ".parquet" and is_other_table(shard):
             continue
-        name = shard.name if split_of(shard.name) or shard.parent == path else shard.parent.name
-        if split_of(name) or (split is not None and shard.name.startswith(f"{split}-")):
-            by_split.setdefault(split_of(name) or str(split), []).append(shard)
+        name = shard.name if split_of_file(shard.name) or shard.parent == path else shard.parent.name
+        if split_of_file(name) or (split is not None and shard.name.startswith(f"{split}-")):
+            by_split.setdefault(split_of_file(name) or str(split), []).append(shard)
     if not by_split:
         alone = found and all(p.parent == path for p in found) and not any(p.is_dir() for p in path.iterdir())
         whole = found if kind != ".parquet" and alone else []
         return whole, split or "test", []
     name, _, notes = choose(by_split, split, path)
-    configs = sorted({p.parent if split_of(p.name) else p.parent.parent for p in by_split[name]})
+    configs = sorted({p.parent if split_of_file(p.name) else p.parent.parent for p in by_split[name]})
     if len(configs) > 1:
         shown = ", ".join(str(config) for config in configs)
         raise DataError(f"{path} holds several configurations of a data set: name one of {shown}")

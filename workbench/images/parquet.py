@@ -59,7 +59,13 @@ def from_parquet(
     labels, names = class_numbers(column, classes or described, str(files[0]))
     cell = pl.col(image).struct.field("bytes") if isinstance(schema[image], pl.Struct) else pl.col(image)
     content = table.select(cell.alias("bytes"))
-    one, notes = survey(content.head(SAMPLE).collect()["bytes"].drop_nulls().to_list(), reading)
+    first = content.head(SAMPLE).collect()["bytes"].drop_nulls().to_list()
+    if not first and len(labels):
+        raise DataError(
+            f"{files[0]} has no image bytes in {image!r}, as where a data set keeps paths of files: give that data set "
+            "to from_dataset, or save it with save_to_disk, which stores the images"
+        )
+    one, notes = survey(first, reading)
     pixels = _ParquetPixels(content, str(files[0]), len(labels), one)
     digest = lambda: digest_files(files, labels, names, files[0].parent)  # noqa: E731
     return ImageSet(pixels, labels, names, split, digest, notes=tuple(notes), reading=reading.remark)

@@ -23,6 +23,12 @@ def split_of(name: str) -> str | None:
     return next((split for split, names in SPLITS.items() if first in names), None)
 
 
+def split_of_file(name: str) -> str | None:
+    """As `split_of`, also where a data set's name comes first: ``parquet-train.arrow``, ``cats-test-0-of-4.tar``."""
+    bare = re.sub(r"-\d+-of-\d+$", "", name.partition(".")[0])
+    return split_of(name) or split_of(bare.rpartition("-")[2])
+
+
 def choose(names: Iterable[str], wanted: str | None, where: object) -> tuple[str, list[str], list[str]]:
     """The split, those of ``names`` that belong to it, and what was chosen without being asked for.
 

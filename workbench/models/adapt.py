@@ -155,7 +155,8 @@ def adapt(module: nn.Module, x: Tensor, classes: int, outputs: Outputs, *, grey:
     scores = values.flatten(1) if squeeze else values
     single = _checked_shape(scores, len(x), classes)
     _check_repeatable(module, scores, read.scores(_answer(module, fed.feed(x))))
-    probabilities = _is_probability(scores, single, outputs)
+    named = outputs == "found" and key == "logits"  # the model says what they are
+    probabilities = _is_probability(scores, single, "logits" if named else outputs)
     read = dataclasses.replace(read, probabilities=probabilities, single=single)
     return module if read == Reading() and not isinstance(module, Opaque) else Adapted(module, read)
 
@@ -199,7 +200,8 @@ def _scores_in(found: Any, images: int, classes: int) -> tuple[str | int | None,
         for key, value in known:
             if value.reshape(images, -1).shape[1] == wanted:
                 return key, value
-    return None, found
+    by_name = [(key, value) for key, value in known if key in KEYS]
+    return by_name[0] if by_name else (None, found)  # whose shape is then reported
 
 
 def _check_repeatable(module: nn.Module, one: Tensor, two: Tensor) -> None:

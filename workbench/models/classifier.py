@@ -109,8 +109,13 @@ class Classifier:
         if name in self.cam_layers:
             return self.cam_layers[name]
         known = ", ".join(self.cam_layers) or f"none, as {self.no_layer}"
+        inside = f"module.{name}"  # of a model around the user's, by the user's own name
+        if inside in self.cam_layers:
+            return self.cam_layers[inside]
+        modules = dict(self.module.named_modules())
         try:
-            return layer_at(self.module, name, self.prepare(probes(self.size)[:1]))
+            place = inside if name not in modules and inside in modules else name
+            return layer_at(self.module, place, self.prepare(probes(self.size)[:1]))
         except AttributionError as error:
             raise AttributionError(f"expected a layer of {known}, not {name!r}: {error}") from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ def out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or "out of memory" in words or "can't allocate memory" in words
 
 
+_REGISTERING = ("workbench", "captum", "pytorch_grad_cam")
 _GUARD = threading.Lock()
 _LOCKS: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
 
@@ -27,8 +29,9 @@ _LOCKS: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
 def preserve(module: nn.Module) -> Iterator[None]:
     """Put the model in evaluation mode, and restore it afterwards, even after an exception.
 
-    Restored: the mode of every submodule, gradients and ``requires_grad`` of every parameter, and
-    all forward hooks. One thread at a time holds a model; others wait until it is done.
+    Restored: the mode of every submodule, gradients and ``requires_grad`` of every parameter, and the forward hooks,
+    without those that a model registers itself when it first runs. One thread at a time holds a model; others wait
+    until it is done.
     """
     with _lock_of(module):
         yield from _restored(module)
@@ -49,11 +52,18 @@ def _restored(module: nn.Module) -> Iterator[None]:
     finally:
         for name, m in module.named_modules():
             m.training = modes[name]
-            for key in [key for key in m._forward_hooks if key not in hooks[name]]:
-                del m._forward_hooks[key]
+            for key, hook in list(m._forward_hooks.items()):
+                if key not in hooks[name] and _is_ours(hook):
+                    del m._forward_hooks[key]
         for parameter, wanted, gradient in parameters:
             parameter.requires_grad_(wanted)
             parameter.grad = gradient
+
+
+def _is_ours(hook: object) -> bool:
+    """Whether this package registered a hook, or a library that it explains models with."""
+    function = hook.func if isinstance(hook, functools.partial) else hook
+    return getattr(function, "__module__", "").partition(".")[0] in _REGISTERING
 
 
 class Recorded:

@@ -148,7 +148,8 @@ def apply(transform: Any, image: ImageArray) -> Tensor:
         ) from error
     found = _tensor_in(found)
     if isinstance(found, np.ndarray):
-        found = torch.from_numpy(np.ascontiguousarray(found.transpose(2, 0, 1) if found.ndim == 3 else found))
+        last = found.ndim == 3 and not (found.shape[0] in (1, 3) and found.shape[2] not in (1, 3))
+        found = torch.from_numpy(np.ascontiguousarray(found.transpose(2, 0, 1) if last else found))
     if isinstance(found, Tensor) and found.ndim == 4 and len(found) == 1:
         found = found[0]  # a batch of one
     shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
@@ -167,6 +168,6 @@ def _tensor_in(found: Any) -> Any:
         if not named:
             raise DataError(f"transform: expected an image, or a record with 'image', not one with {', '.join(found)}")
         found = named[0]
-    elif isinstance(found, list | tuple) and len(found) == 1:
+    if isinstance(found, list | tuple) and len(found) == 1:  # as an image processor of transformers gives it
         found = found[0]
     return found

@@ -95,8 +95,10 @@ def _grey_crop(image: ImageArray, side: Size, share: float) -> ImageArray:
 
 
 def _own_size(module: nn.Module) -> Size | None:
-    """The input size that a vision transformer was built for, as torchvision's and timm's store it."""
-    for value in (getattr(module, "image_size", None), getattr(getattr(module, "patch_embed", None), "img_size", None)):
+    """The input size that a vision transformer was built for, as torchvision, timm and transformers store it."""
+    patches, config = getattr(module, "patch_embed", None), getattr(module, "config", None)
+    for held, name in ((module, "image_size"), (patches, "img_size"), (config, "image_size")):
+        value = getattr(held, name, None)
         if isinstance(value, int):
             return value, value
         if isinstance(value, tuple | list) and len(value) == 2:
