@@ -21,7 +21,7 @@ from training.files import write_atomically
 from training.model import ARCHITECTURE, STAGES, ResNet18LN, summary
 
 WEIGHTS, SIDECAR = "model.safetensors", "model.json"
-MOST = 65_536  # of a width, a side in pixels, a mean or a deviation: more is no checkpoint of this model
+MOST, MOST_SIDE = 65_536, 1_024  # of a width, of a side in pixels: more is no checkpoint of this model
 _REQUIRED = ("architecture", "width", "classes", "mean", "std", "image_size", "weights_sha256")
 
 
@@ -83,19 +83,23 @@ def read_sidecar(folder: Path) -> dict[str, Any]:
         raise TrainingError(f"{path} lacks the field {missing[0]!r}: restore it from the run that wrote it")
     if sidecar["architecture"] != ARCHITECTURE:
         raise TrainingError(f"{path}: expected architecture {ARCHITECTURE!r}, not {sidecar['architecture']!r}")
-    classes, numbers = sidecar["classes"], [sidecar[name] for name in ("width", "image_size")]
-    scales = [*_listed(sidecar["mean"]), *_listed(sidecar["std"])]
+    classes, scales = sidecar["classes"], [*_listed(sidecar["mean"]), *_listed(sidecar["std"])]
     if (
-        not all(isinstance(number, int) and not isinstance(number, bool) and 0 < number <= MOST for number in numbers)
+        not (_is_count(sidecar["width"], MOST) and _is_count(sidecar["image_size"], MOST_SIDE))
         or not (isinstance(classes, list) and classes and all(isinstance(name, str) for name in classes))
         or len(scales) != 6
-        or not all(isinstance(value, int | float) and abs(value) < MOST for value in scales)
+        or not all(type(value) in (int, float) and abs(value) < MOST for value in scales)
+        or not all(value > 0 for value in scales[3:])
     ):
         raise TrainingError(
-            f"{path}: expected a list of classes, width and image_size from 1 to {MOST:,}, and three numbers each "
-            "in mean and std: restore it from the run that wrote it"
+            f"{path}: expected a list of classes, a width from 1 to {MOST:,}, an image_size from 1 to {MOST_SIDE:,}, "
+            "and three numbers each in mean and std, those of std above 0: restore it from the run that wrote it"
         )
     return dict(sidecar)
+
+
+def _is_count(value: Any, most: int) -> bool:
+    return type(value) is int and 0 < value <= most
 
 
 def _listed(value: Any) -> list[Any]:

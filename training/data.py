@@ -243,7 +243,7 @@ def _described(path: Path) -> tuple[str, ...] | None:
     text = pl.read_parquet_metadata(path).get("huggingface")
     try:
         names = json.loads(text)["info"]["features"]["label"]["names"] if text else None
-    except (ValueError, KeyError, TypeError):  # other metadata names no classes
+    except (ValueError, KeyError, TypeError, RecursionError):  # other metadata names no classes
         return None
     return tuple(map(str, names)) if isinstance(names, list) else None
 
@@ -311,7 +311,7 @@ def _folder_reader(folder: Path, split: Split) -> Callable[[], DataSet] | None:
             (path, label)
             for label, name in enumerate(names)
             for path in sorted((root / name).iterdir())
-            if path.suffix.lower() in _IMAGE_SUFFIXES
+            if path.suffix.lower() in _IMAGE_SUFFIXES and path.is_file()  # no folder, pipe or device of that name
         ]
         if not paths:
             raise TrainingError(f"{root} has class folders but no images: add {', '.join(sorted(_IMAGE_SUFFIXES))}")

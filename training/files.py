@@ -11,6 +11,8 @@ from pathlib import Path
 from training.errors import TrainingError
 
 LOCK = ".lock"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -33,10 +35,10 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         with contextlib.suppress(OSError):  # a file system that can't flush a folder has renamed the file nevertheless
             _flush(path.parent)
     except BaseException as error:
-        with contextlib.suppress(NotADirectoryError):  # then there is no temporary file
+        with contextlib.suppress(OSError):  # where the folder is gone, or is none, there is no temporary file
             temporary.unlink(missing_ok=True)
         # libraries report a full disk in their own exceptions, with the operating system's words inside
-        if getattr(error, "errno", None) == errno.ENOSPC or os.strerror(errno.ENOSPC) in str(error):
+        if getattr(error, "errno", None) in _FULL or any(os.strerror(number) in str(error) for number in _FULL):
             raise TrainingError(f"disk full while writing {path}: free some space, then use --resume") from error
         if isinstance(error, OSError):
             raise TrainingError(f"cannot write {path} ({error.strerror or error}): choose another --out") from error
@@ -62,7 +64,12 @@ def lock(folder: Path) -> Iterator[None]:
         held.acquire()
     except Timeout as error:
         raise TrainingError(f"another run is at work in {folder}: wait for it, or name another --out") from error
-    except OSError as error:
+    except (OSError, NotImplementedError) as error:
+        if isinstance(error, NotImplementedError) or error.errno in _NO_LOCKS:
+            raise TrainingError(
+                f"the file system of {folder} has no locks, so that two runs could write into it at once: train into a "
+                "local folder, and copy it"
+            ) from error
         raise TrainingError(f"cannot write {folder} ({error.strerror or error}): choose another --out") from error
     try:
         for left in folder.glob(".*.tmp"):

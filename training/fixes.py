@@ -56,11 +56,13 @@ def read_fixes(path: Path, train: DataSet) -> Fixes:
         or has an invalid action.
     """
     try:
+        if not path.is_file():
+            raise FileNotFoundError("no regular file")
         text = path.read_bytes()
         values = json.loads(text)
         bound = (values["format"], values["data"], values["split"])
         rows = [(int(row["index"]), str(row["action"]), row) for row in values["rows"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise TrainingError(f"{path} is missing or not a fixes file ({error}): export it from the explorer") from error
     if bound[0] != FORMAT or bound[2] != "train":
         raise TrainingError(f"{path}: expected format {FORMAT} and the split train, not {bound[0]!r} and {bound[2]!r}")

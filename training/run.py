@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
+import signal
 import sys
 import time
 import typing
@@ -270,6 +271,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     top = parser()
     options = top.parse_args(argv)
     try:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # half-written files are removed
         if options.summary:
             return _print_summary(options)
         if options.download and options.out is None:
@@ -283,7 +285,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("stopped; continue with --resume", file=sys.stderr)
+        from training.session import STATE
+
+        begun = options.out is not None and (options.out / STATE).is_file()
+        print(f"stopped; {'continue with --resume' if begun else 'nothing is saved yet'}", file=sys.stderr)
         return 130
     return 0
 

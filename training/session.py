@@ -26,6 +26,10 @@ from training.recipe import Recipe
 STATE = "state.safetensors"
 
 
+_DAMAGED = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, RuntimeError)
+_AGAIN = "start again with --force, without --resume"
+
+
 class Session:
     """What a run needs to resume, and nothing that it could recompute.
 
@@ -129,19 +133,23 @@ class Session:
             with safe_open(path, "pt") as stream:
                 values = json.loads((stream.metadata() or {})["session"])
                 tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
-        except (SafetensorError, KeyError, ValueError) as error:
-            raise TrainingError(f"{path} is damaged ({error}): start again with --force, without --resume") from error
-        if not Recipe.from_json(values["recipe"]).computes_as(self.recipe) or values["data"] != self._fingerprints():
+            recipe, data = Recipe.from_json(values["recipe"]), values["data"]
+        except (SafetensorError, OSError, *_DAMAGED) as error:
+            raise TrainingError(f"{path} is damaged ({error}): {_AGAIN}") from error
+        if not recipe.computes_as(self.recipe) or data != self._fingerprints():
             raise TrainingError(f"{path} belongs to another recipe or other data: use the options of that run")
         groups: dict[str, dict[str, Tensor]] = {"model": {}, "optimisation": {}, "measured": {}}
-        for name, tensor in tensors.items():
-            group, _, rest = name.partition(".")
-            groups[group][rest] = tensor
-        self.model.load_state_dict(groups["model"])
-        self.optimisation.restore(groups["optimisation"], values["optimisation"])
-        self.measured = groups["measured"]
-        self.epoch, self.step = int(values["epoch"]), int(values["step"])
-        self.epoch_seconds, self.history = float(values["epoch_seconds"]), list(values["history"])
+        try:
+            for name, tensor in tensors.items():
+                group, _, rest = name.partition(".")
+                groups[group][rest] = tensor
+            self.model.load_state_dict(groups["model"])
+            self.optimisation.restore(groups["optimisation"], values["optimisation"])
+            self.measured = groups["measured"]
+            self.epoch, self.step = int(values["epoch"]), int(values["step"])
+            self.epoch_seconds, self.history = float(values["epoch_seconds"]), list(values["history"])
+        except _DAMAGED as error:
+            raise TrainingError(f"{path} is damaged ({error}): {_AGAIN}") from error
 
     def sidecar(self) -> dict[str, Any]:
         """The fields of the checkpoint's sidecar besides the architecture and the weights' hash."""

@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from workbench.core.records import FloatArray
-from workbench.errors import DataError
+from workbench.errors import DataError, first_line
 
 
 def forgetting_events(correct: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -82,12 +82,12 @@ def read_dynamics(path: Path) -> pl.DataFrame:
     """
     needed = ("split", "index", "loss", "correct")
     try:
-        table = pl.scan_parquet(path)
+        table = pl.scan_parquet(path, glob=False)
         if missing := [name for name in needed if name not in table.collect_schema()]:
             raise DataError(f"{path} lacks the column {missing[0]!r}: expected what training.run wrote")
         frame = table.filter(pl.col("split") == "train").select(needed[1:]).collect(engine="streaming")
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{path} is missing or damaged ({str(error).splitlines()[0]})") from error
+        raise DataError(f"{path} is missing or damaged ({first_line(error)})") from error
     lengths = set(frame["loss"].list.len().unique()) | set(frame["correct"].list.len().unique())
     if len(lengths) != 1:
         raise DataError(f"{path}: expected train rows with lists of one length, not of {sorted(lengths)}")
@@ -111,9 +111,11 @@ def history_of(path: Path, split: str, row: int) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        table = pl.scan_parquet(path).filter((pl.col("split") == split) & (pl.col("index") == row)).collect()
+        table = (
+            pl.scan_parquet(path, glob=False).filter((pl.col("split") == split) & (pl.col("index") == row)).collect()
+        )
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{path} is damaged ({str(error).splitlines()[0]})") from error
+        raise DataError(f"{path} is damaged ({first_line(error)})") from error
     if len(table) == 0:
         return None
     return {name: table[name].to_list()[0] for name in ("predicted", "correct", "label_probability", "loss")}

@@ -10,7 +10,7 @@ import polars as pl
 from workbench.analysis.expressions import check_expression
 from workbench.core.predictions import DERIVED, Predictions
 from workbench.core.records import IntArray, Query
-from workbench.errors import DataError
+from workbench.errors import DataError, first_line
 
 MATRICES = ("probability", "embedding", "votes")
 NAMES = ("true_class", "predicted_class")
@@ -82,7 +82,7 @@ def _collected(table: pl.LazyFrame, query: Query) -> pl.DataFrame:
     except pl.exceptions.PolarsError as error:
         if not query.where.strip():
             raise
-        raise DataError(f"expression {query.where!r} is not understood ({str(error).splitlines()[0]})") from error
+        raise DataError(f"expression {query.where!r} is not understood ({first_line(error)})") from error
 
 
 def _where(table: pl.LazyFrame, expression: str) -> pl.LazyFrame:
@@ -92,7 +92,7 @@ def _where(table: pl.LazyFrame, expression: str) -> pl.LazyFrame:
         filtered = table.filter(pl.sql_expr(expression))
         filtered.collect_schema()
     except pl.exceptions.PolarsError as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise DataError(f"expression {expression!r} is not understood ({reason}); the columns are {known}") from error
     return filtered
 

@@ -49,7 +49,9 @@ def predict(options: argparse.Namespace) -> int:
             memory_gb=options.memory_gb,
             progress=functools.partial(advance, bar),
         )
-        counted = pl.scan_parquet(shard).select(wrong=(pl.col("label") != pl.col("predicted")).sum(), rows=pl.len())
+        counted = pl.scan_parquet(shard, glob=False).select(
+            wrong=(pl.col("label") != pl.col("predicted")).sum(), rows=pl.len()
+        )
         wrong, count = counted.collect().row(0)
     if omitted := len(rows) - count:
         print(f"{omitted:,} images can't be read and are omitted; a file beside the predictions names them")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -134,17 +136,31 @@ def _verify(one: argparse.ArgumentParser) -> None:
     one.set_defaults(run=reporting.verify)
 
 
+def terminate_quietly() -> None:
+    """Let a termination end the process as an exception does, so that half-written files are removed on the way."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; 0 on success, 2 on bad input with one line on standard error, 141 if its output is closed."""
+    """Run a command.
+
+    Returns 0 on success; 2 on bad input, with one line on standard error; 130 or 143 if it is interrupted or
+    terminated, after what is half-written is removed; 141 if its output is closed.
+    """
     options = parser().parse_args(argv)
     run: Callable[[argparse.Namespace], int] = options.run
     try:
+        terminate_quietly()
         code = run(options)
         sys.stdout.flush()
         return code
     except WorkbenchError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted: nothing is half-written; run it again", file=sys.stderr)
+        return 130
     except BrokenPipeError:  # whoever read the output, such as head, has enough of it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to complain about at exit
         return 141

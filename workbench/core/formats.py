@@ -12,10 +12,12 @@ from pathlib import Path
 
 import polars as pl
 
-from workbench.errors import DataError
+from workbench.core.memory import available
+from workbench.errors import DataError, first_line
 
 SEPARATORS = (",", ";", "\t", "|")
-MOST_BYTES = 16 * 2**30  # of a text once decompressed
+MOST_BYTES = 16 * 2**30  # of a text once decompressed; and at most a share of the memory that is free
+SHARE, CHUNK = 0.25, 2**24
 _BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _DECIMAL = re.compile(r"-?\d+,\d+")
 
@@ -38,8 +40,8 @@ def scan_table(path: Path) -> pl.LazyFrame:
         raise DataError(f"{path}: expected a table ({', '.join(KINDS)}), not {suffix or 'a file without extension'}")
     try:
         return KINDS[suffix](path)
-    except (pl.exceptions.PolarsError, OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path} is damaged or of another format ({str(error).splitlines()[0]})") from error
+    except (pl.exceptions.PolarsError, OSError, EOFError, zlib.error, MemoryError) as error:
+        raise DataError(f"{path} is damaged or of another format ({first_line(error)})") from error
 
 
 def is_table(path: Path) -> bool:
@@ -54,10 +56,18 @@ def _suffix(path: Path) -> str:
 
 def _content(path: Path) -> bytes:
     """The bytes of a file, decompressed, as UTF-8 without a mark."""
+    most = min(MOST_BYTES, int(SHARE * available()))
+    parts, size = [], 0
     with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as stream:
-        content = bytes(stream.read(MOST_BYTES + 1))
-    if len(content) > MOST_BYTES:
-        raise DataError(f"{path} has more than {MOST_BYTES:,} bytes once decompressed: save it as .parquet")
+        while part := stream.read(CHUNK):
+            parts.append(bytes(part))
+            size += len(part)
+            if size > most:
+                raise DataError(
+                    f"{path} has more than {most:,} bytes once decompressed, which is what the free memory allows: "
+                    "save it as .parquet"
+                )
+    content = b"".join(parts)
     encoding = next((name for mark, name in _BOMS.items() if content.startswith(mark)), None)
     try:
         if encoding is not None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from workbench.core.texts import parse_json, read_text
 from workbench.errors import DataError
 
 ClassNames = Sequence[str] | Mapping[Any, Any]
@@ -56,12 +56,9 @@ def read_names(path: Path) -> tuple[str, ...]:
     DataError
         If the file is missing or damaged, or holds what `class_names` refuses.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        if path.suffix == ".json":
-            return class_names(json.loads(text))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path}: expected class names, one a line in UTF-8, or JSON ({error})") from error
+    text = read_text(path)
+    if path.suffix == ".json":
+        return class_names(parse_json(text, str(path), "expected class names, as a list or a dictionary with numbers"))
     return class_names([line.strip() for line in text.splitlines() if line.strip()])
 
 

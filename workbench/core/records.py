@@ -42,6 +42,24 @@ class Provenance:
     threshold: float | None = None
     reading: str | None = None
 
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Provenance:
+        """The provenance that `to_json` gave.
+
+        Raises
+        ------
+        DataError
+            If a field is unknown or of another type.
+        """
+        kinds: dict[str, type | tuple[type, ...]] = {"seed": int, "versions": dict, "threshold": (int, float)}
+        for name, value in values.items():
+            if name not in cls.__dataclass_fields__:
+                raise DataError(f"provenance: expected some of {', '.join(cls.__dataclass_fields__)}, not {name!r}")
+            kind = kinds.get(name, str)
+            if isinstance(value, bool) or not (isinstance(value, kind) or (value is None and name != "versions")):
+                raise DataError(f"provenance: {name}: expected another type than that of {value!r:.60}")
+        return cls(**values)
+
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON values; threshold and reading only where there is one."""
         found = asdict(self)

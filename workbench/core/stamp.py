@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.core.predictions import Predictions
+from workbench.core.texts import parse_json, read_json
 from workbench.errors import DataError
 
 NAME = "workbench-provenance"
@@ -73,12 +74,12 @@ def read_stamp(path: Path) -> Stamp | None:
     found = _inside(path)
     try:
         if found is not None:
-            stamp = dict(json.loads(found))
+            stamp = dict(parse_json(found, f"the stamp in {path}", "export the file again"))
             if missing := {"made_by", "part", "parameters", "predictions"} - set(stamp):
                 raise ValueError(f"{sorted(missing)[0]} is missing")
             return stamp
         for manifest in sorted(path.parent.glob("*.json")):
-            values = json.loads(manifest.read_text(encoding="utf-8")) if manifest.stat().st_size < 10**8 else None
+            values = read_json(manifest) if manifest.stat().st_size < 10**8 else None
             if isinstance(values, dict) and path.name in values.get("files", {}) and "stamp" in values:
                 return {**values["stamp"], "part": path.name}
     except (ValueError, TypeError) as error:

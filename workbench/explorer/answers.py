@@ -11,6 +11,7 @@ import polars as pl
 
 from workbench.attribution.registry import is_slow, methods
 from workbench.core.records import ImageArray
+from workbench.core.texts import csv_bytes
 from workbench.errors import DataError
 from workbench.explorer.details import Details
 from workbench.explorer.replies import THUMBNAIL, Reply, bars_of, images_here, maps_reply, method_header, send_column
@@ -214,7 +215,7 @@ class Answers:
 
         if what == "fixes":
             return {"name": "fixes.json"}, [exports.json_bytes(self.state.decisions.fixes())]
-        return {"name": "decisions.csv"}, [self.state.decisions.table().write_csv().encode()]
+        return {"name": "decisions.csv"}, [csv_bytes(self.state.decisions.table())]
 
     def _warm_up(self) -> Reply:
         """Import and run what the first map needs, on the copy of the model, so that no other question has to wait."""

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError, features
 
 from workbench.core.records import ImageArray
-from workbench.errors import DataError
+from workbench.errors import DataError, first_line
 from workbench.images.reading import DEFAULT, Reading
 
 FORMATS = ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000"]
@@ -96,7 +96,7 @@ def decode(source: Path | bytes, name: str = "", reading: Reading = DEFAULT) -> 
     except FileNotFoundError as error:
         raise DataError(f"{name} is missing: restore the image, or remove its entry") from error
     except UNREADABLE as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = first_line(error)
         raise DataError(f"{name} is not a readable image ({reason}): repair or remove it") from error
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from workbench.core.records import ImageArray
-from workbench.errors import DataError
+from workbench.errors import DataError, first_line
 from workbench.images.reading import DEFAULT, Reading
 
 
@@ -52,7 +52,7 @@ def decode_dicom(source: Path | bytes, name: str, reading: Reading = DEFAULT) ->
         OSError,
         KeyError,
     ) as error:
-        raise DataError(f"{name} is not a readable DICOM image ({str(error).splitlines()[0]}): remove it") from error
+        raise DataError(f"{name} is not a readable DICOM image ({first_line(error)}): remove it") from error
     return np.repeat((255 - grey if kind == "MONOCHROME1" else grey)[..., None], 3, axis=2)
 
 

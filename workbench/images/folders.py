@@ -14,7 +14,7 @@ from workbench.core.formats import scan_table
 from workbench.core.labels import class_numbers
 from workbench.core.names import ClassNames, class_names
 from workbench.core.records import ImageArray, ImageSet, IntArray
-from workbench.errors import DataError
+from workbench.errors import DataError, first_line
 from workbench.images.decode import SUFFIXES, decode
 from workbench.images.digests import digest_files
 from workbench.images.places import find_places
@@ -146,7 +146,7 @@ def from_table(
     try:
         table = scan_table(path).collect()
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{path} is damaged or of another format ({str(error).splitlines()[0]})") from error
+        raise DataError(f"{path} is damaged or of another format ({first_line(error)})") from error
     called = {name: _column(table, name, columns or {}, path) for name in USUAL}
     table, ids, split, notes = _rows_of_split(table, split, path, called["path"] if by_folder else "")
     labels, names = class_numbers(table[called["label"]], classes, str(path))

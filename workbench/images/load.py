@@ -17,7 +17,7 @@ from workbench.errors import DataError
 from workbench.images.arrays import from_npz
 from workbench.images.folders import LAYOUTS, from_folder, from_table, of_paths
 from workbench.images.huggingface import arrow_files, is_cache, split_in_state
-from workbench.images.parquet import ARROW, from_parquet, image_column, is_other_table
+from workbench.images.parquet import ARROW, from_parquet, has_images, is_other_table
 from workbench.images.reading import Range, Reading
 from workbench.images.splits import choose, split_of, split_of_file
 from workbench.images.tars import from_tars
@@ -105,7 +105,7 @@ def _of_file(
         return from_npz(path, split or "test", classes, reading)
     if path.suffix == ".tar":
         return from_tars([path], split or split_of_file(path.name) or "test", classes=classes, reading=reading)
-    if path.suffix == ARROW or (path.suffix == ".parquet" and image_column(pl.scan_parquet(path)) is not None):
+    if path.suffix == ARROW or (path.suffix == ".parquet" and has_images(path)):
         return from_parquet(
             [path], split or split_of_file(path.name) or "test", classes=classes, columns=columns, reading=reading
         )

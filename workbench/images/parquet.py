@@ -14,7 +14,7 @@ import polars as pl
 from workbench.core.labels import class_numbers
 from workbench.core.names import ClassNames
 from workbench.core.records import ImageArray, ImageSet
-from workbench.errors import DataError
+from workbench.errors import DataError, first_line
 from workbench.images.decode import decode
 from workbench.images.digests import digest_files
 from workbench.images.reading import DEFAULT, Reading
@@ -47,7 +47,7 @@ def from_parquet(
     called = columns or {}
     try:
         streams = [pl.read_ipc_stream(path) for path in files if path.suffix == ARROW]
-        table = pl.concat(streams).lazy() if streams else pl.scan_parquet(list(files))
+        table = pl.concat(streams).lazy() if streams else pl.scan_parquet(list(files), glob=False)
         schema = table.collect_schema()
         image, label = called.get("image") or image_column(table), called.get("label") or _label_column(schema)
         if image is None or image not in schema or label not in schema:
@@ -55,7 +55,7 @@ def from_parquet(
         column = table.select(pl.col(label)).collect()[label]
         described = _beside(files[0], label) if streams else _described(files[0], label)
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{files[0]} is not a readable Parquet file ({str(error).splitlines()[0]})") from error
+        raise DataError(f"{files[0]} is not a readable Parquet file ({first_line(error)})") from error
     labels, names = class_numbers(column, classes or described, str(files[0]))
     cell = pl.col(image).struct.field("bytes") if isinstance(schema[image], pl.Struct) else pl.col(image)
     content = table.select(cell.alias("bytes"))
@@ -116,10 +116,15 @@ def image_column(table: pl.LazyFrame) -> str | None:
     return next(iter(structs + [n for n, kind in schema.items() if kind == pl.Binary]), None)
 
 
+def has_images(path: Path) -> bool:
+    """Whether a Parquet file has a column of image bytes."""
+    return image_column(pl.scan_parquet(path, glob=False)) is not None
+
+
 def is_other_table(path: Path) -> bool:
     """Whether a Parquet file is a table without images, such as predictions; not if it is damaged."""
     try:
-        return image_column(pl.scan_parquet(path)) is None and bool(pl.read_parquet_schema(path))
+        return not has_images(path) and bool(pl.read_parquet_schema(path))
     except (pl.exceptions.PolarsError, OSError):  # reported by the code that reads the file
         return False
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from workbench.core.records import ImageArray
-from workbench.errors import DataError
-from workbench.models.faults import UNFIT, first_line
+from workbench.errors import DataError, first_line
+from workbench.models.faults import UNFIT
 from workbench.models.hooks import preserve
 from workbench.models.opaque import Opaque
 

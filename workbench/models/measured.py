@@ -13,8 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from workbench.core.records import ImageArray
-from workbench.errors import DataError
-from workbench.models.faults import UNFIT, first_line
+from workbench.errors import DataError, first_line
+from workbench.models.faults import UNFIT
 
 Transform = Callable[[Any], Any]
 Size = tuple[int, int]

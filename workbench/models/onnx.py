@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from workbench.errors import CheckpointError, DataError
-from workbench.models.faults import UNFIT, first_line
+from workbench.errors import CheckpointError, DataError, first_line
+from workbench.models.faults import UNFIT
 from workbench.models.opaque import Opaque
 
 NEEDS = "ONNX files need onnxruntime: install classifier-workbench[onnx]"

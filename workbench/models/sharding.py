@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from workbench import store
-from workbench.core.files import lock, refuse_to_overwrite, write_atomically, write_json
+from workbench.core.files import is_utf8, lock, refuse_to_overwrite, write_atomically, write_json
 from workbench.core.predictions import Predictions
 from workbench.core.records import ImageSet, IntArray, Precision
-from workbench.errors import DataError
+from workbench.core.texts import read_json
+from workbench.errors import DataError, OutputError
 from workbench.models.match import match_classes
 from workbench.models.predict import BATCH, Progress, predict, provenance_of
 
@@ -69,6 +70,8 @@ def predict_into(
     OutputError
         If the shard exists, another process is writing it, the disk is full or the folder can't be written.
     """
+    if not is_utf8(folder):
+        raise OutputError(f"{str(folder)!r}: expected a folder whose name is UTF-8 for tables: name another --out")
     if len(images) < world:
         raise DataError(f"{world} processes for {len(images)} images: start at most one an image")
     images = match_classes(images, classifier.classes)
@@ -78,7 +81,7 @@ def predict_into(
     mine = [folder / store.shard_name(number, world) for number in range(world)]
     others = [path for path in sorted(folder.glob(store.SHARDS)) if path not in mine]
     complete = (folder / store.PROVENANCE).is_file() and all(path.is_file() for path in mine)
-    finished = shard.is_file() and store.origin_of(shard) == origin and not force
+    finished = not force and shard.is_file() and _is_of(shard, origin)
     if not finished or (rank == 0 and complete):
         refuse_to_overwrite([*others, shard], force)
     if not finished:
@@ -89,6 +92,14 @@ def predict_into(
             path.unlink()
             store.write_skipped(path, {})
     return shard
+
+
+def _is_of(shard: Path, origin: str) -> bool:
+    """Whether a shard is whole and of this origin."""
+    try:
+        return store.origin_of(shard) == origin
+    except (pl.exceptions.PolarsError, OSError):
+        return False
 
 
 @dataclass(frozen=True)
@@ -136,9 +147,10 @@ class _Shard:
             tables = (self._files(first)[0] for first in range(0, len(self.rows), PART))
             parts = [table for table in tables if table.is_file()]
             if not parts:
+                shutil.rmtree(self._folder)  # there is nothing to resume
                 raise DataError(f"none of {len(self.rows):,} images can be read: {next(iter(reasons.values()))}")
             store.write_skipped(self.path, reasons)  # first, so that a table that exists is complete
-            store.write_table(self.path, pl.scan_parquet(parts), len(self.classifier.classes), self.origin)
+            store.write_table(self.path, pl.scan_parquet(parts, glob=False), len(self.classifier.classes), self.origin)
             shutil.rmtree(self._folder)
 
     def _files(self, first: int) -> tuple[Path, Path]:
@@ -152,7 +164,7 @@ class _Shard:
         if beside.is_file():
             if self.progress is not None:
                 self.progress(first + len(wanted), len(self.rows))
-            return dict(json.loads(beside.read_text(encoding="utf-8")))
+            return dict(read_json(beside, f"delete {self._folder}"))
         skipped: dict[int, str] | None = {} if self.skip else None
         found = self._predicted(wanted, first, skipped)
         begin()  # only now: bad input leaves nothing behind

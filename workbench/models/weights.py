@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from workbench.errors import CheckpointError
-from workbench.models.faults import UNFIT, first_line
+from workbench.errors import CheckpointError, first_line
+from workbench.models.faults import UNFIT
 from workbench.models.opaque import opaque_in
 
 KEYS = (

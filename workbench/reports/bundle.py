@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ import polars as pl
 from workbench import figures
 from workbench.core.files import sha256, write_atomically, write_json
 from workbench.core.stamp import NAME, stamp_of, text_of
+from workbench.core.texts import csv_bytes, read_json
 from workbench.errors import OutputError
 from workbench.runs.run import Run
 
@@ -59,7 +59,8 @@ class _Writer:
 
     def table(self, name: str, table: pl.DataFrame) -> None:
         if self.wants(name):
-            self._file(f"{name}.csv", _flat(table).write_csv)
+            content = csv_bytes(_flat(table))
+            self._file(f"{name}.csv", lambda path: path.write_bytes(content))
             if name == INDEX:
                 said = {NAME: text_of(stamp_of(self.run.predictions, "report", name))}
                 self._file(f"{name}.parquet", functools.partial(table.write_parquet, metadata=said))
@@ -88,6 +89,8 @@ def write_bundle(
     only: str | None,
 ) -> None:
     """Write a bundle into ``out``, replacing an older one; see `report.write_report`."""
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"{out} is a file: expected a folder, name another --out")
     older = _written_before(out)
     (out / MANIFEST).unlink(missing_ok=True)  # first: a bundle that is interrupted from here on is incomplete
     for name in older:
@@ -130,8 +133,9 @@ def _written_before(out: Path) -> list[str]:
     """The files of an older bundle in the folder, so that none of them stays beside the new ones."""
     if not (out / MANIFEST).is_file():
         return []
-    try:
-        names = json.loads((out / MANIFEST).read_text(encoding="utf-8"))["files"]
-        return [name for name in names if Path(name).name == name]
-    except (ValueError, KeyError, TypeError) as error:
-        raise OutputError(f"{out / MANIFEST} is damaged: delete the folder, or choose another --out") from error
+    values = read_json(out / MANIFEST, "delete the folder, or choose another --out")
+    names = values.get("files") if isinstance(values, dict) else None
+    if not isinstance(names, dict | list):
+        raise OutputError(f"{out / MANIFEST} is damaged: delete the folder, or choose another --out")
+    plain = [name for name in names if isinstance(name, str) and Path(name).name == name and "\0" not in name]
+    return [name for name in plain if (out / name).is_file()]

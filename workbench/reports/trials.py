@@ -13,6 +13,7 @@ from workbench.attribution.targets import targets_of
 from workbench.core.files import refuse_to_overwrite, sha256, write_atomically, write_json
 from workbench.core.records import IntArray, Precision
 from workbench.core.stamp import NAME, stamp_of, text_of
+from workbench.core.texts import csv_bytes
 from workbench.errors import DataError
 from workbench.evidence.faithfulness import Bench
 from workbench.evidence.ranking import Trial, ranking, try_methods
@@ -61,7 +62,7 @@ def write_evidence(
     if not found:
         raise DataError("no method applies to this model: " + "; ".join(refused))
     files = [out / "methods.csv", out / "maps.parquet"]
-    write_atomically(files[0], table.write_csv)
+    write_atomically(files[0], lambda path: path.write_bytes(csv_bytes(table)))
     whole = pl.concat([trial.evidence.table() for trial in found if trial.evidence is not None])
     parameters = {"targets": targets, "precision": precision, "rows": len(rows), "methods": list(methods)}
     stamp = stamp_of(run.predictions, "evidence", "", parameters)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import tempfile
@@ -18,7 +17,8 @@ from workbench import store
 from workbench.core.predictions import Predictions
 from workbench.core.records import IntArray, Precision
 from workbench.core.stamp import NAME, Stamp, code_version, read_stamp
-from workbench.errors import DataError
+from workbench.core.texts import parse_json, read_json
+from workbench.errors import DataError, first_line
 from workbench.runs.run import Run
 
 RELATIVE, ABSOLUTE = 1e-6, 1e-9
@@ -48,7 +48,7 @@ def verify(path: Path, open_run: Callable[[], Run], regenerate: Regenerate) -> l
         If the file does not record what it was made from, or can't be regenerated.
     """
     if path.suffix == ".parquet" and (text := _origin(path)) is not None:
-        return _predictions(path, json.loads(text), open_run())
+        return _predictions(path, parse_json(text, str(path)), open_run())
     stamp = read_stamp(path)
     if stamp is None:
         raise DataError(
@@ -82,7 +82,7 @@ def _origin(path: Path) -> str | None:
     try:
         return store.origin_of(path)
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{path} is not a readable Parquet file ({str(error).splitlines()[0]})") from error
+        raise DataError(f"{path} is not a readable Parquet file ({first_line(error)})") from error
 
 
 def _inputs(stamp: Stamp, predictions: Predictions) -> list[str]:
@@ -110,8 +110,8 @@ def command_of(path: Path) -> list[str]:
     """
     manifest = path.parent / "manifest.json"
     try:
-        command = json.loads(manifest.read_text(encoding="utf-8"))["command"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        command = read_json(manifest)["command"]
+    except (DataError, KeyError, TypeError) as error:
         raise DataError(f"{manifest} does not name the command of {path.name}: verify it in its own folder") from error
     if not command:
         raise DataError(f"{path.name} was written by `write_report`, not by a command: call it again and compare")
@@ -176,14 +176,14 @@ def compare(path: Path, made: Path) -> list[str]:
         ".pdf": _texts,
         ".csv": lambda a, b: _tables(*(pl.read_csv(file, infer_schema_length=None) for file in (a, b))),
         ".parquet": lambda a, b: _tables(pl.read_parquet(a), pl.read_parquet(b)),
-        ".json": lambda a, b: _values(json.loads(a.read_text()), json.loads(b.read_text()), ""),
+        ".json": lambda a, b: _values(read_json(a), read_json(b), ""),
     }
     if path.suffix not in kinds:
         raise DataError(f"{path}: expected a file of {', '.join(kinds)}, not {path.suffix!r}")
     try:
         return kinds[path.suffix](path, made)
     except (pl.exceptions.PolarsError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path} is damaged ({str(error).splitlines()[0]})") from error
+        raise DataError(f"{path} is damaged ({first_line(error)})") from error
 
 
 def _pictures(path: Path, made: Path) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,10 +9,12 @@ from zipfile import BadZipFile
 
 import polars as pl
 
-from workbench.core.names import ClassNames
+from workbench.core.files import is_utf8
+from workbench.core.names import ClassNames, class_names
 from workbench.core.predictions import Predictions
 from workbench.core.records import Provenance
-from workbench.errors import DataError
+from workbench.core.texts import parse_json, read_text
+from workbench.errors import DataError, first_line
 from workbench.store.conform import conform
 from workbench.store.shards import PROVENANCE, SHARDS, TABLE, origin_of, shard_count
 from workbench.store.tables import read_file
@@ -60,6 +61,8 @@ def read(
         If a file or a shard is missing, damaged, lacks a column or holds what `Predictions` refuses.
     """
     path = Path(path)
+    if not is_utf8(path):
+        raise DataError(f"{str(path)!r}: expected a path in UTF-8 for tables: rename it")
     try:
         if path.is_dir():
             if classes is not None or columns or threshold is not None:
@@ -80,7 +83,7 @@ def read(
         TypeError,
         *UNREADABLE,
     ) as error:
-        raise DataError(f"{path} is damaged or of another format ({str(error).splitlines()[0]})") from error
+        raise DataError(f"{path} is damaged or of another format ({first_line(error)})") from error
 
 
 def read_folder(folder: Path) -> Predictions:
@@ -96,10 +99,14 @@ def read_folder(folder: Path) -> Predictions:
             f"{folder}: {expected} expected, {len(shards)} there; one is missing: "
             "run the same `python -m workbench predict` again, and it resumes where it stopped"
         )
-    text = beside.read_text(encoding="utf-8")
+    text = read_text(beside)
     if strange := [shard.name for shard in shards if origin_of(shard) not in (None, text)]:
         raise DataError(f"{folder / strange[0]} belongs to another run than {PROVENANCE}: predict again with --force")
-    values = json.loads(text)
-    classes = tuple(values.pop("classes"))
-    table = conform(pl.scan_parquet(shards), len(classes), shards[0])
-    return Predictions(table, classes, Provenance(**values), files=shards)
+    values = parse_json(text, str(beside), "predict again with --force")
+    try:
+        classes = class_names(values.pop("classes"))
+        provenance = Provenance.from_json(values)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{beside} is damaged ({first_line(error)}): predict again with --force") from error
+    table = conform(pl.scan_parquet(shards, glob=False), len(classes), shards[0])
+    return Predictions(table, classes, provenance, files=shards)

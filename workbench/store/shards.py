@@ -12,6 +12,7 @@ import polars as pl
 from workbench.core.files import refuse_to_overwrite, write_atomically, write_json
 from workbench.core.predictions import Predictions
 from workbench.core.records import Provenance
+from workbench.core.texts import read_json
 from workbench.errors import DataError
 
 TABLE, PROVENANCE = "predictions.parquet", "provenance.json"
@@ -90,7 +91,7 @@ def skipped(folder: Path) -> dict[int, str]:
     found: dict[int, str] = {}
     for path in sorted(folder.glob(f"{SKIPPED}*.json")):
         try:
-            found |= {int(row): str(reason) for row, reason in json.loads(path.read_text(encoding="utf-8")).items()}
+            found |= {int(row): str(reason) for row, reason in read_json(path, "predict again with --force").items()}
         except (ValueError, AttributeError) as error:
             raise DataError(f"{path} is damaged ({error}): predict again with --force") from error
     return found

@@ -14,7 +14,7 @@ from workbench.core.labels import class_numbers, whole_numbers
 from workbench.core.names import ClassNames, class_names
 from workbench.core.predictions import Predictions
 from workbench.core.records import Provenance
-from workbench.errors import DataError
+from workbench.errors import DataError, first_line
 from workbench.store.arrays import ALIASES, ARRAYS, read_npy, read_npz
 from workbench.store.conform import conform, renormalise
 from workbench.store.scores import MATRICES, Scores, find_scores
@@ -44,7 +44,7 @@ def from_frame(
             frame = _of_pandas(frame)
         return _from_table(frame.lazy(), "the table", classes, columns or {}, threshold)
     except (pl.exceptions.PolarsError, ValueError, TypeError) as error:
-        raise DataError(f"the table is not understood ({str(error).splitlines()[0]})") from error
+        raise DataError(f"the table is not understood ({first_line(error)})") from error
 
 
 def _of_pandas(frame: pandas.DataFrame) -> pl.DataFrame:

@@ -297,7 +297,7 @@ def test_a_file_of_class_names(tmp_path: Path, form: str) -> None:
     with pytest.raises(DataError, match="one of them, not both"):
         _ = ReportOptions(classes="a,b", classes_file=path).class_names
     path.write_bytes(b"\xff\xfe\xff" if form == "text" else b"[" * 100_000)
-    with pytest.raises(DataError, match="expected class names, one a line"):
+    with pytest.raises(DataError, match="can't be read as text in UTF-8|expected class names, as a list"):
         _ = ReportOptions(classes_file=path).class_names
 
 
