@@ -21,6 +21,10 @@ from workbench.core.records import ConfusionMatrix, Rate
 Values = dict[str, Any]
 
 
+# the share of labels that the model's confident predictions contradict: its errors count as much as wrong labels
+OFF_DIAGONAL = "confident_joint_off_diagonal"
+
+
 def metrics(predictions: Predictions) -> Values:
     """Accuracy, errors, calibration and label noise of a model as JSON values; rates are fractions, nan is null.
 
@@ -57,7 +61,7 @@ def metrics(predictions: Predictions) -> Values:
     values |= {
         "top_k_accuracy": _top_k(predictions),
         **calibration_metrics(predictions),
-        "label_noise_rate": confident_joint(predictions).noise_rate,
+        OFF_DIAGONAL: confident_joint(predictions).noise_rate,
         "temperature": None,
     }
     if rows >= 2:

@@ -132,7 +132,7 @@ def test_train_labels_are_judged_by_rows_out_of_sample(tmp_path: Path) -> None:
     suspects = pl.read_csv(tmp_path / "r" / "label_suspects.csv")
     assert set(suspects["index"].head(12)) == set(range(12))
     found = json.loads((tmp_path / "r" / "metrics.json").read_text())
-    assert found["label_noise_rate"] == pytest.approx(0.02, abs=0.01)
+    assert found["confident_joint_off_diagonal"] == pytest.approx(0.02, abs=0.01)
     assert not (tmp_path / "r" / "causes.csv").exists()
 
 

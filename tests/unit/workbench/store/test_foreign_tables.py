@@ -262,7 +262,7 @@ def test_a_report_of_predicted_classes_alone_says_what_it_omits(tmp_path: Path) 
     metrics = json.loads((tmp_path / "r" / "metrics.json").read_text())
     assert metrics["error_count"] == 4
     assert metrics["comparison"]["both_wrong"] == 4
-    assert not {"ece_15", "nll", "label_noise_rate"} & set(metrics)
+    assert not {"ece_15", "nll", "confident_joint_off_diagonal"} & set(metrics)
     assert not (tmp_path / "r" / "reliability.png").exists()
 
 
