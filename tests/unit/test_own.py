@@ -47,13 +47,13 @@ class Net(nn.Module):
         return self.give(self.head(self.body(x).relu().mean((2, 3))))
 
 
-class Flipped(nn.Module):
-    def __init__(self) -> None:
+class Views(nn.Module):
+    def __init__(self, view: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
-        self.net = Net()
+        self.net, self.view = Net(), view
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.net(x) + self.net(x.flip(3))
+        return self.net(x) + self.net(self.view(x))
 
 
 class Ensemble(nn.Module):
@@ -116,7 +116,8 @@ MODELS: dict[str, Callable[[], None]] = {
     ),
     "ONNX file": lambda: model(KERAS, images=DIGITS, transform="bytes", image_size=None),
     "ensemble": lambda: model(Ensemble(), layers=1),
-    "flip averaging, recurrent layers": lambda: model(Flipped(), "Saliency"),
+    "flip averaging, Siamese parts": lambda: model(Views(lambda x: x.flip(3))),
+    "layers over several crops or scales, recurrent layers": lambda: model(Views(lambda x: x.roll(5, 2)), "Saliency"),
     "dropout left on": lambda: model(Net(give=lambda z: nn.functional.dropout(z, 0.5))),
     "weights made under `inference_mode`": lambda: model(inference()),
 }

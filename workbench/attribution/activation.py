@@ -37,12 +37,14 @@ def gradients_at(
     """
     with torch.enable_grad(), record(module, [layer.name for layer in layers]) as outputs:
         logits = module(x)
-        values = [outputs[layer.name] for layer in layers]
-        slopes = torch.autograd.grad(output(logits.float()).sum(), values, allow_unused=True)
+        runs = [outputs.runs(layer.name, max(1, len(layer.turns))) for layer in layers]
+        values = [value for of_layer in runs for value in of_layer]
+        slopes = iter(torch.autograd.grad(output(logits.float()).sum(), values, allow_unused=True))
     found = {}
-    for layer, value, slope in zip(layers, values, slopes, strict=True):
-        gradient = torch.zeros_like(value) if slope is None else slope
-        found[layer.name] = (layer.spatial(value.detach()).float(), layer.spatial(gradient).float())
+    for layer, of_layer in zip(layers, runs, strict=True):
+        gradients = [torch.zeros_like(value) if (slope := next(slopes)) is None else slope for value in of_layer]
+        activations = [value.detach() for value in of_layer]
+        found[layer.name] = (layer.joined(activations).float(), layer.joined(gradients).float())
     return logits.detach().float(), found
 
 
@@ -152,7 +154,8 @@ def score_cam(module: nn.Module, x: Tensor, layer: Layer, of: Tensor, against: T
     """
     with torch.no_grad(), record(module, [layer.name]) as outputs:
         module(x)
-        activation = layer.spatial(outputs[layer.name].detach()).float()
+        runs = outputs.runs(layer.name, max(1, len(layer.turns)))
+        activation = layer.joined([run.detach() for run in runs]).float()
     weights = []
     with torch.no_grad(), preserve(module):
         for image, maps, o, a in zip(x, activation, of, against, strict=True):
@@ -175,11 +178,16 @@ def ablation_cam(module: nn.Module, x: Tensor, layer: Layer, of: Tensor, against
     as a logit or a contrast may be. pytorch-grad-cam sets channels to a value far below the lowest where a layer has
     negative activations; here it is zero as in the paper.
     """
+    if layer.turns:
+        raise AttributionError(
+            f"Ablation-CAM sets channels of one run to zero, and layer {layer.name!r} runs {len(layer.turns)} times in "
+            "a pass: take Grad-CAM"
+        )
     weights = []
     with torch.no_grad():
         with record(module, [layer.name]) as outputs:
             whole = score(module(x).float(), of, against)
-            raw = outputs[layer.name].detach()
+            raw = outputs.runs(layer.name)[0].detach()
         channels = raw.shape[layer.channel_axis]
         for image, own, o, a, full in zip(x, raw, of, against, whole, strict=True):
             drops = []

@@ -70,6 +70,8 @@ def _seen(classifier: Classifier, last: Layer) -> PooledHead | None:
     head = classifier.module.get_submodule(name) if name else None
     if not isinstance(head, nn.Linear) or len(head.weight) != len(classifier.classes) or last.extra_tokens is not None:
         return None
+    if last.turns:
+        return None
     images = np.random.default_rng(0).integers(0, 256, (PROBES, *classifier.size, 3)).astype(np.uint8)
     images[:, : classifier.size[0] // 2] //= 3
     read: list[tuple[Tensor, Tensor]] = []

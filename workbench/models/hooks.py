@@ -78,15 +78,21 @@ class Recorded:
         self._calls.setdefault(name, []).append(begun)
         return begun.clone()
 
-    def __getitem__(self, name: str) -> Tensor:
-        """The module's output; `AttributionError` if it ran several times, since a map of one run is not the pass's."""
+    def runs(self, name: str, expected: int = 1) -> list[Tensor]:
+        """The module's outputs in the pass, in order.
+
+        Raises
+        ------
+        AttributionError
+            If it ran another number of times than expected, since a map of one run is not the pass's.
+        """
         calls = self._calls[name]
-        if len(calls) > 1:
+        if len(calls) != expected:
             raise AttributionError(
-                f"layer {name!r} runs {len(calls)} times in a pass, as under flip averaging or in a recurrent model, "
+                f"layer {name!r} runs {len(calls)} times in a pass, on images of other geometry or on its own output, "
                 "so that a map of one run would not be the prediction's: choose another layer, or a method on the input"
             )
-        return calls[0]
+        return list(calls)  # checkpointing runs modules again in the backward pass
 
 
 @contextmanager

@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from workbench.errors import AttributionError
+from workbench.models.faults import UNFIT
 from workbench.models.hooks import preserve
+from workbench.models.mirrors import mirrored_parts
 from workbench.models.trunk import Trunk
 
 SHOWN = 4
@@ -28,6 +30,8 @@ class Layer:
     ``extra_tokens`` precede the patches of a transformer's output ``(n, tokens, C)``; None for the output of a
     convolution ``(n, C, rows, columns)``, or with ``channels_last`` one of ``(n, rows, columns, C)``. ``partial``: the
     answer does not all pass through it, as in a member of an ensemble, so that it is never chosen without being named.
+    ``turns``: of a layer that runs several times in a pass, on the image and its mirror images, along which axes of
+    ``(n, C, rows, columns)`` each run sees them mirrored; empty for a layer that runs once.
     """
 
     name: str
@@ -35,11 +39,21 @@ class Layer:
     extra_tokens: int | None = None
     channels_last: bool = False
     partial: bool = False
+    turns: tuple[tuple[int, ...], ...] = ()
 
     @property
     def channel_axis(self) -> int:
         """Which axis of the output holds the channels."""
         return 3 if self.channels_last else 1 if self.extra_tokens is None else 2
+
+    def joined(self, runs: Sequence[Tensor]) -> Tensor:
+        """Activations or gradients of all runs in a pass, ``(n, runs * C, rows, columns)``, each turned back.
+
+        A map summed over these channels is the sum of the runs' maps, in the image's own geometry.
+        """
+        if not self.turns:
+            return self.spatial(runs[0])
+        return torch.cat([self.spatial(run).flip(turn) for run, turn in zip(runs, self.turns, strict=True)], 1)
 
     def spatial(self, values: Tensor) -> Tensor:
         """Activations or gradients as ``(n, C, rows, columns)``."""
@@ -70,7 +84,7 @@ def find_layers(module: nn.Module, x: Tensor) -> dict[str, Layer]:
     Raises
     ------
     AttributionError
-        If no module has a spatial output, or all of those run several times.
+        If no module has a spatial output, or all of those run several times on what are no mirror images.
     """
     shape = (int(x.shape[2]), int(x.shape[3]))
     pair = x[:2] if len(x) > 1 else torch.randn(2, *x.shape[1:], generator=torch.Generator().manual_seed(0)).to(x)
@@ -86,14 +100,38 @@ def find_layers(module: nn.Module, x: Tensor) -> dict[str, Layer]:
     layers = [layer for layer in found if layer is not None]
     if chosen := _chosen(Trunk(module, pair), layers) if layers else []:
         return {layer.name: layer for layer in chosen}
+    if mirrored := repeated_layers(module, pair):
+        return mirrored
     if any(_picture(name, shapes[-1], shape) for name, shapes in runs.items()):
         raise AttributionError(
-            "every layer runs several times in a pass, as under flip averaging or in a recurrent model, so that a map "
-            "of one run would not be the prediction's"
+            "every layer runs several times in a pass on images of other geometry, as over several crops or scales or "
+            "in a recurrent model, so that their maps can't be brought together"
         )
     raise AttributionError(
         "no layer has a spatial output: class activation maps need a convolution or a transformer over patches"
     )
+
+
+def repeated_layers(module: nn.Module, pair: Tensor) -> dict[str, Layer]:
+    """The layers of a part that runs several times in a pass, on the image or its mirror images; none if there is none.
+
+    As under flip averaging, or in a Siamese model. They are ``partial`` if the answer does not all pass through it.
+    """
+    for name, turns in mirrored_parts(module, pair[:1]).items():
+        part = module.get_submodule(name)
+        try:
+            found = find_layers(part, pair)
+        except (AttributionError, *UNFIT):  # a part without layers, or one that is no model by itself
+            continue
+        whole = Trunk(module, pair).is_cut_by_runs(name)
+        return {
+            f"{name}.{layer.name}": dataclasses.replace(
+                layer, name=f"{name}.{layer.name}", turns=turns, partial=layer.partial or not whole
+            )
+            for layer in found.values()
+            if not layer.turns
+        }
+    return {}
 
 
 def _chosen(trunk: Trunk, layers: list[Layer]) -> list[Layer]:
@@ -148,6 +186,9 @@ def layer_at(module: nn.Module, name: str, x: Tensor) -> Layer:
     found = _picture(name, shapes[name], shape) or _tokens(name, shapes[name], shape)
     if found is None:
         raise AttributionError(f"the module {name!r} gives {shapes[name]}, which has no grid of an image")
+    for part, turns in mirrored_parts(module, x[:1]).items():
+        if name.startswith(f"{part}.") and len(_runs(module, x)[name]) == len(turns):
+            return dataclasses.replace(found, turns=turns)
     return found
 
 

@@ -70,6 +70,18 @@ class Trunk:
         """Whether everything passes through these modules."""
         return self.distance(names) < 1e-3
 
+    def is_cut_by_runs(self, name: str) -> bool:
+        """Whether everything passes through one module's runs, each of which gives something else."""
+        given: list[Any] = []
+        with preserve(self.module), torch.no_grad():
+            self.module.get_submodule(name).register_forward_hook(lambda _, __, output: given.append(output))
+            self.module(self.x[:1])
+        left = list(given)
+        with preserve(self.module), torch.no_grad():
+            self.module.get_submodule(name).register_forward_hook(lambda *_: left.pop(0))
+            answer = self.module(self.x[1:]).float()
+        return float((answer - self._wanted).abs().max()) < 1e-3 * max(self._apart, 1e-30)
+
     def joint_cut(self, names: Sequence[str]) -> list[str]:
         """A few of these modules, in the order in which they end, that are a cut together; none if there are none.
 

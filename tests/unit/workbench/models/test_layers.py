@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -46,35 +48,99 @@ def test_an_in_place_module_behind_a_layer_changes_nothing() -> None:
     net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(inplace=True), torch.nn.Flatten())
     with record(net, ["0"]) as outputs:
         out = net(torch.randn(2, 3, 5, 5))
-        (gradient,) = torch.autograd.grad(out.sum(), outputs["0"])
-    assert (outputs["0"] < 0).any()
-    assert torch.equal(gradient, (outputs["0"] > 0).float())
+        (value,) = outputs.runs("0")
+        (gradient,) = torch.autograd.grad(out.sum(), value)
+    assert (value < 0).any()
+    assert torch.equal(gradient, (value > 0).float())
     assert all(p.requires_grad for p in net.parameters())
 
 
-class Twice(torch.nn.Module):
-    def __init__(self) -> None:
+class Runs(torch.nn.Module):
+    """A net whose answer is the mean over views of the image."""
+
+    def __init__(self, *views: Callable[[torch.Tensor], torch.Tensor]) -> None:
         super().__init__()
-        self.net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten(), torch.nn.Linear(4 * 9, 2))
+        torch.manual_seed(0)
+        self.views = views
+        first, second = torch.nn.Conv2d(3, 6, 3, 2, 1), torch.nn.Conv2d(6, 8, 3, 1, 1)
+        self.net = torch.nn.Sequential(first, torch.nn.ReLU(), second, torch.nn.ReLU(), torch.nn.Flatten())
+        self.net.append(torch.nn.Linear(512, 2))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.net(x) + self.net(x.flip(3))
+        return torch.stack([self.net(view(x)) for view in self.views]).mean(0)
+
+
+def mirror(*axes: int) -> Callable[[torch.Tensor], torch.Tensor]:
+    return lambda x: x.flip(axes) if axes else x
+
+
+def shifted(x: torch.Tensor) -> torch.Tensor:
+    return x.roll(3, 2)
+
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3)).astype(np.uint8)
+ROWS, TARGETS = np.arange(3), Targets(np.array([0, 1, 1]))
 
 
 def test_a_layer_that_runs_several_times_has_no_single_output() -> None:
-    net = Twice()
-    with record(net, ["net.0", "net.2"]) as outputs:
-        net(torch.randn(2, 3, 5, 5))
+    net = Runs(mirror(), shifted)
+    with record(net, ["net.0"]) as outputs:
+        net(torch.randn(2, 3, 16, 16))
     with pytest.raises(AttributionError, match=r"'net\.0' runs 2 times in a pass"):
-        outputs["net.0"]
+        outputs.runs("net.0")
+
+
+@pytest.mark.parametrize("views", [((), (3,)), ((), (3,), (2,), (2, 3)), ((), ()), ((2,), (3,))])
+@pytest.mark.parametrize("method", ["Grad-CAM", "HiResCAM", "LayerCAM"])
+def test_maps_of_mirrored_runs_are_brought_together(views: tuple[tuple[int, ...], ...], method: str) -> None:
+    whole = Runs(*(mirror(*axes) for axes in views))
+    model = Classifier.from_module(whole, ("a", "b"), "none", image_size=16, outputs="logits")
+    assert model.last_layer is not None
+    assert (model.last_layer.name, model.last_layer.turns) == ("net.3", views)
+    (found,) = attribute(model, IMAGES, ROWS, TARGETS, method).values()
+    alone = Classifier.from_module(whole.net, ("a", "b"), "none", image_size=16, outputs="logits")
+    wanted = np.zeros_like(found.values)
+    for axes in views:  # (n, rows, columns) of pictures; the net's axes 2 and 3 are 1 and 2 here
+        there = tuple(axis - 1 for axis in axes)
+        (one,) = attribute(alone, np.flip(IMAGES, there).copy(), ROWS, TARGETS, method, layers=["3"]).values()
+        wanted += np.flip(one.values, there) / len(views)
+    np.testing.assert_allclose(found.values, wanted, atol=1e-6)
+    (named,) = attribute(model, IMAGES, ROWS, TARGETS, method, layers=["net.1"]).values()
+    assert named.values.any()
+
+
+def test_other_methods_of_mirrored_runs() -> None:
+    model = Classifier.from_module(Runs(mirror(), mirror(3)), ("a", "b"), "none", image_size=16, outputs="logits")
+    for method in ("Score-CAM", "Eigen-CAM", "Grad-CAM++"):
+        (found,) = attribute(model, IMAGES, ROWS, TARGETS, method).values()
+        assert found.values.shape == (3, 8, 8)
+    with pytest.raises(AttributionError, match="runs 2 times in a pass: take Grad-CAM"):
+        attribute(model, IMAGES, ROWS, TARGETS, "Ablation-CAM")
+    assert model.embedding_layer is None  # what its head reads is not of the image alone
 
 
 @pytest.mark.parametrize("method", ["Grad-CAM", "LayerCAM", "Score-CAM", "Ablation-CAM"])
-def test_no_map_of_one_of_several_runs(method: str) -> None:
-    c = Classifier.from_module(Twice(), ("a", "b"), "none", image_size=5)
-    images = np.zeros((1, 5, 5, 3), np.uint8)
-    with pytest.raises(AttributionError, match="every layer runs several times in a pass, as under flip averaging"):
-        attribute(c, images, np.arange(1), Targets(np.array([1])), method)
+def test_no_map_of_runs_whose_geometry_is_not_known(method: str) -> None:
+    model = Classifier.from_module(Runs(mirror(), shifted), ("a", "b"), "none", image_size=16, outputs="logits")
+    with pytest.raises(AttributionError, match="every layer runs several times in a pass on images of other geometry"):
+        attribute(model, IMAGES, ROWS, TARGETS, method)
+
+
+class Beside(Runs):
+    """Mirrored runs, and a second path past them."""
+
+    def __init__(self) -> None:
+        super().__init__(mirror(), mirror(3))
+        self.other = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 256, 2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) + self.other(x)
+
+
+def test_mirrored_runs_that_are_a_part_of_the_answer_are_named() -> None:
+    model = Classifier.from_module(Beside(), ("a", "b"), "none", image_size=16, outputs="logits")
+    assert model.last_layer is None
+    assert all(layer.partial for layer in model.cam_layers.values())
 
 
 class Checkpointed(torch.nn.Module):
@@ -100,6 +166,6 @@ def test_a_second_run_in_the_backward_pass_is_none(layer: str) -> None:
         net = Checkpointed(again=again)
         with record(net, [layer]) as outputs:
             logits = net(x)
-            gradients += torch.autograd.grad(logits.sum(), outputs[layer])
+            gradients += torch.autograd.grad(logits.sum(), outputs.runs(layer)[0])
     assert gradients[0].abs().sum() > 0
     assert torch.equal(*gradients)
