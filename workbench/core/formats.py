@@ -19,7 +19,6 @@ SEPARATORS = (",", ";", "\t", "|")
 MOST_BYTES = 16 * 2**30  # of a text once decompressed; and at most a share of the memory that is free
 SHARE, CHUNK = 0.25, 2**24
 _BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-_DECIMAL = re.compile(r"-?\d+,\d+")
 
 
 def scan_table(path: Path) -> pl.LazyFrame:
@@ -91,8 +90,7 @@ def _text(path: Path) -> pl.LazyFrame:
     separator = _separator(lines[0])
     if separator == " ":
         content = re.sub(rb"[ \t]+", b" ", re.sub(rb"(?m)^[ \t]+|[ \t\r]+$", b"", content))
-    cells = [cell.strip().strip('"') for line in lines[1:50] for cell in line.split(separator)]
-    comma = separator != "," and any(map(_DECIMAL.fullmatch, cells))
+    comma = separator != "," and _has_decimal_comma(content, separator)
 
     def read(columns: list[str] | None, *, infer: bool) -> pl.DataFrame:
         return pl.read_csv(
@@ -111,6 +109,12 @@ def _text(path: Path) -> pl.LazyFrame:
         table = table.with_columns(written[name].str.strip_chars() for name in zeros)
     table = table.rename({name: name.strip() for name in table.columns})
     return _tidy(table).lazy()
+
+
+def _has_decimal_comma(content: bytes, separator: str) -> bool:
+    """Whether a whole cell anywhere is a number with a decimal comma."""
+    edge = re.escape(separator.encode())
+    return re.search(rb"(?m)(?:^|" + edge + rb') *"?-?\d+,\d+"? *(?:' + edge + rb"|\r?$)", content) is not None
 
 
 def _separator(header: str) -> str:

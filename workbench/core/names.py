@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from workbench.core.texts import parse_json, read_text
 from workbench.errors import DataError
 
@@ -46,6 +48,11 @@ def class_names(classes: ClassNames) -> tuple[str, ...]:
     if len(names) < 2:
         raise DataError(f"classes: expected at least two different names, not {', '.join(names) or 'none'}")
     return names
+
+
+def names_in(array: NDArray[Any]) -> tuple[str, ...]:
+    """The names in an array of text or of UTF-8 bytes, as NumPy stores short ones."""
+    return tuple(name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name) for name in array.tolist())
 
 
 def read_names(path: Path) -> tuple[str, ...]:

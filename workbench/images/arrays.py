@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from workbench.core.labels import class_numbers, label_column
-from workbench.core.names import ClassNames
+from workbench.core.names import ClassNames, names_in
 from workbench.core.records import ImageSet
 from workbench.errors import DataError
 from workbench.images.decode import UNREADABLE, as_rgb
@@ -69,5 +69,5 @@ def from_npz(path: Path, split: str, classes: ClassNames | None, reading: Readin
         raise DataError(f"{path} is damaged or of another format ({error})") from error
     if missing := {"images", "labels"} - set(arrays):
         raise DataError(f"{path} has no array {sorted(missing)[0]!r}: expected images and labels")
-    kept = [str(name) for name in arrays["classes"]] if "classes" in arrays else None
+    kept = names_in(arrays["classes"]) if "classes" in arrays else None
     return from_arrays(arrays["images"], arrays["labels"], classes or kept, split=split, range=reading.range)

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from workbench.core.labels import class_numbers, label_column
 from workbench.core.names import ClassNames
 from workbench.core.records import ImageArray, ImageSet
-from workbench.errors import DataError
+from workbench.errors import DataError, first_line
 from workbench.images.decode import UNREADABLE, as_rgb, decode, rgb_of
 from workbench.images.digests import digest_sample
 from workbench.images.huggingface import IMAGES, LABELS, as_stored, columns_of, is_hugging_face, names_of
 from workbench.images.reading import DEFAULT, Range, Reading
+from workbench.images.survey import SAMPLE, of_depth, survey
 
 
 def from_dataset(
@@ -50,9 +52,9 @@ def from_dataset(
     values = [np.asarray(one) for one in known] if isinstance(known, list) else known
     names = classes or _names(dataset)
     labels, named = class_numbers(label_column(values, type(dataset).__name__), names, type(dataset).__name__)
-    reading = Reading(orient, range)
-    pixels = _DatasetPixels(dataset, image, label, reading)
-    return ImageSet(pixels, labels, named, split, lambda: digest_sample(pixels, labels, named), reading=reading.remark)
+    pixels, notes = _surveyed(_DatasetPixels(dataset, image, label, Reading(orient, range)))
+    digest = lambda: digest_sample(pixels, labels, named)  # noqa: E731
+    return ImageSet(pixels, labels, named, split, digest, notes=tuple(notes), reading=pixels.reading.remark)
 
 
 def _check(dataset: Any) -> None:
@@ -111,25 +113,71 @@ class _DatasetPixels:
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, place: int, /) -> ImageArray:
+    def item(self, place: int) -> Any:
+        """What the data set gives as an image."""
         with self.lock:
-            image = _item(self.dataset, place, self.image, self.label)[0]
+            return _item(self.dataset, place, self.image, self.label)[0]
+
+    def __getitem__(self, place: int, /) -> ImageArray:
+        image = self.item(place)
         if hasattr(image, "detach"):  # a tensor (C, H, W)
             image = image.detach().cpu().numpy()
             image = image.transpose(1, 2, 0) if image.ndim == 3 else image
         elif hasattr(image, "convert"):
             return rgb_of(image, f"item {place}", self.reading)
-        elif isinstance(image, Mapping) and {"bytes", "path"} <= image.keys():  # as Hugging Face stores it
+        elif _is_stored(image):
             source = image["bytes"] or Path(image["path"] or "")
             return decode(source, f"item {place}" if image["bytes"] else "", self.reading)
         return as_rgb(np.asarray(image), f"item {place}", self.reading)
 
 
+def _surveyed(pixels: _DatasetPixels) -> tuple[_DatasetPixels, list[str]]:
+    """The pixels with one range for all images of more than 8 bits, and what a set's notes say of it.
+
+    Where the first image has 8 bits, or is of floats, the others are not looked at.
+    """
+    places = np.unique(np.linspace(0, len(pixels) - 1, min(len(pixels), SAMPLE)).astype(int)).tolist()
+    if pixels.reading.range != "depth" or not places:
+        return pixels, []
+    first = _item_there(pixels, places[0])
+    if _is_stored(first):
+        files = [one["bytes"] or Path(one["path"] or "") for one in map(pixels.item, places)]
+        reading, notes = survey(files, pixels.reading)
+        return replace(pixels, reading=reading), notes
+    if _whole(first) is None:
+        return pixels, []
+    found = (_whole(_item_there(pixels, place)) for place in places)
+    reading, notes = of_depth(max(float(one.max()) for one in found if one is not None), len(places), pixels.reading)
+    return replace(pixels, reading=reading), notes
+
+
+def _item_there(pixels: _DatasetPixels, place: int) -> Any:
+    """What the data set gives; None if it can't be read, which is reported when it is needed."""
+    try:
+        return pixels.item(place)
+    except DataError:
+        return None
+
+
+def _is_stored(image: Any) -> bool:
+    """Whether an image is a record of its file's bytes or path, as Hugging Face stores it."""
+    return isinstance(image, Mapping) and {"bytes", "path"} <= image.keys()
+
+
+def _whole(image: Any) -> NDArray[np.generic] | None:
+    """An image's values if they are whole numbers of more than 8 bits, none of them negative; else None."""
+    if image is None or (hasattr(image, "convert") and not image.mode.startswith("I")):
+        return None
+    values = np.asarray(image.detach().cpu() if hasattr(image, "detach") else image)
+    deep = values.dtype.kind in "iu" and values.dtype.itemsize > 1 and values.size > 0
+    return values if deep and values.min() >= 0 else None
+
+
 def _item(dataset: Any, place: int, image: str | None, label: str | None) -> tuple[Any, Any]:
     try:
         item = dataset[place]
-    except UNREADABLE as error:
-        raise DataError(f"item {place} can't be read ({error}): repair or remove it") from error
+    except (*UNREADABLE, RuntimeError) as error:
+        raise DataError(f"item {place} can't be read ({first_line(error)}): repair or remove it") from error
     if isinstance(item, Mapping):
         # a transform of the user's may call the columns otherwise
         keys = [

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,11 +33,14 @@ class Reading:
         (low, high) are cut off. 8-bit images are never changed.
     follow_links : bool
         Whether a link to a file outside of the folder that was named is followed.
+    sampled : bool
+        Whether the range is what a sample of the set suggests, so that an image beyond it is refused and not cut off.
     """
 
     orient: bool = False
     range: Range = "depth"
     follow_links: bool = False
+    sampled: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         pair = self.range
@@ -49,9 +52,14 @@ class Reading:
             raise DataError(f"range: expected {', '.join(known)}, or two numbers (low, high), not {pair!r}")
 
     @property
+    def options(self) -> dict[str, Any]:
+        """What a caller may choose, by name."""
+        return {"orient": self.orient, "range": self.range, "follow_links": self.follow_links}
+
+    @property
     def remark(self) -> str:
         """What is not the default, as JSON for the record of predictions; empty if nothing is."""
-        changed = {name: value for name, value in vars(self).items() if value != getattr(DEFAULT, name)}
+        changed = {name: value for name, value in self.options.items() if value != getattr(DEFAULT, name)}
         return json.dumps(changed) if changed else ""
 
     @classmethod
@@ -79,9 +87,14 @@ class Reading:
             If they do not follow: of floats that are not 0 to 1, or of negative whole numbers, unless the range is
             named.
         """
-        if isinstance(self.range, tuple):
-            return self.range
         low, high = float(values.min()), float(values.max())
+        if isinstance(self.range, tuple):
+            if self.sampled and (low < self.range[0] or high > self.range[1]):
+                raise DataError(
+                    f"{name}: expected values from {self.range[0]:.0f} to {self.range[1]:.0f}, as in a sample of the "
+                    f"set, not {low:.0f} to {high:.0f}: name the range of all images, as range='full' (--range full)"
+                )
+            return self.range
         if self.range == "data":
             return low, max(high, low + 1)
         if values.dtype.kind == "f":

@@ -45,19 +45,26 @@ def survey(files: Sequence[Path | bytes], reading: Reading) -> tuple[Reading, li
             continue
     notes = []
     if highest >= 0:
-        bits = depth_of(highest)
-        reading = dataclasses.replace(reading, range=(0, 2**bits - 1))
-        if bits < 16:
-            notes.append(
-                f"The values of 16-bit files end at {highest:.0f} in a sample of {looked}: {bits}-bit data, so 0 to "
-                f"{2**bits - 1} is shown from black to white. Another range is set with range= (--range)."
-            )
+        reading, note = of_depth(highest, looked, reading)
+        notes += note
     if turned and not reading.orient:
         notes.append(
             f"{turned} of {looked} files looked at have an EXIF turn, which is not applied, as in torchvision and "
             "Keras. Turn them with orient=True (--orient) if the model was trained on turned images."
         )
     return reading, notes
+
+
+def of_depth(highest: float, looked: int, reading: Reading) -> tuple[Reading, list[str]]:
+    """The range of the fewest bits that hold the largest value of a sample, and what a set's notes say of it."""
+    bits = depth_of(highest)
+    reading = dataclasses.replace(reading, range=(0, 2**bits - 1), sampled=True)
+    if bits == 16:
+        return reading, []
+    return reading, [
+        f"The values of 16-bit images end at {highest:.0f} in a sample of {looked}: {bits}-bit data, so 0 to "
+        f"{2**bits - 1} is shown from black to white. Another range is set with range= (--range)."
+    ]
 
 
 def left_aside(files: Iterable[Path]) -> list[str]:

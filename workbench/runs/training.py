@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import training.checkpoint
 import training.data
@@ -82,7 +82,7 @@ def load_images(root: str | None, split: str | None, reading: Reading = DEFAULT)
     """
     place = training.data.data_root(root)
     named = split or "test"
-    options: dict[str, Any] = vars(reading)
+    options = reading.options
     if reading != DEFAULT or not training.data.reads(place, named):
         return load.load_images(place, split, **options)
     try:

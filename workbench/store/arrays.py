@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from workbench.core.labels import label_column
+from workbench.core.names import names_in
 from workbench.errors import DataError
 
 ARRAYS = ("index", "label", "predicted", "probability", "logit", "embedding", "classes")
@@ -41,7 +42,7 @@ def read_npz(path: Path, names: Mapping[str, str]) -> tuple[pl.LazyFrame, tuple[
         raise DataError(f"{path} has no array {missing[0]!r}; it has {', '.join(found)}")
     taken = {ours: found[theirs] for ours in ARRAYS if (theirs := _called(ours, names, found)) is not None}
     kept = taken.pop("classes", None)
-    return _table(taken, path), None if kept is None else tuple(str(name) for name in kept)
+    return _table(taken, path), None if kept is None else names_in(kept)
 
 
 def read_npy(path: Path, names: Mapping[str, str]) -> pl.LazyFrame:

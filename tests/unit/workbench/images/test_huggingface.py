@@ -202,3 +202,51 @@ def test_labels_in_a_table_beside_the_images(tmp_path: Path, beside: bool) -> No
         np.testing.assert_array_equal(found.pixels[0], PIXELS[rows[0]])
     if beside:
         assert (len(load_images(tmp_path / "train")), load_images(tmp_path / "train").split) == (4, "train")
+
+
+def deep(row: int, top: int = 4_000) -> np.ndarray:
+    return np.random.default_rng(row).integers(0, top if row else 200, (8, 10)).astype(np.uint16)
+
+
+@pytest.mark.parametrize("kind", ["array", "Pillow", "stored", "files"])
+def test_one_range_for_all_images_of_a_set(tmp_path: Path, kind: str) -> None:
+    arrays = [deep(row) for row in range(6)]
+    pictures = [Image.fromarray(values) for values in arrays]
+    if kind == "files":
+        for row, values in enumerate(arrays):
+            (tmp_path / CLASSES[LABELS[row]]).mkdir(exist_ok=True)
+            (tmp_path / CLASSES[LABELS[row]] / f"{row}.png").write_bytes(encoded(values))
+        found = load_images(tmp_path, classes=CLASSES)
+        order = sorted(range(6), key=lambda row: (LABELS[row], row))
+    else:
+        items = {
+            "array": list(zip(arrays, LABELS, strict=True)),
+            "Pillow": list(zip(pictures, LABELS, strict=True)),
+            "stored": Hub([{"bytes": encoded(values), "path": None} for values in arrays]),
+        }[kind]
+        found, order = from_dataset(items), range(6)
+    assert "12-bit data" in found.notes[-1]
+    for place, row in enumerate(order):  # the dark one stays dark beside the others
+        np.testing.assert_array_equal(found.image(place)[..., 0], np.rint(arrays[row] * (255 / 4095)).astype(np.uint8))
+
+
+def test_an_image_brighter_than_the_sample_is_refused(tmp_path: Path) -> None:
+    rows = [(deep(1, 4_000), 0) for _ in range(100)]
+    rows[1] = (np.full((8, 10), 30_000, np.uint16), 1)  # not among the 32 looked at
+    found = from_dataset(rows)
+    with pytest.raises(DataError, match="from 0 to 4095, as in a sample of the set, not 30000 to 30000"):
+        found.image(1)
+    assert from_dataset(rows, range="full").image(1)[0, 0, 0] == round(30_000 / 257)
+
+
+def test_an_item_that_fails_is_named() -> None:
+    class Failing(Hub):
+        def __getitem__(self, key: int | str) -> Any:
+            if key == 3:
+                raise RuntimeError("stream ended\nat byte 7")
+            return {"image": PIXELS[int(key)], "label": LABELS[int(key)]}
+
+    failing = Failing()
+    failing.features, failing.targets = None, LABELS  # type: ignore[assignment, attr-defined]
+    with pytest.raises(DataError, match=r"^item 3 can't be read \(stream ended\): repair or remove it$"):
+        from_dataset(failing, CLASSES).image(3)

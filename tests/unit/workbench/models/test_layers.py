@@ -169,3 +169,13 @@ def test_a_second_run_in_the_backward_pass_is_none(layer: str) -> None:
             gradients += torch.autograd.grad(logits.sum(), outputs.runs(layer)[0])
     assert gradients[0].abs().sum() > 0
     assert torch.equal(*gradients)
+
+
+def test_maps_of_a_model_that_computes_again_in_the_backward_pass() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (2, 9, 9, 3)).astype(np.uint8)
+    maps = []
+    for again in (True, False):
+        model = Classifier.from_module(Checkpointed(again=again), ("a", "b"), "none", image_size=9, outputs="logits")
+        (found,) = attribute(model, images, np.arange(2), Targets(np.array([0, 1])), "Grad-CAM").values()
+        maps.append(found.values)
+    np.testing.assert_allclose(maps[0], maps[1], atol=1e-6)

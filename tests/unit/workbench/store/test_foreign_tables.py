@@ -366,3 +366,19 @@ def test_excels_first_line_and_capital_prefixes(tmp_path: Path) -> None:
     np.testing.assert_array_equal(store.read(file(tmp_path, "csv", text)).label, Y)
     shouted = FRAME.rename(columns=str.title)
     np.testing.assert_allclose(store.from_frame(shouted).probability, P, atol=1e-6)
+
+
+def test_a_decimal_comma_that_comes_late(tmp_path: Path) -> None:
+    rows = ["label;probability_0;probability_1", *["0;1;0" for _ in range(20_000)], "1;0,25;0,75"]
+    (tmp_path / "late.csv").write_text("\n".join(rows) + "\n")
+    found = workbench.open_predictions(tmp_path / "late.csv").predictions
+    np.testing.assert_allclose(found.probability[-1], [0.25, 0.75])
+
+
+def test_names_that_an_array_stores_as_bytes(tmp_path: Path) -> None:
+    names = np.array(["café".encode(), b"tea"])
+    np.savez(tmp_path / "p.npz", label=[0, 1], probability=[[0.9, 0.1], [0.2, 0.8]], classes=names)
+    assert workbench.open_predictions(tmp_path / "p.npz").predictions.classes == ("café", "tea")
+    pixels = np.zeros((2, 4, 4, 3), np.uint8)
+    np.savez(tmp_path / "i.npz", images=pixels, labels=[0, 1], classes=names)
+    assert workbench.load_images(tmp_path / "i.npz").classes == ("café", "tea")
