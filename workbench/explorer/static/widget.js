@@ -5,6 +5,7 @@ import { Store, decisionsOf } from "./store.js";
 import { Table, valuesOf } from "./table.js";
 
 const PATIENCE_MS = 5000; // a kernel without other work answers within
+const START_MS = 30000; // the first answer is large, and may come over a slow line
 const GONE = "The kernel is gone, so nothing is saved any more. Run this cell again.";
 const BUSY = "The kernel is busy with another cell. What you do here is answered when that is done.";
 
@@ -33,8 +34,9 @@ function silence(model) {
   return status === undefined || status === "unknown" ? { words: SILENT, gone: false } : { words: GONE, gone: true };
 }
 
-/** While the kernel does not answer: say after some seconds whether it is busy or gone; what is returned ends that. */
-function watchKernel(root, model, questions) {
+/** While the kernel does not answer: say whether it is busy, or after `patience` gone; what is returned ends that. */
+function watchKernel(root, model, questions, patience = PATIENCE_MS) {
+  const since = Date.now();
   let late = 0;
   const say = (words, gone = false) => {
     root.querySelector(".wb-kernel")?.remove();
@@ -44,9 +46,10 @@ function watchKernel(root, model, questions) {
   const wait = () => {
     late = setTimeout(() => {
       const { words, gone } = silence(model);
-      if (gone) questions.giveUp(new Error(GONE));
+      const over = gone && Date.now() - since >= patience;
+      if (over) questions.giveUp(new Error(GONE));
       else wait();
-      say(words, gone);
+      if (over || !gone) say(words, gone);
     }, PATIENCE_MS);
   };
   const end = () => clearTimeout(late);
@@ -96,11 +99,12 @@ async function render({ model, el }) {
   let leave = () => {};
   let gone = false;
   let rest = () => {};
-  const check = () => {
+  const check = (patience = PATIENCE_MS) => {
     rest(); // of several checks the latest counts
-    rest = watchKernel(root, model, questions);
+    rest = watchKernel(root, model, questions, patience);
   };
-  model.on("comm_live_update", check);
+  const changed = () => check();
+  model.on("comm_live_update", changed);
   questions
     .ask("start", {}, columns.take)
     .then((start) => {
@@ -111,12 +115,12 @@ async function render({ model, el }) {
       root.textContent = `The explorer could not start: ${error.message}`;
       root.classList.add("wb-problem");
     });
-  check();
+  check(START_MS);
   return () => {
     gone = true;
     leave();
     rest();
-    model.off("comm_live_update", check);
+    model.off("comm_live_update", changed);
     questions.close();
   };
 }

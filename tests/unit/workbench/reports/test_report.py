@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -10,13 +11,14 @@ import polars as pl
 import pytest
 from sklearn import metrics
 
-from tests.factories import predictions
+from tests.factories import classifier, predictions
 from workbench import store
 from workbench.__main__ import main
 from workbench.core.predictions import Predictions
 from workbench.core.records import Provenance
-from workbench.reports.material import join
+from workbench.reports.material import Material, join
 from workbench.reports.report import write_report
+from workbench.reports.sections import labels
 from workbench.runs.run import Run
 
 
@@ -134,6 +136,14 @@ def test_train_labels_are_judged_by_rows_out_of_sample(tmp_path: Path) -> None:
     found = json.loads((tmp_path / "r" / "metrics.json").read_text())
     assert found["confident_joint_off_diagonal"] == pytest.approx(0.02, abs=0.01)
     assert not (tmp_path / "r" / "causes.csv").exists()
+
+
+@pytest.mark.parametrize(("fingerprint", "words"), [("d", "as its record says"), ("other", "nothing records whether")])
+def test_only_the_model_s_record_says_that_it_was_trained_on_rows(fingerprint: str, words: str) -> None:
+    p = predictions(60)
+    p = Predictions(p.table, p.classes, Provenance(data="d", split="train"))
+    model = dataclasses.replace(classifier(), card={"data": {"fingerprint_train": fingerprint}})
+    assert words in " ".join(labels.section(Material(Run("r", p, None, model))).omitted)
 
 
 @pytest.mark.parametrize(
