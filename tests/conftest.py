@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             if item.nodeid.startswith(folder):
                 item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=lambda item: not item.nodeid.startswith(tuple(TOGETHER)))
+
+
+FAULTS = ("tests/unit/test_faults.py", "tests/unit/test_hostile.py")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How often each fault was tried, of those that ran."""
+    passed = [report.nodeid for report in terminalreporter.getreports("passed") if report.when == "call"]
+    tried = Counter(name.partition("::")[2].partition("[")[0] for name in passed if name.startswith(FAULTS))
+    if tried:
+        terminalreporter.section(f"{tried.total()} faults tried")
+        for name, count in sorted(tried.items()):
+            terminalreporter.line(f"{count:4} {name.removeprefix('test_').replace('_', ' ')}")
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ ACTIONS: Mapping[str, str] = {
     "doubtful label": "check the label; the prediction may be correct",
     "ambiguous to people": "accept the error, or give the image a soft label",
     "atypical": "collect or generate more images like it",
-    "overconfident": "look for what misleads the model; calibration changes no prediction",
+    "high confidence": "look for what misleads the model; calibration changes no prediction",
     "unexplained": "none of the other rules applies: look at the images and their maps",
 }
 
@@ -107,7 +107,7 @@ RULES = (
         ),
     ),
     _Rule(
-        "overconfident",
+        "high confidence",
         (),
         pl.col("confidence") >= SURE,
         _span(pl.col("confidence"), SURE, 1.0),
@@ -139,7 +139,7 @@ def causes(predictions: Predictions) -> pl.DataFrame:
        at most -0.9, and at most a tenth of the nearest train rows have its label;
     5. atypical: typicality and familiarity at most 0.05, that is, far from its class's train images and from all
        others too (an error lies far from its class by nature: in the midst of another class it is not atypical);
-    6. overconfident: confidence at least 0.9;
+    6. high confidence: confidence at least 0.9;
     7. else unexplained.
 
     ``certainty`` runs from 0.5 where a rule just holds to 1 where it holds in full (rule 4: 0.4 to 0.8, as a model

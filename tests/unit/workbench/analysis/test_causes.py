@@ -47,7 +47,7 @@ def test_pictures_outweigh_embeddings() -> None:
 
 def test_rules_without_their_columns_are_left_out() -> None:
     frame = causes(PLANTED)
-    assert frame["verdict"].to_list() == ["unexplained"] * 4 + ["overconfident", "unexplained"]
+    assert frame["verdict"].to_list() == ["unexplained"] * 4 + ["high confidence", "unexplained"]
 
 
 def test_a_doubtful_label_without_votes() -> None:
