@@ -257,7 +257,7 @@ def test_by_keyboard_alone(page: Page, lab, digits: str, request) -> None:
                 return
         raise AssertionError(f"Tab does not reach {selector}")
 
-    page.locator(".wb-export summary").focus()
+    page.locator(".wb-export .wb-opener").focus()
     tab_to(".wb-matrix td button")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowDown")

@@ -176,6 +176,7 @@ import os, signal, sys, time
 from pathlib import Path
 from workbench.core import files
 from workbench.cli.parser import main
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs ignore
 flush, count = files._flush, 0
 def stopped(path):
     global count
@@ -207,6 +208,7 @@ def test_a_stopped_report_leaves_nothing_half_written(
 STOPPED_TRAINING = """
 import os, signal, sys, time
 from training import files, run
+signal.signal(signal.SIGINT, signal.default_int_handler)
 flush = files._flush
 def stopped(path):
     if "{name}" in path.name:
