@@ -7,6 +7,7 @@ import dataclasses
 import os
 import signal
 import sys
+import threading
 import time
 import typing
 from collections.abc import Callable, Sequence
@@ -266,19 +267,31 @@ def process_group() -> typing.Iterator[int]:
         dist.destroy_process_group()
 
 
+@contextmanager
+def termination_as_exit() -> typing.Iterator[None]:
+    """Let a termination end a training as an exception does, so that half-written files are removed on the way."""
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; 0 on success, 2 on bad input with one line on standard error."""
     top = parser()
     options = top.parse_args(argv)
     try:
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # half-written files are removed
         if options.summary:
             return _print_summary(options)
         if options.download and options.out is None:
             return _download(options)
         if options.out is None:
             raise TrainingError("--out is missing: name the folder for the checkpoint")
-        with process_group() as rank, lock(options.out) if rank == 0 else nullcontext():
+        with termination_as_exit(), process_group() as rank, lock(options.out) if rank == 0 else nullcontext():
             session = open_session(options)
             train(session, options.out if rank == 0 else None, quiet=rank != 0)
     except TrainingError as error:

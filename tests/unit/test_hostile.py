@@ -322,8 +322,8 @@ def test_a_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         formats.scan_table(tmp_path / "bomb.csv.gz")
 
 
-FORMULAS = ('=HYPERLINK("http://x")', "@SUM(A1)", "\tx", "\rx", "+1+cmd|' /C calc'!A0", "-2+3+cmd", "=1+1")
-PLAIN = ("cat", "-1", "+1.5", "1e-3", "-1e5", "a=b", "-")
+FORMULAS = ('=HYPERLINK("http://x")', "@SUM(A1)", "\tx", "\rx", "+1+cmd|' /C calc'!A0", "-2+3+cmd", "=1+1", "+1-2", "-")
+PLAIN = ("cat", "-1", "+1.5", "1e-3", "-1e5", "a=b")
 
 
 def test_no_cell_is_a_formula() -> None:

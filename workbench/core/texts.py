@@ -13,7 +13,6 @@ import polars.selectors as cs
 from workbench.errors import DataError, first_line
 
 MOST_BYTES = 2**28
-_FORMULA = r"^[=@\t\r]|^[+-].*[^\d.eE+-]"  # what a spreadsheet would compute; numbers are none
 
 
 def read_text(path: Path) -> str:
@@ -69,11 +68,17 @@ def _finite(text: str) -> float:
 def csv_bytes(table: pl.DataFrame) -> bytes:
     """A table as CSV in UTF-8 that no spreadsheet computes with.
 
-    Text that begins as a formula does (``=``, ``@``, a tab, or a sign that no number follows) gets an apostrophe before
-    it, so that it is shown and not run (OWASP, "CSV Injection").
+    Text that begins as a formula does (``=``, ``@``, a tab, or the sign of what is no number) gets an apostrophe before
+    it, so that it is shown and not run (OWASP, "CSV Injection"); the explorer's own CSV follows the same rule.
     """
-    text = cs.by_dtype(pl.String, pl.Categorical, pl.Enum)
-    plain = table.with_columns(text.cast(pl.String))
-    marked = pl.when(cs.string().str.contains(_FORMULA)).then("'" + cs.string()).otherwise(cs.string()).name.keep()
-    named = {name: f"'{name}" for name in table.columns if pl.Series([name]).str.contains(_FORMULA)[0]}
-    return plain.with_columns(marked).rename(named).write_csv().encode()
+    plain = table.with_columns(cs.by_dtype(pl.Categorical, pl.Enum).cast(pl.String))
+    names = _shown(pl.Series("name", table.columns, pl.String)).to_list()
+    safe = [_shown(column) if column.dtype == pl.String else column for column in plain]
+    return pl.DataFrame(safe).rename(dict(zip(table.columns, names, strict=True))).write_csv().encode()
+
+
+def _shown(column: pl.Series) -> pl.Series:
+    """Text with an apostrophe before what a spreadsheet would compute."""
+    signed = column.str.contains(r"^[+-]") & column.cast(pl.Float64, strict=False).is_null()
+    formula = column.str.contains(r"^[=@\t\r]") | signed
+    return pl.select(pl.when(formula).then("'" + column).otherwise(column).alias(column.name)).to_series()

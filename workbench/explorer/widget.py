@@ -14,7 +14,7 @@ from workbench.errors import WorkbenchError
 from workbench.explorer.answers import Answers
 from workbench.explorer.modules import join_modules, text_of
 from workbench.explorer.page import kept_with_notebook
-from workbench.explorer.questions import question
+from workbench.explorer.questions import STOP, question
 from workbench.explorer.state import ExplorerState
 from workbench.explorer.work import Job, Worker, answer
 from workbench.runs.run import Run
@@ -72,7 +72,7 @@ class Explorer(anywidget.AnyWidget):
 
         def reply() -> tuple[dict[str, Any], list[bytes]] | None:
             ask, what = question(content)
-            if ask == "stop":
+            if ask == STOP:
                 self._worker.stop(f"{what.get('job')} {view}")
                 return {}, []
             if self._answers.takes_long(ask, what):
