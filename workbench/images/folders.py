@@ -156,6 +156,15 @@ def from_table(
     return replace(found, notes=(*notes, *found.notes))
 
 
+def lists_labels(path: Path) -> bool:
+    """Whether a table has columns of paths and of labels by their usual names."""
+    try:
+        names = {name.lower() for name in scan_table(path).collect_schema().names()}
+    except (DataError, pl.exceptions.PolarsError, OSError):
+        return False
+    return all(names & {ours, *usual} for ours, usual in USUAL.items())
+
+
 def _rows_of_split(
     table: pl.DataFrame, wanted: str | None, path: Path, paths: str
 ) -> tuple[pl.DataFrame, IntArray | None, str, list[str]]:

@@ -15,7 +15,7 @@ from workbench.core.names import ClassNames, class_names
 from workbench.core.records import ImageSet
 from workbench.errors import DataError
 from workbench.images.arrays import from_npz
-from workbench.images.folders import LAYOUTS, from_folder, from_table, of_paths
+from workbench.images.folders import LAYOUTS, from_folder, from_table, lists_labels, of_paths
 from workbench.images.huggingface import arrow_files, is_cache, split_in_state
 from workbench.images.parquet import ARROW, from_parquet, has_images, is_other_table
 from workbench.images.reading import Range, Reading
@@ -134,7 +134,8 @@ def _split_folder(path: Path, split: str | None) -> tuple[Path, str, list[str]]:
 
 def _metadata(path: Path, split: str | None) -> tuple[Path | None, str | None, list[str]]:
     """The table of labels in a folder of images, or in that of a split, as on the Hub; None if there is none."""
-    tables = {p.parent: p for name in METADATA for p in (*path.glob(name), *path.glob(f"*/{name}"))}
+    found = [p for name in METADATA for p in (*path.glob(name), *path.glob(f"*/{name}"))]
+    tables = {p.parent: p for p in found if lists_labels(p)}  # others may describe what they like
     if path in tables:
         return tables[path], split, []
     splits = [folder.name for folder in tables if split_of(folder.name)]

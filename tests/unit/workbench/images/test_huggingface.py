@@ -250,3 +250,12 @@ def test_an_item_that_fails_is_named() -> None:
     failing.features, failing.targets = None, LABELS  # type: ignore[assignment, attr-defined]
     with pytest.raises(DataError, match=r"^item 3 can't be read \(stream ended\): repair or remove it$"):
         from_dataset(failing, CLASSES).image(3)
+
+
+def test_a_table_of_something_else_beside_class_folders(tmp_path: Path) -> None:
+    for row, values in enumerate(PIXELS):
+        path = tmp_path / "test" / CLASSES[LABELS[row]] / f"{row}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encoded(values))
+    (tmp_path / "metadata.csv").write_text("camera,taken\na,2020\n")
+    assert load_images(tmp_path).classes == tuple(sorted(CLASSES))
