@@ -141,8 +141,8 @@ def _metadata(path: Path, split: str | None) -> tuple[Path | None, str | None, l
     splits = [folder.name for folder in tables if split_of(folder.name)]
     if not splits:
         return None, split, []
-    chosen, (found, *_), notes = choose(splits, split, path)
-    return tables[path / found], chosen, notes
+    chosen, (first, *_), notes = choose(splits, split, path)
+    return tables[path / first], chosen, notes
 
 
 def _shards(path: Path, kind: str, split: str | None) -> tuple[list[Path], str, list[str]]:
