@@ -99,7 +99,10 @@ MODELS: dict[str, Callable[[], None]] = {
         Net().to(kind) for kind in (torch.float16, torch.bfloat16, torch.float64)
     ),
     "one channel": lambda: model(Net(1)),
-    "four channels": lambda: model(Net(4)),
+    "four channels, with a transform to RGBA": lambda: model(
+        Net(4),
+        transform=T.Compose([lambda image: image.convert("RGBA"), T.ToTensor(), T.Normalize([0.5] * 4, [0.5] * 4)]),
+    ),
     "input that is not square": lambda: model(Net(), image_size=(24, 40)),
     "output in a dictionary, list or tuple": lambda: each(
         Net(give=give) for give in (lambda z: {"logits": z}, lambda z: [z], lambda z: (z, z.mean(1)))

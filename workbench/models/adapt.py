@@ -49,7 +49,7 @@ def check_inputs(module: nn.Module) -> None:
 
 
 def channels_of(module: nn.Module, size: tuple[int, int]) -> int:
-    """1 if the model runs on one channel and not on three, else 3."""
+    """1 or 4 if the model runs on so many channels and not on three, else 3."""
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
 
     def runs(channels: int) -> bool:
@@ -59,7 +59,7 @@ def channels_of(module: nn.Module, size: tuple[int, int]) -> int:
             return False
         return True
 
-    return 1 if not runs(3) and runs(1) else 3
+    return next((channels for channels in (3, 1, 4) if runs(channels)), 3)
 
 
 def dtype_of(module: nn.Module) -> torch.dtype:
@@ -82,6 +82,8 @@ class Reading:
         Whether they are probabilities; whether there is one value an image, that of the second of two classes.
     grey : bool
         Whether the model takes one channel: the mean of the three.
+    alpha : float or None
+        For a model of four channels the value of the fourth, that of opaque pixels.
     copy : bool
         Whether the model changes its input in place, so that it gets a copy.
     dtype : torch.dtype
@@ -93,12 +95,15 @@ class Reading:
     probabilities: bool = False
     single: bool = False
     grey: bool = False
+    alpha: float | None = None
     copy: bool = False
     dtype: torch.dtype = torch.float32
 
     def feed(self, x: Tensor) -> Tensor:
         """The input as the model takes it, of normalised float32 ``(n, 3, h, w)``."""
         fed = (x.mean(1, keepdim=True) if self.grey else x).to(self.dtype)
+        if self.alpha is not None:
+            fed = torch.cat([fed, torch.full_like(fed[:, :1], self.alpha)], 1)
         return fed.clone() if self.copy else fed
 
     def scores(self, found: Any) -> Any:
@@ -137,7 +142,9 @@ class Adapted(nn.Module):
         return torch.stack([-one / 2, one / 2], 1)
 
 
-def adapt(module: nn.Module, x: Tensor, classes: int, outputs: Outputs, *, grey: bool = False) -> nn.Module:
+def adapt(
+    module: nn.Module, x: Tensor, classes: int, outputs: Outputs, *, grey: bool = False, alpha: float | None = None
+) -> nn.Module:
     """The model itself if it takes float32 RGB and gives logits for the normalised `probes` ``x``, else one around it.
 
     Raises
@@ -145,13 +152,13 @@ def adapt(module: nn.Module, x: Tensor, classes: int, outputs: Outputs, *, grey:
     DataError
         If it does not run on them, or gives anything but one finite value per class.
     """
-    fed = Reading(grey=grey, copy=True, dtype=dtype_of(module))
+    fed = Reading(grey=grey, alpha=alpha, copy=True, dtype=dtype_of(module))
     given = fed.feed(x)
     found = _answer(module, given)
     in_place = not torch.equal(given, fed.feed(x))
     key, values = _scores_in(found, len(x), classes)
     squeeze = isinstance(values, Tensor) and values.ndim > 2 and all(side == 1 for side in values.shape[2:])
-    read = Reading(key, squeeze, grey=grey, copy=in_place, dtype=fed.dtype)
+    read = dataclasses.replace(fed, key=key, squeeze=squeeze, copy=in_place)
     scores = values.flatten(1) if squeeze else values
     single = _checked_shape(scores, len(x), classes)
     _check_repeatable(module, scores, read.scores(_answer(module, fed.feed(x))))

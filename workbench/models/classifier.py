@@ -241,17 +241,27 @@ def classifier_of(
     module = getattr(module, "_orig_mod", module)  # what torch.compile wraps: compiled code takes no further hooks
     inner = opaque_of(module)
     read = preprocessing(module, transform, image_size, channels or 3)
-    if not callable(transform) and channels is None and channels_of(inner, read.size) == 1:
-        read = preprocessing(module, transform, image_size, 1)
+    if not callable(transform) and channels is None:
+        channels = channels_of(inner, read.size)
+        if channels == 4:
+            raise DataError(
+                "transform: the model takes four channels, and a normalisation by name says nothing of the fourth: "
+                "give the evaluation transform, which makes them of an RGB image"
+            )
+        read = read if channels == 3 else preprocessing(module, transform, image_size, channels)
     size = read.size
     side = size[0] if size[0] == size[1] else size
     bare = Classifier(inner, names, read.mean, read.std, side, {}, fit=read.fit)
     x = bare.prepare(probes(size))
-    bare = dataclasses.replace(bare, module=adapt(inner, x, len(names), outputs, grey=read.channels == 1))
+    bare = dataclasses.replace(
+        bare, module=adapt(inner, x, len(names), outputs, grey=read.channels == 1, alpha=read.alpha)
+    )
     if not bare.opaque and not _has_gradient(bare.module, x[:1]):
         module.eval()  # no submodule of the wrapper, whose mode it would follow
         closed = Opaque(lambda images: module(images), NO_GRADIENT, module.state_dict)
-        bare = dataclasses.replace(bare, module=adapt(closed, x, len(names), outputs, grey=read.channels == 1))
+        bare = dataclasses.replace(
+            bare, module=adapt(closed, x, len(names), outputs, grey=read.channels == 1, alpha=read.alpha)
+        )
     layers, reason = _layers(bare, x[[3, 7]])
     return dataclasses.replace(
         bare,

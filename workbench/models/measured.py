@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from workbench.models.faults import UNFIT
 Transform = Callable[[Any], Any]
 Size = tuple[int, int]
 DRAWS = 24
+CHANNELS = (1, 3, 4)
 OVERSHOOT = 64  # of 255, by which a cubic resize may leave the range of its input
 # wide, high and square: what only resizes gives another size for each
 SHAPES: tuple[Size, ...] = ((512, 512), (384, 512), (512, 384))
@@ -29,7 +31,7 @@ class Measured:
     """What a transform does: the size it gives, mean and deviation of each channel, and its image before those.
 
     ``fit`` brings an image uint8 ``(H, W, 3)`` to uint8 ``(*size, 3)``; a transform to one channel gives three equal
-    ones, and ``channels`` is 1.
+    ones, and ``channels`` is 1. ``alpha``: what a transform to four channels gives for opaque pixels in the fourth.
     """
 
     size: Size
@@ -37,19 +39,24 @@ class Measured:
     std: tuple[float, ...]
     channels: int
     fit: Callable[[ImageArray], ImageArray]
+    alpha: float | None = None
 
 
 def measure(transform: Transform, size: Size | None) -> Measured:
     """Infer size, mean and deviation from what a transform does to plain images of several shapes.
 
-    ``size`` is needed for a transform that keeps an image's own size, such as CIFAR's ToTensor and Normalize.
+    ``size`` is needed for a transform that keeps an image's own size, such as CIFAR's ToTensor and Normalize. A fourth
+    channel must be alpha: images are RGB, so that their pixels are opaque.
 
     Raises
     ------
     DataError
         If it does not run, gives images of several sizes or of another kind than floats ``(C, h, w)``, draws random
-        numbers, or does more to values than scale and shift each channel.
+        numbers, does more to values than scale and shift each channel, or its fourth channel is no alpha.
     """
+    alpha = _alpha(transform, size)
+    if alpha is not None:
+        transform = functools.partial(_colours, transform)
     found = _size(transform, size)
     probe = _probe(transform, found)
     black, grey, white = (apply(transform, np.full((*probe, 3), level, np.uint8)) for level in (0, 128, 255))
@@ -77,7 +84,28 @@ def measure(transform: Transform, size: Size | None) -> Measured:
         return pixels.permute(1, 2, 0).expand(*found, 3).contiguous().numpy()
 
     channels = len(scale)
-    return Measured(found, _three(mean), _three(std), channels, fit)
+    return Measured(found, _three(mean), _three(std), channels if alpha is None else 4, fit, alpha)
+
+
+def _alpha(transform: Transform, size: Size | None) -> float | None:
+    """The value of the fourth channel, if there is one: the same for any image."""
+    shape = (64, 64) if size is None else size
+    noise = np.random.default_rng(2).integers(0, 256, (*shape, 3), np.uint8)
+    given = [apply(transform, image) for image in (np.zeros_like(noise), noise)]
+    if len(given[0]) != 4:
+        return None
+    values = torch.cat([x[3].ravel() for x in given])
+    if float(values.max() - values.min()) > 1e-6:
+        raise DataError(
+            "transform: expected the fourth of its channels to be alpha, which is the same for all opaque images; this "
+            "one differs: wrap the model in a module that makes that channel of RGB, and give a transform of three"
+        )
+    return float(values[0])
+
+
+def _colours(transform: Transform, image: Any) -> Tensor:
+    """The first three channels of what a transform gives."""
+    return apply(transform, np.asarray(image))[:3]
 
 
 def _is_linear(transform: Transform, probe: Size, std: Tensor, mean: Tensor) -> bool:
@@ -135,7 +163,7 @@ def _check_repeatable(transform: Transform, probe: Size) -> None:
 
 
 def apply(transform: Any, image: ImageArray) -> Tensor:
-    """The transform's float32 ``(C, h, w)``, C 1 or 3, of an image uint8 ``(H, W, 3)``."""
+    """The transform's float32 ``(C, h, w)``, C 1, 3 or 4, of an image uint8 ``(H, W, 3)``."""
     try:
         if type(transform).__module__.startswith("albumentations"):
             found: Any = transform(image=image)
@@ -148,14 +176,16 @@ def apply(transform: Any, image: ImageArray) -> Tensor:
         ) from error
     found = _tensor_in(found)
     if isinstance(found, np.ndarray):
-        last = found.ndim == 3 and not (found.shape[0] in (1, 3) and found.shape[2] not in (1, 3))
+        last = found.ndim == 3 and not (found.shape[0] in CHANNELS and found.shape[2] not in CHANNELS)
         found = torch.from_numpy(np.ascontiguousarray(found.transpose(2, 0, 1) if last else found))
     if isinstance(found, Tensor) and found.ndim == 4 and len(found) == 1:
         found = found[0]  # a batch of one
     shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
-    if not isinstance(found, Tensor) or found.ndim != 3 or found.shape[0] not in (1, 3):
+    if not isinstance(found, Tensor) or found.ndim != 3 or found.shape[0] not in CHANNELS:
         several = " (several crops an image: give the transform of one)" if isinstance(found, Tensor) else ""
-        raise DataError(f"transform: expected it to return a tensor (3, h, w) or (1, h, w), not {shape}{several}")
+        raise DataError(
+            f"transform: expected it to return a tensor (3, h, w), (1, h, w) or (4, h, w), not {shape}{several}"
+        )
     if not found.is_floating_point():
         raise DataError(f"transform: expected floats from it, not {found.dtype}: add the conversion to float")
     return found.detach().float().cpu()

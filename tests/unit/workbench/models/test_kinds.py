@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from PIL import Image
 from torch import Tensor, nn
 from torchvision import transforms
 
@@ -131,6 +132,25 @@ def test_a_grey_model_takes_grey_images() -> None:
     np.testing.assert_allclose(probabilities(named), plain(net, x), atol=1e-5)
     with pytest.raises(DataError, match=r"does not run on float32 images \(n, 1, 40, 40\).*3 channels"):
         workbench.classifier_of(Net(), CLASSES, grey)
+
+
+def test_a_fourth_channel_is_alpha_or_named() -> None:
+    net = Net(4)
+
+    def rgba(image: Image.Image) -> Image.Image:
+        return image.convert("RGBA")
+
+    scale = transforms.Normalize([0.4, 0.5, 0.6, 0.25], [0.2, 0.3, 0.4, 0.5])
+    evaluation = transforms.Compose([rgba, transforms.ToTensor(), scale])
+    c = workbench.classifier_of(net, CLASSES, evaluation, image_size=40)
+    x = torch.stack([evaluation(Image.fromarray(one)) for one in PIXELS])
+    np.testing.assert_allclose(probabilities(c), plain(net, x), atol=1e-5)
+    attribute(c, c.seen(IMAGES).stack(np.arange(1)), np.arange(1), Targets(np.arange(1)), "Saliency")
+    with pytest.raises(DataError, match=r"four channels.*give the evaluation transform"):
+        workbench.classifier_of(net, CLASSES, "none", image_size=40)
+    infrared = transforms.Compose([transforms.ToTensor(), lambda x: torch.cat([x, x.mean(0, keepdim=True)])])
+    with pytest.raises(DataError, match=r"fourth of its channels to be alpha"):
+        workbench.classifier_of(net, CLASSES, infrared, image_size=40)
 
 
 def test_images_that_are_not_square() -> None:
