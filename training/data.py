@@ -151,7 +151,7 @@ def _side(source: Path | io.BytesIO) -> tuple[int, int] | None:
     try:
         with Image.open(source, formats=FORMATS) as image:
             return image.size
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError):
         return None
 
 

@@ -31,6 +31,7 @@ from workbench.core.texts import csv_bytes
 from workbench.errors import DataError, OutputError
 
 ROOT = Path(__file__).resolve().parents[2]
+CHECKPOINT = ROOT / "artifacts" / "resnet18_ln_cifar10"
 HOST = re.sub(r"\W", "-", platform.node())[:40]
 
 
@@ -322,6 +323,33 @@ def test_a_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             stream.write(bytes(2**24))
     with pytest.raises(DataError, match="more than 33,554,432 bytes once decompressed"):
         formats.scan_table(tmp_path / "bomb.csv.gz")
+
+
+def test_a_file_of_more_rows_than_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    pl.DataFrame({"label": [0] * 300_000, "probability_0": [0.5] * 300_000}).write_parquet(tmp_path / "many.parquet")
+    assert (tmp_path / "many.parquet").stat().st_size < 20_000
+    monkeypatch.setattr(formats, "available", lambda: 2**24)
+    for words in (["report", "--predictions"], ["predict", "--checkpoint", str(CHECKPOINT), "--data"]):
+        command = [*words, str(tmp_path / "many.parquet"), "--out", str(tmp_path / "out")]
+        assert "300,000 rows, more than the free memory allows" in told(main(command), capsys)
+
+
+def test_paths_of_a_megabyte_are_refused(tmp_path: Path, capsys) -> None:
+    pl.DataFrame({"path": ["a" * 2**20] * 9, "label": ["cat"] * 9}).write_parquet(tmp_path / "long.parquet")
+    command = ["predict", "--checkpoint", str(CHECKPOINT), "--data", str(tmp_path / "long.parquet")]
+    assert "at most 4,096 bytes, not 1,048,576" in told(main([*command, "--out", str(tmp_path / "out")]), capsys)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_bomb_among_images_is_named(tmp_path: Path, first: bool, capsys) -> None:
+    cifar(tmp_path / "images")
+    folder = next((tmp_path / "images" / "test").iterdir())
+    Image.new("1", (20_000, 20_000)).save(folder / ("000.png" if first else "zzz.png"))
+    command = ["predict", "--checkpoint", str(CHECKPOINT), "--data", str(tmp_path / "images")]
+    command += ["--out", str(tmp_path / "out")]
+    assert "more than 178,956,970 pixels" in told(main(command), capsys)
+    assert main([*command, "--skip-unreadable"]) == 0
+    assert len(store.read(tmp_path / "out")) == 4
 
 
 FORMULAS = ('=HYPERLINK("http://x")', "@SUM(A1)", "\tx", "\rx", "+1+cmd|' /C calc'!A0", "-2+3+cmd", "=1+1", "+1-2", "-")

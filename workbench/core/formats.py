@@ -18,6 +18,7 @@ from workbench.errors import DataError, first_line
 SEPARATORS = (",", ";", "\t", "|")
 MOST_BYTES = 16 * 2**30  # of a text once decompressed; and at most a share of the memory that is free
 SHARE, CHUNK = 0.25, 2**24
+ROW = 24  # bytes of a row that are held at once, whatever its columns: its id, label and predicted class
 _BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 
@@ -146,6 +147,22 @@ def _json(path: Path) -> pl.LazyFrame:
     return pl.read_json(BytesIO(_content(path)), infer_schema_length=None).lazy()
 
 
+def _parquet(path: Path) -> pl.LazyFrame:
+    return _bounded(path, pl.scan_parquet(path, glob=False))
+
+
+def _arrow(path: Path) -> pl.LazyFrame:
+    return _bounded(path, pl.scan_ipc(path, glob=False))
+
+
+def _bounded(path: Path, table: pl.LazyFrame) -> pl.LazyFrame:
+    """The table, unless a few bytes stand for more rows than the free memory holds."""
+    rows = int(table.select(pl.len()).collect().item())
+    if rows * ROW > SHARE * available():
+        raise DataError(f"{path} has {rows:,} rows, more than the free memory allows: split it into several files")
+    return table
+
+
 KINDS: Mapping[str, Callable[[Path], pl.LazyFrame]] = {
     ".csv": _text,
     ".tsv": _text,
@@ -153,7 +170,7 @@ KINDS: Mapping[str, Callable[[Path], pl.LazyFrame]] = {
     ".jsonl": _json_lines,
     ".ndjson": _json_lines,
     ".json": _json,
-    ".parquet": lambda path: pl.scan_parquet(path, glob=False),
-    ".arrow": lambda path: pl.scan_ipc(path, glob=False),
-    ".feather": lambda path: pl.scan_ipc(path, glob=False),
+    ".parquet": _parquet,
+    ".arrow": _arrow,
+    ".feather": _arrow,
 }

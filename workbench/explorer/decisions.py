@@ -41,6 +41,26 @@ class Decision:
 NOTHING = Decision()
 
 
+@dataclass(frozen=True)
+class _Change:
+    """What was done to one row."""
+
+    before: Decision
+    after: Decision
+
+    @property
+    def undone(self) -> _Change:
+        return _Change(self.after, self.before)
+
+    def onto(self, current: Decision) -> Decision:
+        """The same done to what the row is now: what somebody else has changed since stays as it is."""
+        was, new = set(self.before.tags), set(self.after.tags)
+        tags = (set(current.tags) - (was - new)) | (new - was)
+        label = self.after.label if current.label == self.before.label else current.label
+        note = self.after.note if current.note == self.before.note else current.note
+        return Decision(tuple(sorted(tags)), label, note)
+
+
 def _is_text(words: str) -> bool:
     """Whether text can be written as Unicode: without an unpaired surrogate."""
     return not any("\ud800" <= letter <= "\udfff" for letter in words)
@@ -75,9 +95,9 @@ class Decisions:
         self.rows: dict[int, Decision] = {}
         self.unsaved = ""
         self._known = b""
-        self._undo: list[dict[int, Decision]] = []
-        self._redo: list[dict[int, Decision]] = []
-        self._pending: dict[int, Decision] = {}  # not on disk yet
+        self._undo: list[dict[int, _Change]] = []
+        self._redo: list[dict[int, _Change]] = []
+        self._pending: dict[int, _Change] = {}  # not on disk yet
         self._read()
 
     def _bound(self) -> dict[str, Any]:
@@ -151,36 +171,45 @@ class Decisions:
             self._predictions.position(row)
         return self._apply(lambda: {row: changed(row) for row in ids})
 
+    def refresh(self) -> None:
+        """Take over what other processes have written since; `DataError` if the file is damaged."""
+        self._read()
+        self._put(self._pending)
+
     def undo(self) -> list[int]:
-        """Undo the last change; return the ids of the rows that changed, none if there is nothing to undo."""
+        """Undo the last change; return the ids of the rows that changed, none if there is nothing to undo.
+
+        What another process has changed on the same rows since is kept.
+        """
         return self._travel(self._undo, self._redo)
 
     def redo(self) -> list[int]:
         """Redo the change that was undone last; return the ids of the rows that changed."""
         return self._travel(self._redo, self._undo)
 
-    def _travel(self, source: list[dict[int, Decision]], target: list[dict[int, Decision]]) -> list[int]:
+    def _travel(self, source: list[dict[int, _Change]], target: list[dict[int, _Change]]) -> list[int]:
         if not source:
             return []
 
-        def back() -> dict[int, Decision]:
-            values = source.pop()
-            target.append({row: self.rows.get(row, NOTHING) for row in values})
+        def back() -> dict[int, _Change]:
+            values = {row: change.undone for row, change in source.pop().items()}
+            target.append(values)
             return values
 
         return self._commit(back)
 
     def _apply(self, make: Callable[[], dict[int, Decision]]) -> list[int]:
-        def again() -> dict[int, Decision]:
-            values = {row: new for row, new in make().items() if new != self.rows.get(row, NOTHING)}
+        def again() -> dict[int, _Change]:
+            done = {row: _Change(self.rows.get(row, NOTHING), new) for row, new in make().items()}
+            values = {row: change for row, change in done.items() if change.before != change.after}
             if values:
-                self._undo.append({row: self.rows.get(row, NOTHING) for row in values})
+                self._undo.append(values)
                 self._redo.clear()
             return values
 
         return self._commit(again)
 
-    def _commit(self, make: Callable[[], dict[int, Decision]]) -> list[int]:
+    def _commit(self, make: Callable[[], dict[int, _Change]]) -> list[int]:
         """Read what other processes wrote, apply a change to it and save; return the ids of the rows that changed.
 
         The file is locked meanwhile. A change that can't be saved stays in memory and is written with the next one.
@@ -192,19 +221,20 @@ class Decisions:
                     held.enter_context(lock(self.path.with_name(f".{self.path.name}.lock"), wait_s=10))
                 except OutputError as error:
                     problem = str(error)
-                self._read()
-                self._put(self._pending)
+                self.refresh()
             values = make()
             self._put(values)
             if self.path is not None:
-                self._pending |= values
+                older = {row: self._pending.get(row, change).before for row, change in values.items()}
+                self._pending |= {row: _Change(older[row], change.after) for row, change in values.items()}
                 problem = problem or self._save()
         self.unsaved = problem
         rows = before.keys() | self.rows.keys()
         return sorted(row for row in rows if before.get(row) != self.rows.get(row))
 
-    def _put(self, values: Mapping[int, Decision]) -> None:
-        for row, decision in values.items():
+    def _put(self, changes: Mapping[int, _Change]) -> None:
+        for row, change in changes.items():
+            decision = change.onto(self.rows.get(row, NOTHING))
             if decision == NOTHING:
                 self.rows.pop(row, None)
             else:
@@ -235,6 +265,7 @@ class Decisions:
 
     def table(self) -> pl.DataFrame:
         """One row per decision: index, label, predicted, tags (joined by "; "), corrected_label, note."""
+        self.refresh()
         classes, of = self._predictions.classes, self._predictions
         places = [of.position(row) for row in sorted(self.rows)]
         decided = [self.rows[row] for row in sorted(self.rows)]
@@ -267,6 +298,7 @@ class Decisions:
         DataError
             If these are not rows of the train split, the only ones that training reads, or there is nothing to fix.
         """
+        self.refresh()
         of = self._predictions.provenance
         if not self.for_training:
             raise DataError(

@@ -91,6 +91,8 @@ def decode(source: Path | bytes, name: str = "", reading: Reading = DEFAULT) -> 
                     turns = TURNS.get(image.getexif().get(0x0112, 1)) if reading.orient else None
                     return as_rgb(values if turns is None else turns(values), name, reading)
                 return rgb_of(image, name, reading)
+    except MemoryError as error:
+        raise DataError(f"{name} takes more memory than is free: resize or remove it") from error
     except Image.DecompressionBombError as error:
         raise DataError(f"{name} has more than {MOST_PIXELS:,} pixels: resize or remove it") from error
     except FileNotFoundError as error:
@@ -133,14 +135,14 @@ def as_rgb(
         array = array[..., None]
     if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or 0 in array.shape:
         raise DataError(f"{name}: expected an image (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), not {values.shape}")
-    array = np.repeat(array, 3, axis=2) if array.shape[2] == 1 else array[..., :3]
-    if array.dtype == np.uint8:
-        return np.ascontiguousarray(array)
+    array = array[..., :3]
     if array.dtype == np.bool_:
-        return np.asarray(np.where(array, 255, 0), np.uint8)
-    if array.dtype.kind in "iuf":
-        return reading.levels(array, name)
-    raise DataError(f"{name}: expected whole numbers, bool or float pixels, not {array.dtype}")
+        array = np.where(array, np.uint8(255), np.uint8(0))
+    elif array.dtype != np.uint8:
+        if array.dtype.kind not in "iuf":
+            raise DataError(f"{name}: expected whole numbers, bool or float pixels, not {array.dtype}")
+        array = reading.levels(array, name)
+    return np.ascontiguousarray(np.repeat(array, 3, axis=2) if array.shape[2] == 1 else array)
 
 
 def rgb_of(image: Image.Image, name: str, reading: Reading = DEFAULT) -> ImageArray:

@@ -28,6 +28,7 @@ LAYOUTS = (
     "(SPLIT-*.parquet), a table of paths and labels (.csv, .parquet and others), WebDataset's .tar, what Hugging "
     "Face's save_to_disk writes, or an .npz with the arrays images and labels"
 )
+MOST_LETTERS = 4096  # of a path, as in Linux
 # what tables call the columns, besides path and label
 USUAL = {
     "path": ("filename", "file_name", "file", "filepath", "file_path", "image", "image_path", "image_id", "img", "id"),
@@ -151,7 +152,11 @@ def from_table(
     table, ids, split, notes = _rows_of_split(table, split, path, called["path"] if by_folder else "")
     labels, names = class_numbers(table[called["label"]], classes, str(path))
     within = Path(root) if root is not None else path.parent
-    texts = table[called["path"]].cast(pl.String).fill_null("").to_list()
+    column = table[called["path"]].cast(pl.String).fill_null("")
+    longest = int(column.str.len_bytes().max() or 0)  # type: ignore[call-overload]
+    if longest > MOST_LETTERS:
+        raise DataError(f"{path}: expected paths of at most {MOST_LETTERS:,} bytes, not {longest:,}")
+    texts = column.to_list()
     found = of_paths(texts, labels, names, within, split=split, ids=ids, reading=reading)
     return replace(found, notes=(*notes, *found.notes))
 

@@ -117,10 +117,20 @@ class Reading:
     def levels(self, values: NDArray[np.generic], name: str) -> ImageArray:
         """Values of more than 8 bits as uint8, by `bounds`."""
         low, high = self.bounds(values, name)
-        if low == 0 and high == 65535:
-            return np.rint(values.astype(np.float64) / 257).astype(np.uint8)
-        shares = (values.astype(np.float64) - low) / (high - low)
-        return np.rint(255 * np.clip(shares, 0, 1)).astype(np.uint8)
+        if values.dtype == np.uint16:  # a table of all values takes no memory
+            found: ImageArray = _scaled(np.arange(65536), low, high)[values]
+            return found
+        found = np.empty(values.shape, np.uint8)
+        for row, line in enumerate(values):
+            found[row] = _scaled(line, low, high)
+        return found
+
+
+def _scaled(values: NDArray[np.generic], low: float, high: float) -> ImageArray:
+    if low == 0 and high == 65535:
+        return np.rint(values.astype(np.float64) / 257).astype(np.uint8)
+    shares = (values.astype(np.float64) - low) / (high - low)
+    return np.rint(255 * np.clip(shares, 0, 1)).astype(np.uint8)
 
 
 def depth_of(highest: float) -> int:

@@ -51,6 +51,36 @@ def test_two_notebooks_on_one_run_keep_each_others_tags(tmp_path: Path) -> None:
     assert Decisions(of(), tmp_path).rows.keys() == {1, 2}
 
 
+def test_undo_keeps_what_another_notebook_did_since(tmp_path: Path) -> None:
+    one, other = Decisions(of(), tmp_path), Decisions(of(), tmp_path)
+    one.change([1], add=["mine"], label=1)
+    other.change([1], add=["yours"], label=2, note="theirs")
+    one.undo()
+    assert Decisions(of(), tmp_path).rows[1].to_json() == {"tags": ["yours"], "label": 2, "note": "theirs"}
+    one.redo()
+    assert Decisions(of(), tmp_path).rows[1].to_json() == {"tags": ["mine", "yours"], "label": 2, "note": "theirs"}
+
+
+def test_what_could_not_be_saved_does_not_replace_what_came_since(tmp_path: Path, monkeypatch) -> None:
+    one, other = Decisions(of(), tmp_path), Decisions(of(), tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(one, "_save", lambda: "disk full")
+        one.change([1], add=["mine"], note="first")
+    other.change([1], add=["yours"], note="second")
+    one.change([2], add=["mine"])
+    rows = Decisions(of(), tmp_path).rows
+    assert rows[1].tags == ("mine", "yours")
+    assert rows[1].note == "second"
+    assert rows[2].tags == ("mine",)
+
+
+def test_fixes_hold_what_another_notebook_decided(tmp_path: Path) -> None:
+    one, other = Decisions(of(), tmp_path), Decisions(of(), tmp_path)
+    other.change([3], add=[IGNORE])
+    assert [fix["index"] for fix in one.fixes()["rows"]] == [3]
+    assert one.table()["index"].to_list() == [3]
+
+
 def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch) -> None:
     decisions = Decisions(of(), tmp_path)
     decisions.change([1], add=["kept"])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,29 @@ def test_a_bomb_is_refused_before_it_is_unpacked() -> None:
     assert len(small) < 100_000
     with pytest.raises(DataError, match="bomb.png has more than 178,956,970 pixels"):
         decode(small, "bomb.png")
+
+
+def test_deep_pixels_take_little_more_memory_than_they_are(tmp_path: Path) -> None:
+    deep = np.random.default_rng(0).integers(0, 4096, (900, 900, 1), np.uint16)
+    reading = Reading(range=(100, 3000))
+    tracemalloc.start()
+    found = decoding.as_rgb(deep, "x", reading)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 6 * deep.size + 2**21
+    wanted = np.rint(255 * np.clip((deep.astype(float) - 100) / 2900, 0, 1)).astype(np.uint8)
+    assert (found == wanted).all()
+    assert (decoding.as_rgb(deep.astype(np.int32), "x", reading) == wanted).all()
+    assert (decoding.as_rgb(deep / 4095, "x") == np.rint(255 * (deep / 4095)).astype(np.uint8)).all()
+
+
+def test_too_little_memory_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(decoding, "rgb_of", full)
+    with pytest.raises(DataError, match="takes more memory than is free"):
+        decode(encoded(Image.fromarray(RGB), "PNG"))
 
 
 def test_a_huge_image_is_read() -> None:
