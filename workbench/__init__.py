@@ -13,6 +13,7 @@ from workbench.moved import install
 if TYPE_CHECKING:
     from workbench.explorer.dashboard import Dashboard
     from workbench.explorer.widget import Explorer
+    from workbench.findings.find import find as findings
     from workbench.images import load_images
     from workbench.models.classifier import Classifier, classifier_of
     from workbench.models.weights import load_weights
@@ -33,6 +34,7 @@ __all__ = [
     "Run",
     "analyse",
     "classifier_of",
+    "findings",
     "load_images",
     "load_weights",
     "open_example",
@@ -49,6 +51,7 @@ _HOMES = {
     "Run": "workbench.runs.run",
     "analyse": "workbench.runs.opening",
     "classifier_of": "workbench.models.classifier",
+    "findings": "workbench.findings",
     "load_images": "workbench.images",
     "load_weights": "workbench.models.weights",
     "open_example": "workbench.runs.opening",
@@ -66,5 +69,6 @@ if not TYPE_CHECKING:  # a checker of types knows the names above, and that ther
     def __getattr__(name: str) -> object:
         """Import a public name when it is first used."""
         if name in _HOMES:
-            return getattr(import_module(_HOMES[name]), name)
+            home = import_module(_HOMES[name])
+            return home if name == "findings" else getattr(home, name)  # the package itself is called
         raise AttributeError(f"module 'workbench' has no attribute {name!r}")

@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from scipy import optimize
 
 from workbench.analysis.statistics import RESAMPLES, percentile_interval, wilson_interval
@@ -288,3 +289,33 @@ def temperature(predictions: Predictions, *, seed: int = 0) -> Temperature:
         reliability(before).ece,
         reliability(after).ece,
     )
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Accuracy less mean confidence of some rows, -1 to 1, with a 95 % interval; above 0 they are underconfident."""
+
+    accuracy: float
+    confidence: float
+    value: float
+    low: float
+    high: float
+
+
+def signed_gap(confidence: FloatArray, correct: NDArray[np.bool_]) -> Gap:
+    """The signed calibration gap of rows, given their confidences ``(n,)`` and whether they are correct.
+
+    Calibration in the large (Van Calster et al. 2016, doi 10.1016/j.jclinepi.2015.12.005), as a difference. The
+    confidences are known, so that only accuracy is uncertain: the interval is Wilson's of the accuracy, less the mean
+    confidence.
+
+    Raises
+    ------
+    DataError
+        If there are no rows.
+    """
+    if len(confidence) == 0:
+        raise DataError("calibration: expected at least one row")
+    accuracy, mean = float(correct.mean()), float(confidence.mean())
+    low, high = wilson_interval(int(correct.sum()), len(correct))
+    return Gap(accuracy, mean, accuracy - mean, float(low) - mean, float(high) - mean)

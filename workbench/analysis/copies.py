@@ -10,10 +10,11 @@ import polars as pl
 
 from workbench.analysis.neighbours import nearest
 from workbench.core.predictions import Predictions
-from workbench.core.records import FloatArray, ImageArray, ImageSet, ProbabilityArray
+from workbench.core.records import FloatArray, ImageArray, ImageSet, IntArray, ProbabilityArray
 from workbench.errors import DataError
 
 SAME = 0.9  # correlation from which two pictures count as the same
+ALONE = 0.995  # the same, where nothing but the pictures is compared
 SIDE = 16
 LOOKED_AT = 10
 
@@ -85,3 +86,34 @@ def join_copies(
         }
     ).with_columns(pl.when(pl.col("copy_correlation") >= SAME).then(pl.col("^copy_.*$")))
     return predictions.join(columns)
+
+
+def copies_within(predictions: Predictions, images: ImageSet, *, k: int = LOOKED_AT) -> IntArray:
+    """Pairs of near-duplicates among the rows, row ids int64 ``(n, 2)``, the smaller first, each pair once.
+
+    With embeddings a pair is among each other's ``k`` nearest and its pictures correlate at 0.9 or more
+    (`picture_correlation`), as in `join_copies`. Without them pictures alone decide, and 0.995 is needed: two
+    photographs of the same plain background correlate highly, too. Flat images have no picture to compare.
+    """
+    small = thumbnails(images.image(int(row)) for row in predictions.index)
+    if len(small) < 2:
+        return np.zeros((0, 2), np.int64)
+    embedded = predictions.embedding
+    flat = small.reshape(len(small), -1)
+    near = nearest(
+        flat if embedded is None else embedded,
+        flat if embedded is None else embedded,
+        min(k, len(small) - 1),
+        exclude_self=True,
+    ).places
+    here = np.repeat(np.arange(len(small)), near.shape[1])
+    there = near.ravel()
+    alike = np.concatenate(
+        [
+            picture_correlation(small[here[f : f + 2**16]], small[there[f : f + 2**16]])
+            for f in range(0, len(here), 2**16)
+        ]
+    )
+    held = alike >= (ALONE if embedded is None else SAME)
+    pairs = np.sort(np.stack([predictions.index[here[held]], predictions.index[there[held]]], 1), axis=1)
+    return np.unique(pairs, axis=0) if len(pairs) else np.zeros((0, 2), np.int64)

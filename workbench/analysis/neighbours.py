@@ -197,3 +197,29 @@ def join_neighbours(predictions: Predictions, reference: Predictions, *, k: int 
         }
     ).with_columns(pl.col("typicality").fill_nan(None))
     return predictions.join(columns)
+
+
+def distance_ranks(
+    query: ProbabilityArray,
+    reference: ProbabilityArray,
+    *,
+    k: int = 10,
+    same: bool = False,
+    most: int = 20_000,
+    seed: int = 0,
+) -> FloatArray:
+    """How unusual a row's distance to the reference rows is among their own, float64 ``(n,)``, 0 to 1.
+
+    The mean cosine similarity to the ``k`` nearest reference rows, as the share of reference rows whose own (each
+    without itself) is at most as high: the p-value of a conformal test with this score (Bates et al. 2023, doi
+    10.1214/22-AOS2244), uniform for a row that is exchangeable with them. Of more than ``most`` reference rows a random
+    sample is ranked among. ``same``: the rows are the reference rows themselves.
+    """
+    few = min(k, len(reference) - 1)
+    if few < 1:
+        return np.ones(len(query))
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(reference))[:most])
+    # a row's own match is its nearest: one neighbour more, less the first
+    own = np.sort(nearest(reference[chosen], reference, few + 1).similarity[:, 1:].mean(1))
+    mine = nearest(query, reference, few + same).similarity[:, int(same) :].mean(1)
+    return np.asarray((np.searchsorted(own, mine, side="right") + 1) / (len(own) + 1))

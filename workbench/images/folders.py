@@ -153,8 +153,7 @@ def from_table(
     labels, names = class_numbers(table[called["label"]], classes, str(path))
     within = Path(root) if root is not None else path.parent
     column = table[called["path"]].cast(pl.String).fill_null("")
-    longest = int(column.str.len_bytes().max() or 0)  # type: ignore[call-overload]
-    if longest > MOST_LETTERS:
+    if (longest := max(column.str.len_bytes().to_list(), default=0)) > MOST_LETTERS:
         raise DataError(f"{path}: expected paths of at most {MOST_LETTERS:,} bytes, not {longest:,}")
     texts = column.to_list()
     found = of_paths(texts, labels, names, within, split=split, ids=ids, reading=reading)

@@ -1,0 +1,118 @@
+"""How many labels a model's probabilities contradict beyond what its own uncertainty allows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import optimize, special, stats
+
+from workbench.core.records import FloatArray, IntArray, ProbabilityArray
+from workbench.errors import DataError
+
+LOWEST, HIGHEST = -12.0, 3.0  # of the logit of the share
+OWN = 200  # rows from which a predicted class has a temperature of its own
+TEMPERATURES = (0.05, 20.0)
+TINY = np.finfo(np.float32).smallest_subnormal
+
+
+@dataclass(frozen=True)
+class Exchanged:
+    """Labels that look exchanged.
+
+    ``share``: estimated share of rows whose label was exchanged for another class, with its 95 % interval ``low`` to
+    ``high``; ``p_value``: of the test that there are none; ``posterior`` float64 ``(N,)``: for each row the probability
+    that its label was exchanged.
+    """
+
+    share: float
+    low: float
+    high: float
+    p_value: float
+    posterior: FloatArray
+
+
+def exchanged_labels(probability: ProbabilityArray, label: IntArray) -> Exchanged:
+    """The share of labels that were exchanged, by maximum likelihood, from probabilities ``(N, K)`` and labels.
+
+    The model: a label is drawn from the model's probabilities, softened or sharpened by a temperature, but with
+    probability ε from all classes alike (symmetric noise; Angluin & Laird 1988, doi 10.1023/A:1022873112823). They
+    are fitted together, with a temperature for each predicted class of at least 200 rows, so that miscalibration, even
+    that of one class, is not taken up as noise. The test is the likelihood ratio of ε = 0, whose distribution at the
+    bound is half a chi-square with one degree of freedom (Self & Liang 1987, doi 10.1080/01621459.1987.10478472); the
+    interval is that of the profile likelihood. The posterior is a local false discovery rate turned around (Efron
+    2004, doi 10.1198/016214504000000089).
+
+    It is an upper limit where the model is confidently wrong more often than temperatures can express. A model that
+    was trained with label smoothing expects such rows itself: then few or none are found.
+
+    Raises
+    ------
+    DataError
+        If there are no rows.
+    """
+    if len(label) == 0:
+        raise DataError("labels: expected at least one row")
+    logs = np.log(np.maximum(probability, TINY).astype(np.float64))
+    classes = logs.shape[1]
+    alike = _alike(logs.argmax(1))
+    parts = [(logs[rows], label[rows]) for rows in alike]
+
+    def profile(logit: float) -> float:
+        return sum(_fit(one, given, float(special.expit(logit)))[0] for one, given in parts)
+
+    none = sum(_fit(one, given, 0.0)[0] for one, given in parts)
+    found = optimize.minimize_scalar(profile, bounds=(LOWEST, HIGHEST), method="bounded", options={"xatol": 1e-2})
+    lowest, noise = float(found.fun), float(special.expit(found.x))
+    if lowest >= none:
+        lowest, noise = none, 0.0
+    posterior = np.empty(len(label))
+    for rows, (one, given) in zip(alike, parts, strict=True):
+        chance = _of_label(one, given, _fit(one, given, noise)[1])
+        posterior[rows] = (noise / classes) / np.maximum((1 - noise) * chance + noise / classes, 1e-300)
+    ratio = 2 * (none - lowest)
+    p_value = float(stats.chi2.sf(ratio, 1) / 2) if ratio > 0 else 1.0
+    off = (classes - 1) / classes  # drawn from all classes alike, so that a K-th keeps its label
+    low, high = _bounds(profile, lowest, noise, none)
+    return Exchanged(off * noise, off * low, off * high, p_value, posterior)
+
+
+def _alike(predicted: IntArray) -> list[IntArray]:
+    """Positions of the rows of each predicted class with `OWN` rows or more, and of all others together."""
+    counts = np.bincount(predicted)
+    parts = [np.flatnonzero(predicted == k) for k in np.flatnonzero(counts >= OWN)]
+    rest = np.flatnonzero(counts[predicted] < OWN)
+    return [*parts, rest] if len(rest) else parts
+
+
+def _of_label(logs: FloatArray, label: IntArray, log_t: float) -> FloatArray:
+    """The probability of each row's label at a temperature, of log probabilities ``(n, K)``."""
+    scaled = logs / np.exp(log_t)
+    return np.asarray(np.exp(scaled[np.arange(len(label)), label] - special.logsumexp(scaled, axis=1)))
+
+
+def _fit(logs: FloatArray, label: IntArray, noise: float) -> tuple[float, float]:
+    """The least negative log-likelihood over temperatures, and the logarithm of that temperature."""
+    classes = logs.shape[1]
+
+    def loss(log_t: float) -> float:
+        chance = (1 - noise) * _of_label(logs, label, log_t) + noise / classes
+        return -float(np.log(np.maximum(chance, 1e-300)).sum())
+
+    found = optimize.minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded", options={"xatol": 1e-4})
+    return float(found.fun), float(found.x)
+
+
+def _bounds(profile: Callable[[float], float], lowest: float, noise: float, none: float) -> tuple[float, float]:
+    """Where twice the profile of the loss lies 3.84 above its lowest point, as shares."""
+    allowed = lowest + float(stats.chi2.ppf(0.95, 1)) / 2
+
+    def above(logit: float) -> float:
+        return profile(logit) - allowed
+
+    middle = float(np.clip(special.logit(noise), LOWEST, HIGHEST)) if noise else LOWEST
+    low = 0.0 if none <= allowed else float(special.expit(optimize.brentq(above, LOWEST, middle, xtol=1e-2)))
+    if above(HIGHEST) <= 0:
+        return low, 1.0
+    return low, float(special.expit(optimize.brentq(above, middle, HIGHEST, xtol=1e-2)))

@@ -1,0 +1,171 @@
+"""What slices may be made of: own columns and the images' looks, as codes, and what the answer tells of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from workbench.analysis.association import told
+from workbench.core.records import FloatArray, IntArray
+from workbench.errors import DataError
+from workbench.findings.known import Known
+
+BINS, FEW, MOST_VALUES = 5, 12, 50
+CLUSTERS = 20
+ENDS = {
+    "brightness": ("darkest", "brightest"),
+    "contrast": ("lowest contrast,", "highest contrast,"),
+    "sharpness": ("most blurred", "sharpest"),
+}
+SHARES = {0.1: "tenth", 1 / 3: "third"}
+TOLD = 0.5
+PATHS = ("path", "file", "filename", "file_name", "image", "image_path")
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A property of the rows: ``codes`` int64 ``(N,)``, -1 for none, and ``words`` for each code."""
+
+    name: str
+    codes: IntArray
+    words: Sequence[str]
+
+
+def answer_codes(known: Known) -> IntArray:
+    """The answer alone: the predicted class, with the third of confidence that it lies in, int64 ``(N,)``."""
+    predicted = known.predictions.predicted
+    if not known.predictions.has_probabilities:
+        return predicted
+    confidence = known.predictions.confidence
+    thirds = np.searchsorted(np.quantile(confidence, (1 / 3, 2 / 3)), confidence, side="left")
+    return np.asarray(predicted * 3 + thirds, np.int64)
+
+
+def told_by_answer(feature: Feature, known: Known, answer: IntArray) -> float:
+    """How much of a feature the answer alone tells, 0 to 1 (`analysis.association.told`).
+
+    The smaller of two shares: what the answer tells, and what it tells where the label is known already. A column that
+    was made from the answer, such as a cluster of the last layer, is told in both ways. A subclass, such as the
+    breed of a dog, is told by the answer as far as it tells the class, but not beyond the label; and rows that all
+    fail are told beyond the label, by being misclassified, but not by the answer alone.
+    """
+    has = feature.codes >= 0
+    if not has.any():
+        return 0.0
+    codes, given, label = feature.codes[has], answer[has], known.label[has]
+    return min(told(codes, given), told(codes, given, label))
+
+
+def features_of(known: Known) -> Iterator[Feature]:
+    """The features of own columns, of paths, of images and of the user's embedding."""
+    table = known.predictions.columns(*known.own) if known.own else pl.DataFrame()
+    for name in table.columns:
+        yield from _of_column(table[name])
+    yield from _of_pictures(known)
+    if known.features is not None:
+        yield _clusters("cluster of the embedding given", known.features, np.ones(len(known.label), bool))
+
+
+def _of_column(column: pl.Series) -> Iterator[Feature]:
+    kind = column.dtype
+    if kind.is_temporal():
+        if kind in (pl.Date, pl.Datetime):
+            yield from _bins(column.name, column.cast(pl.Datetime("us")).cast(pl.Int64).cast(pl.Float64), column)
+            days = column.dt.weekday().replace_strict(dict(enumerate(DAYS, 1)), return_dtype=pl.String)
+            yield from _categories(days.alias(f"weekday of {column.name}"))
+        return
+    if kind.is_numeric() and not (kind.is_integer() and column.n_unique() <= FEW):
+        yield from _bins(column.name, column.cast(pl.Float64), column)
+        return
+    if kind.is_nested() or kind == pl.Object or kind == pl.Null:
+        return
+    words = column.cast(pl.String)
+    if kind == pl.String and (column.name.lower() in PATHS or _looks_like_paths(words)):
+        yield from _path_parts(words)
+    else:
+        yield from _categories(words)
+
+
+DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+
+
+def _categories(words: pl.Series) -> Iterator[Feature]:
+    """The most frequent values, each a code, and whether the value is missing."""
+    filled = words.fill_null("missing")
+    counts = filled.value_counts(sort=True).head(MOST_VALUES)
+    names = sorted(counts[filled.name].to_list())
+    codes = filled.replace_strict({name: k for k, name in enumerate(names)}, default=-1, return_dtype=pl.Int64)
+    if len(names) > 1:
+        yield Feature(words.name, codes.to_numpy(), [f"{words.name} {name}" for name in names])
+
+
+def _bins(name: str, values: pl.Series, shown: pl.Series) -> Iterator[Feature]:
+    """Fifths of a number or date, named by their ends; a column of one value tells nothing."""
+    numbers = values.fill_nan(None)
+    some = numbers.drop_nulls().to_numpy()
+    if len(some) < BINS or some.min() == some.max():
+        return
+    edges = np.unique(np.quantile(some, np.linspace(0, 1, BINS + 1)[1:-1]))
+    edges = edges[(edges > some.min())]
+    filled = numbers.fill_null(np.nan).to_numpy()
+    codes = np.where(np.isnan(filled), -1, np.searchsorted(edges, filled, side="right")).astype(np.int64)
+    words = []
+    for code in range(len(edges) + 1):
+        inside = shown.filter(pl.Series(codes == code))
+        words.append(f"{name} {_short(inside.min())} to {_short(inside.max())}" if len(inside) else name)
+    yield Feature(name, codes, words)
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _looks_like_paths(words: pl.Series) -> bool:
+    some = words.drop_nulls().head(1000)
+    return len(some) > 0 and bool(some.str.contains(r"[/\\].*\.\w{2,5}$").mean() > 0.9)  # type: ignore[operator]
+
+
+def _path_parts(words: pl.Series) -> Iterator[Feature]:
+    """The folders of a path, from the outermost, and the kind of file."""
+    parts = words.str.replace_all(r"\\", "/").str.split("/")
+    deepest = max(parts.list.len().drop_nulls().to_list(), default=0)
+    for place in range(deepest - 1):
+        folders = pl.select(
+            pl.when(parts.list.len() > place + 1).then(parts.list.get(place, null_on_oob=True))
+        ).to_series()
+        yield from _categories(folders.alias(f"folder {place + 1} of {words.name}"))
+    yield from _categories(words.str.extract(r"\.(\w{1,5})$").str.to_lowercase().alias(f"kind of {words.name}"))
+
+
+def _of_pictures(known: Known) -> Iterator[Feature]:
+    if known.pictures is None:
+        return
+    for name, (lowest, highest) in ENDS.items():
+        values = known.looked_at(name)
+        for share, words in SHARES.items():
+            low, high = np.nanquantile(values, (share, 1 - share))
+            yield Feature(name, np.where(values <= low, 0, -1), [f"{lowest} {words}"])
+            yield Feature(name, np.where(values >= high, 0, -1), [f"{highest} {words}"])
+    colours = np.full(len(known.label), None, object)
+    colours[known.seen] = known.pictures.table["colour"].to_numpy()
+    named = pl.Series("colour", colours.tolist(), dtype=pl.String)
+    for feature in _categories(named):
+        yield Feature("colour", np.where(known.seen, feature.codes, -1), feature.words)
+    yield _clusters("cluster of colour and texture", known.pictures.descriptor, known.seen)
+
+
+def _clusters(name: str, points: FloatArray | NDArray[np.float32], seen: NDArray[np.bool_], seed: int = 0) -> Feature:
+    from sklearn.cluster import MiniBatchKMeans
+
+    scaled = (points - points.mean(0)) / np.maximum(points.std(0), 1e-6)
+    if not np.isfinite(scaled).all():
+        raise DataError(f"{name}: expected finite values")
+    count = min(CLUSTERS, max(1, len(points) // 20))
+    fitted = MiniBatchKMeans(count, batch_size=4096, n_init=3, random_state=seed).fit(scaled)
+    codes = np.full(len(seen), -1, np.int64)
+    codes[seen] = fitted.labels_
+    return Feature(name, codes, [f"{name} {k + 1}" for k in range(count)])

@@ -1,0 +1,66 @@
+"""All rules, what they found together, and what is left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from workbench.core.predictions import Predictions
+from workbench.findings.control import adjusted
+from workbench.findings.known import Known, known_of
+from workbench.findings.overlap import without_overlap
+from workbench.findings.record import Findings
+from workbench.findings.registry import KINDS
+from workbench.runs.run import Run
+
+
+def find(run: Run, *, seeds: Sequence[Predictions] = (), features: ArrayLike | None = None) -> Findings:
+    """What a model gets wrong, and why: the findings of all kinds in `registry.KINDS`, most costly first.
+
+    Parameters
+    ----------
+    run : Run
+        With human labels (`with_votes`), train predictions (`with_train`), images and a checkpoint whose folder holds
+        ``dynamics.parquet``, more rules can run; `Findings.missing` names those that could not.
+    seeds : sequence of Predictions
+        Other models on the same rows, such as another seed of the same recipe.
+    features : float array (N, D)
+        An embedding of the rows, in the order of the predictions, whose clusters are tried as slices.
+
+    Returns
+    -------
+    Findings
+        Of tests, those that hold after the correction over everything that was tested (`control.adjusted`).
+
+    Raises
+    ------
+    DataError
+        If the features or seeds do not fit the predictions, or images can't be read.
+
+    Notes
+    -----
+    Of more than 200,000 rows a random sample of that size is judged, and of images at most 20,000 are looked at.
+    """
+    return findings_of(known_of(run, seeds=seeds, features=features))
+
+
+def findings_of(known: Known) -> Findings:
+    """The findings of what is known of some rows; see `find`."""
+    results = {name: kind.find(known) for name, kind in KINDS.items()}
+    tests = sum(result.tests for result in results.values())
+    held = without_overlap(known, adjusted(list(results.values())))
+    place = {name: number for number, name in enumerate(KINDS)}
+    held.sort(key=lambda finding: (-finding.cost, place[finding.kind]))
+    explained = np.concatenate([finding.rows for finding in held if finding.explains] or [np.zeros(0, np.int64)])
+    errors = known.rows(known.wrong)
+    return Findings(
+        found=tuple(held),
+        remainder=errors[~np.isin(errors, explained)],
+        errors=len(errors),
+        rows=len(known.label),
+        missing=tuple(line for result in results.values() for line in result.missing),
+        tests=tests,
+        classes=known.predictions.classes,
+    )

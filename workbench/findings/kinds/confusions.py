@@ -1,0 +1,165 @@
+"""Pairs and blocks of classes that are confused more often than the classes' own rates would bring about."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import stats
+from scipy.cluster.hierarchy import linkage, to_tree
+from scipy.spatial.distance import squareform
+
+from workbench.analysis.confusion import asymmetries
+from workbench.analysis.quasi import expected_errors
+from workbench.core.records import ConfusionMatrix, FloatArray, IntArray
+from workbench.findings.known import Known
+from workbench.findings.record import Finding, Found
+
+MOST = 5  # pairs that get a finding each; all are in the table of asymmetries
+BLOCKS = 200  # most classes among which blocks are looked for
+ACTION = "look at the images of both classes side by side; add examples or labels that tell them apart"
+
+
+def find(known: Known) -> Found:
+    """Pairs whose confusions exceed the expected ones, and the block of three classes or more that does.
+
+    Expected is what quasi-independence gives: every class keeps its own number of errors and of wrong answers, and
+    errors fall on the others in proportion (`analysis.quasi.expected_errors`). A pair's count is compared with it by
+    Poisson's distribution, in both directions together. Blocks are branches of the average linkage of the classes by
+    confusion; the best one is chosen on a random half of the rows and tested on the other.
+    """
+    matrix = _errors(known.label, known.predictions.predicted, len(known.predictions.classes))
+    if len(matrix) < 3 or not matrix.any():
+        return Found()
+    expected = expected_errors(matrix)
+    both, wanted = matrix + matrix.T, expected + expected.T
+    first, second = np.triu_indices(len(matrix), 1)
+    seen, awaited = both[first, second], wanted[first, second]
+    p_values = np.where(seen > 0, stats.poisson.sf(seen - 1, np.maximum(awaited, 1e-12)), 1.0)
+    order = np.argsort(-(seen - awaited), kind="stable")
+    uneven = _asymmetric(ConfusionMatrix(_counts(known), known.predictions.classes))
+    shown = [k for k in order if p_values[k] <= 0.05][:MOST]
+    pairs = [_pair(known, matrix, int(first[k]), int(second[k]), awaited[k], float(p_values[k]), uneven) for k in shown]
+    block = _block(known)
+    return Found([*pairs, *block.candidates], len(first) + block.tests)
+
+
+def _counts(known: Known) -> IntArray:
+    classes = len(known.predictions.classes)
+    cells = known.label * classes + known.predictions.predicted
+    return np.bincount(cells, minlength=classes**2).reshape(classes, classes)
+
+
+def _errors(label: IntArray, predicted: IntArray, classes: int) -> IntArray:
+    counts = np.bincount(label * classes + predicted, minlength=classes**2).reshape(classes, classes)
+    np.fill_diagonal(counts, 0)
+    return counts
+
+
+def _asymmetric(matrix: ConfusionMatrix) -> dict[tuple[int, int], float]:
+    """The ordered pairs whose first class is predicted as the second more often than the reverse, with p adjusted."""
+    frame = asymmetries(matrix)
+    rows = frame.select("first", "second", "adjusted_p_value").iter_rows()
+    return {(a, b): p for a, b, p in rows if p is not None and p < 0.05}
+
+
+def _interval(count: int, awaited: float, errors: int) -> tuple[float, float]:
+    """Exact Poisson bounds of a count (Garwood 1936, doi 10.1093/biomet/28.3-4.437), less what is expected."""
+    low = stats.chi2.ppf(0.025, 2 * count) / 2 if count else 0.0
+    return float(low - awaited) / errors, float(stats.chi2.ppf(0.975, 2 * count + 2) / 2 - awaited) / errors
+
+
+def _pair(
+    known: Known,
+    matrix: IntArray,
+    a: int,
+    b: int,
+    awaited: float,
+    p_value: float,
+    uneven: dict[tuple[int, int], float],
+) -> Finding:
+    names, predicted = known.predictions.classes, known.predictions.predicted
+    inside = ((known.label == a) & (predicted == b)) | ((known.label == b) & (predicted == a))
+    count, errors = int(inside.sum()), int(matrix.sum())
+    low, high = _interval(count, awaited, errors)
+    direction = ""
+    for i, j in ((a, b), (b, a)):
+        if (i, j) in uneven:
+            direction = (
+                f"; {names[i]} is predicted as {names[j]} more often than the reverse ({matrix[i, j]} against "
+                f"{matrix[j, i]}, p = {uneven[i, j]:.2g})"
+            )
+    return Finding(
+        "confusions",
+        f"{names[a]} and {names[b]}",
+        f"{names[a]} and {names[b]} are confused {count} times, where {awaited:.0f} would follow from how often each "
+        f"class is misclassified and answered{direction}.",
+        known.rows(inside),
+        (count - awaited) / errors,
+        low,
+        high,
+        "share of all errors beyond the expected ones",
+        "quasi-independence: errors fall on the other classes in proportion to how often they are answered",
+        "Poisson test of the count",
+        ACTION,
+        errors=count,
+        cost=count - awaited,
+        p_value=p_value,
+        explains=False,
+    )
+
+
+def _block(known: Known, seed: int = 0) -> Found:
+    classes = len(known.predictions.classes)
+    if not 5 <= classes <= BLOCKS:
+        return Found()
+    label, predicted = known.label, known.predictions.predicted
+    half = np.random.default_rng(seed).random(len(label)) < 0.5
+    chosen = _best_block(_errors(label[half], predicted[half], classes))
+    if chosen is None:
+        return Found()
+    held = _errors(label[~half], predicted[~half], classes)
+    inside = np.isin(label, chosen) & np.isin(predicted, chosen) & known.wrong
+    count = int((inside & ~half).sum())
+    awaited = float(expected_errors(held)[np.ix_(chosen, chosen)].sum())
+    errors = max(1, int(held.sum()))
+    low, high = _interval(count, awaited, errors)
+    names = known.predictions.classes
+    listed = ", ".join(names[k] for k in chosen[:-1]) + f" and {names[chosen[-1]]}"
+    finding = Finding(
+        "confusions",
+        listed,
+        f"{listed} are confused among themselves: {inside.sum()} of {known.wrong.sum()} errors; on the half of the "
+        f"rows that did not choose them {count}, where {awaited:.0f} would follow from the classes' own rates.",
+        known.rows(inside),
+        (count - awaited) / errors,
+        low,
+        high,
+        "share of all errors beyond the expected ones",
+        "quasi-independence, on the held-out half of the rows",
+        "held-out rows: the block was chosen on one half and tested by Poisson's distribution on the other",
+        "a model, features or labels that tell these classes apart help more than any work on the others",
+        errors=int(inside.sum()),
+        cost=2 * (count - awaited),
+        p_value=float(stats.poisson.sf(count - 1, max(awaited, 1e-12))),
+        explains=False,
+    )
+    return Found([finding], 1)
+
+
+def _best_block(matrix: IntArray) -> list[int] | None:
+    """The branch of the linkage of classes, of 3 to K − 2 of them, with the largest standardised excess."""
+    if not matrix.any():
+        return None
+    expected = expected_errors(matrix)
+    both = (matrix + matrix.T).astype(np.float64)
+    ratio: FloatArray = both / (both + expected + expected.T + 1.0)
+    distance = ratio.max() - ratio
+    np.fill_diagonal(distance, 0)
+    _, nodes = to_tree(linkage(squareform(distance, checks=False), "average"), rd=True)
+    found: tuple[float, list[int] | None] = (0.0, None)
+    for node in nodes:
+        members = sorted(node.pre_order())
+        if 3 <= len(members) <= len(matrix) - 2:
+            awaited = expected[np.ix_(members, members)].sum()
+            z = (matrix[np.ix_(members, members)].sum() - awaited) / np.sqrt(awaited + 1)
+            found = max(found, (float(z), members), key=lambda pair: pair[0])
+    return found[1]

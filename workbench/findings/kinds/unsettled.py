@@ -1,0 +1,158 @@
+"""Errors that another epoch or another seed does not make."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from workbench.analysis.statistics import wilson_interval
+from workbench.core.predictions import Predictions
+from workbench.core.records import IntArray
+from workbench.findings.gains import paired_gain
+from workbench.findings.known import Known
+from workbench.findings.record import Finding, Forecast, Found
+
+LAST, LEAST = 10, 4
+MISSING_EPOCHS = "unsettled: predictions of each epoch (dynamics.parquet, which training.run writes beside the model)"
+MISSING_SEED = "unsettled: predictions of another seed of the same recipe (--other-seed, seeds=)"
+
+
+def find(known: Known) -> Found:
+    """Errors that were correct in some of the last ten epochs, and errors that another seed does not make."""
+    parts = [_of_epochs(known), _of_seeds(known)]
+    return Found(
+        [finding for part in parts for finding in part.candidates],
+        sum(part.tests for part in parts),
+        [line for part in parts for line in part.missing],
+    )
+
+
+def majority(answers: IntArray, classes: int) -> IntArray:
+    """The most frequent class of each row ``(N, n)``; among equals the one answered last."""
+    counts = np.zeros((len(answers), classes))
+    rows = np.arange(len(answers))
+    for place, column in enumerate(answers.T):
+        counts[rows, column] += 1 + place * 1e-6
+    return np.asarray(counts.argmax(1), np.int64)
+
+
+def _of_epochs(known: Known) -> Found:
+    if known.epochs is None:
+        return Found(missing=(MISSING_EPOCHS,))
+    last = known.epochs[:, -LAST - 1 : -1]  # without the last epoch, which may be the judged model's own
+    if last.shape[1] < LEAST or not known.wrong.any():
+        return Found()
+    correct = last == known.label[:, None]
+    unsettled = known.wrong & correct.any(1)
+    p_value, share, base = _held_out(correct, known.wrong)
+    count, errors = int(unsettled.sum()), int(known.wrong.sum())
+    if not count:
+        return Found(tests=1)
+    low, high = wilson_interval(count, errors)
+    voted = majority(known.epochs[:, -LAST:], len(known.predictions.classes))
+    gain = paired_gain(~known.wrong, voted == known.label)
+    half = int((correct.mean(1) >= 0.5)[known.wrong].sum())
+    never = int((~(known.epochs == known.label[:, None]).any(1) & known.wrong).sum())
+    finding = Finding(
+        "unsettled",
+        "late epochs",
+        f"{count} of {errors} errors are unsettled: correct in at least one of the {last.shape[1]} epochs before the "
+        f"last ({half} in at least half of them); {never} were correct in none of {known.epochs.shape[1]}.",
+        known.rows(unsettled),
+        count / errors,
+        float(low),
+        float(high),
+        "share of the errors",
+        "errors that no late epoch got correct",
+        f"held-out epochs: called unsettled by every other epoch, these rows are correct in {share:.0%} of the epochs "
+        f"between, the other errors in {base:.0%}",
+        _advice(gain, "the last ten epochs' answers"),
+        errors=count,
+        cost=float((correct.mean(1) * unsettled).sum()),
+        p_value=p_value,
+        forecast=Forecast(*gain, basis="majority of the last ten epochs' answers, counted on these rows"),
+        needed=("predictions of each epoch",),
+    )
+    return Found([finding], 1)
+
+
+def _advice(gain: tuple[float, float, float], of: str) -> str:
+    """What to do, by what averaging was seen to bring on these rows."""
+    value, low, high = gain
+    range_ = f"{100 * value:+.2f} points, {100 * low:+.2f} to {100 * high:+.2f}"
+    if low > 0:
+        return f"average {of}: on these rows that changes accuracy by {range_}"
+    return f"averaging {of} does not help on these rows ({range_}); more data or regularisation may settle them"
+
+
+def _held_out(correct: NDArray[np.bool_], wrong: NDArray[np.bool_]) -> tuple[float, float, float]:
+    """Whether errors that are correct in some of one half of the epochs are so in the other half, too.
+
+    Fisher's exact test, one-sided; then the share of correct answers in the other half, of those errors and of the
+    rest.
+    """
+    first, second = correct[wrong][:, ::2], correct[wrong][:, 1::2]
+    named, again = first.any(1), second.any(1)
+    table = [
+        [int((named & again).sum()), int((named & ~again).sum())],
+        [int((~named & again).sum()), int((~named & ~again).sum())],
+    ]
+    p_value = float(stats.fisher_exact(table, "greater").pvalue)
+    shares = [float(second[mask].mean()) if mask.any() else float("nan") for mask in (named, ~named)]
+    return p_value, shares[0], shares[1]
+
+
+def _of_seeds(known: Known) -> Found:
+    if not known.seeds:
+        return Found(missing=(MISSING_SEED,))
+    answers = [_aligned(known, other) for other in known.seeds]
+    others = np.stack(answers, 1) == known.label[:, None]
+    variance = known.wrong & others.any(1)
+    count, errors = int(variance.sum()), int(known.wrong.sum())
+    if not count:
+        return Found()
+    low, high = wilson_interval(count, errors)
+    gain = paired_gain(~known.wrong, _averaged(known) == known.label)
+    several = "another seed" if len(known.seeds) == 1 else f"at least one of {len(known.seeds)} other seeds"
+    return Found(
+        [
+            Finding(
+                "unsettled",
+                "other seeds",
+                f"{count} of {errors} errors are errors of variance: {several} is correct there; the other "
+                f"{errors - count} are made by every seed.",
+                known.rows(variance),
+                count / errors,
+                float(low),
+                float(high),
+                "share of the errors",
+                "errors that every seed makes",
+                "another seed's predictions of the same rows",
+                _advice(gain, "the models"),
+                errors=count,
+                cost=float((others.mean(1) * variance).sum()),
+                forecast=Forecast(*gain, basis="mean of the models' probabilities, counted on these rows"),
+                needed=("predictions of another seed",),
+            )
+        ]
+    )
+
+
+def _places(known: Known, other: Predictions) -> IntArray:
+    order = np.argsort(other.index, kind="stable")
+    return order[np.searchsorted(other.index[order], known.predictions.index)]
+
+
+def _aligned(known: Known, other: Predictions) -> IntArray:
+    return other.predicted[_places(known, other)]
+
+
+def _averaged(known: Known) -> IntArray:
+    """The answers of the mean of all models' probabilities; of their majority where one has none."""
+    models = [known.predictions, *known.seeds]
+    if all(model.has_probabilities for model in models):
+        mean = np.mean([model.probability[_places(known, model)] for model in models], 0)
+        return np.asarray(mean.argmax(1))
+    answers = np.stack([_aligned(known, model) for model in reversed(models)], 1)
+    return majority(answers, len(known.predictions.classes))

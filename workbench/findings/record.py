@@ -1,0 +1,205 @@
+"""The records of findings: one thing that a model gets wrong, with its evidence, and all that was found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from workbench.core.records import IntArray
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What accuracy would change by if the action was taken: a net difference, -1 to 1, with a 95 % interval."""
+
+    gain: float
+    low: float
+    high: float
+    basis: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as JSON values."""
+        return {"gain": self.gain, "low": self.low, "high": self.high, "basis": self.basis}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong, and how it is known.
+
+    Parameters
+    ----------
+    kind : str
+        Its rule's name in `registry.KINDS`.
+    subject : str
+        What it is about, in a few words: a slice, a pair of classes, a property.
+    sentence : str
+        What was found, in words with its numbers.
+    rows : int64 array (n,)
+        Row ids that it is about.
+    effect, low, high : float
+        How large it is, with a 95 % interval; ``measure`` says of what.
+    measure : str
+        What ``effect`` measures, such as the difference of two error rates.
+    compared_with : str
+        What ``effect`` is relative to.
+    checked : str
+        How it was checked: held-out rows, an intervention, human labels or a published test.
+    errors : int
+        How many of ``rows`` are misclassified.
+    cost : float
+        Misclassified rows beyond what the comparison explains; 0 for findings about confidence.
+    p_value, adjusted : float or None
+        Of its test; ``adjusted`` over everything that was tested (see `control.adjusted`). None: a count, not a test.
+    stable : str
+        In how many splits or seeds it was found again; empty where it was not tried.
+    action : str
+        What would help.
+    forecast : Forecast or None
+        What acting on it would bring; None where no honest figure is known.
+    needed : tuple of str
+        What had to be known for it, such as human labels.
+    explains : bool
+        Whether its rows count as explained: a confusion or a gap of confidence says where errors are, not why.
+    """
+
+    kind: str
+    subject: str
+    sentence: str
+    rows: IntArray
+    effect: float
+    low: float
+    high: float
+    measure: str
+    compared_with: str
+    checked: str
+    action: str
+    errors: int
+    cost: float = 0.0
+    p_value: float | None = None
+    adjusted: float | None = None
+    stable: str = ""
+    forecast: Forecast | None = None
+    needed: tuple[str, ...] = ()
+    explains: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as JSON values; a number that is not finite is null."""
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        for name, value in values.items():
+            if isinstance(value, float | np.floating):
+                values[name] = float(value) if np.isfinite(value) else None
+        forecast = None if self.forecast is None else self.forecast.to_json()
+        return {**values, "rows": self.rows.tolist(), "needed": list(self.needed), "forecast": forecast}
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one rule found: its candidates, how many tests it made, and what it could not do for lack of something."""
+
+    candidates: Sequence[Finding] = ()
+    tests: int = 0
+    missing: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Findings(Sequence[Finding]):
+    """All findings, most costly first; a sequence.
+
+    Parameters
+    ----------
+    found : tuple of Finding
+    remainder : int64 array (n,)
+        Row ids of the errors that no finding explains.
+    errors, rows : int
+        Number of misclassified rows, and of all.
+    missing : tuple of str
+        Rules that could not run, each with what would make it run.
+    tests : int
+        Number of hypotheses that were tested.
+    classes : tuple of str
+    """
+
+    found: tuple[Finding, ...]
+    remainder: IntArray
+    errors: int
+    rows: int
+    missing: tuple[str, ...]
+    tests: int
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.found)
+
+    def __getitem__(self, place: Any) -> Any:
+        return self.found[place]
+
+    def __iter__(self) -> Iterator[Finding]:
+        return iter(self.found)
+
+    def of(self, *kinds: str) -> tuple[Finding, ...]:
+        """The findings of some kinds."""
+        return tuple(finding for finding in self.found if finding.kind in kinds)
+
+    @property
+    def remainder_share(self) -> float:
+        """The share of the errors that no finding explains; 0 without errors."""
+        return len(self.remainder) / self.errors if self.errors else 0.0
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """The findings as JSON values."""
+        return [finding.to_json() for finding in self.found]
+
+    def table(self) -> pl.DataFrame:
+        """A row for each finding, without its row ids but for the first five."""
+        names = (
+            "kind",
+            "subject",
+            "sentence",
+            "effect",
+            "low",
+            "high",
+            "measure",
+            "compared_with",
+            "checked",
+            "stable",
+            "errors",
+            "cost",
+            "p_value",
+            "adjusted",
+            "action",
+        )
+        kinds = {
+            "errors": pl.Int64,
+            **dict.fromkeys(("effect", "low", "high", "cost", "p_value", "adjusted"), pl.Float64),
+        }
+        frame = pl.DataFrame(
+            [[getattr(finding, name) for name in names] for finding in self.found],
+            schema={name: kinds.get(name, pl.String) for name in names},
+            orient="row",
+        )
+        return frame.with_columns(
+            rows=pl.Series([len(finding.rows) for finding in self.found], dtype=pl.Int64),
+            examples=pl.Series(
+                [" ".join(map(str, finding.rows[:5].tolist())) for finding in self.found], dtype=pl.String
+            ),
+        )
+
+    def summary(self) -> dict[str, Any]:
+        """How many findings, tests and unexplained errors there are, and what could not run, as JSON values."""
+        return {
+            "count": len(self.found),
+            "kinds": sorted({finding.kind for finding in self.found}),
+            "tests": self.tests,
+            "remainder": len(self.remainder),
+            "remainder_share": self.remainder_share,
+            "missing": list(self.missing),
+        }
+
+    def __str__(self) -> str:
+        lines = [f"{place}. {finding.sentence}" for place, finding in enumerate(self.found, 1)]
+        rest = f"{len(self.remainder):,} of {self.errors:,} errors are in no finding that explains them."
+        return "\n".join([*(lines or ["No finding."]), rest, *(f"Not looked for: {line}" for line in self.missing)])
