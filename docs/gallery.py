@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +16,6 @@ from matplotlib.figure import Figure
 import workbench
 from workbench import figures
 from workbench.analysis.calibration import class_reliability, reliability, risk_coverage
-from workbench.analysis.causes import causes, where_to_work
 from workbench.analysis.classes import class_report
 from workbench.analysis.compare import compare
 from workbench.analysis.confusion import asymmetries, confusion_matrix
@@ -24,7 +24,6 @@ from workbench.analysis.index import sample_errors
 from workbench.analysis.labels import label_suspects
 from workbench.analysis.neighbours import join_neighbours
 from workbench.analysis.projection import principal
-from workbench.analysis.slices import systematic_failures
 from workbench.analysis.votes import human_confusion, join_votes
 from workbench.attribution.attribute import attribute
 from workbench.attribution.stages import stage_maps
@@ -33,6 +32,9 @@ from workbench.core.predictions import Predictions
 from workbench.evidence.faithfulness import Bench
 from workbench.evidence.groups import mean_map, region_of
 from workbench.evidence.ranking import ranking, try_methods
+from workbench.findings.causes import causes, where_to_work
+from workbench.findings.find import find
+from workbench.findings.record import Findings
 from workbench.models.predict import predict
 from workbench.runs.training import load_images
 
@@ -49,6 +51,11 @@ class Material:
             raise RuntimeError("the digits' run has its model and checkpoint")
         self.classifier, self.checkpoint = self.run.classifier, self.run.checkpoint
         self.train_images, self.images = load_images("digits", "train"), load_images("digits", "test")
+
+    @cached_property
+    def findings(self) -> Findings:
+        """What the linear model gets wrong."""
+        return find(dataclasses.replace(self.run, predictions=self.linear, classifier=None))
 
     @cached_property
     def linear(self) -> Predictions:
@@ -100,7 +107,7 @@ def drawn(of: Material) -> dict[str, Callable[[], Axes | Figure]]:
         "asymmetries": lambda: figures.asymmetries(asymmetries(matrix), classes),
         "attribution_grid": lambda: figures.attribution_grid(of.images, p, stage_maps(of.run, errors[:3])),
         "cartography": lambda: figures.cartography(read_dynamics(of.checkpoint / "dynamics.parquet")),
-        "causes": lambda: figures.causes(where_to_work(causes(of.linear))),
+        "causes": lambda: figures.causes(where_to_work(causes(of.linear, of.findings))),
         "class_calibration": lambda: figures.class_calibration(classes, class_reliability(of.linear)),
         "class_differences": lambda: figures.class_differences(compare(of.linear, p)),
         "class_error_rates": lambda: figures.class_error_rates(class_report(matrix)),
@@ -116,7 +123,7 @@ def drawn(of: Material) -> dict[str, Callable[[], Axes | Figure]]:
         "outcomes": lambda: figures.outcomes(compare(of.linear, p)),
         "reliability": lambda: figures.reliability(reliability(of.linear), compared=reliability(p)),
         "risk_coverage": lambda: figures.risk_coverage(risk_coverage(of.linear)),
-        "slices": lambda: figures.slices(systematic_failures(of.linear, of.images)),
+        "findings": lambda: figures.findings(of.findings.table().head(6)),
         "suspects": lambda: figures.suspects(label_suspects(of.linear), classes),
         "whole_matrix": lambda: figures.whole_matrix(matrix),
     }

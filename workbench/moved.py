@@ -11,6 +11,7 @@ from types import ModuleType
 
 # older module, without the package's name: where its names are now
 MOVED: Mapping[str, tuple[str, ...]] = {
+    "analysis.causes": ("findings.causes",),
     "attribution.evidence": ("evidence.verdicts", "core.records"),
     "attribution.faithfulness": ("evidence.faithfulness",),
     "attribution.groups": ("evidence.groups",),

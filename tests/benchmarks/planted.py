@@ -35,7 +35,7 @@ class _Draft:
         self.random = g = np.random.default_rng(seed)
         self.classes = tuple(f"class {k}" for k in range(classes))
         answer = g.integers(0, classes, rows)
-        sharp = g.uniform(2.0, 6.0, classes)[answer]
+        sharp = g.uniform(3.5, 7.0, classes)[answer]
         scores = g.normal(0, 1, (rows, classes))
         scores[np.arange(rows), answer] += sharp + g.normal(0, 1.5, rows)
         self.probability = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,7 +79,8 @@ def label_suspects(predictions: Predictions, *, count: int | None = None) -> pl.
     """Rows whose label is doubtful, most doubtful first; out-of-sample probabilities only.
 
     A suspect is a row off the diagonal of the confident joint: another class reaches its own threshold with
-    the highest probability (Northcutt 2021, "prune by confident joint" before pruning). They are ordered by
+    the highest probability (Northcutt 2021, "prune by confident joint" before pruning), and the label is not the
+    predicted class: where a rare class has a low threshold, its own rows would be suspects else. They are ordered by
     normalised margin, lowest first, ties by row id.
 
     Columns: ``index``, ``label``, ``suggested`` (class numbers), ``self_confidence`` (P of the label),
@@ -94,14 +96,15 @@ def label_suspects(predictions: Predictions, *, count: int | None = None) -> pl.
         raise DataError(f"count: expected at least 1, not {count}")
     thresholds = class_thresholds(predictions)
     parts = []
-    for part in predictions.batches("index", "label", "label_probability", "margin", "probability"):
+    for part in predictions.batches("index", "label", "predicted", "label_probability", "margin", "probability"):
         probability = part["probability"].to_numpy()
         suggested = confident_class(probability, thresholds)
         named = part.drop("probability").with_columns(
             suggested=pl.Series(suggested),
             suggested_probability=pl.Series(probability[np.arange(len(suggested)), suggested]),
         )
-        parts.append(named.filter((pl.col("suggested") >= 0) & (pl.col("suggested") != pl.col("label"))))
+        doubtful = (pl.col("suggested") >= 0) & (pl.col("suggested") != pl.col("label"))
+        parts.append(named.filter(doubtful & (pl.col("predicted") != pl.col("label"))).drop("predicted"))
     found = pl.concat(parts).sort("margin", "index")
     kept = found if count is None else found.head(count)
     reasons = [
@@ -118,6 +121,57 @@ def label_suspects(predictions: Predictions, *, count: int | None = None) -> pl.
         pl.col("margin").alias("normalised_margin"),
         ((1 - pl.col("margin").cast(pl.Float64)) / 2).alias("score"),
         pl.Series("reason", reasons, dtype=pl.String),
+    )
+
+
+def label_scores(
+    predictions: Predictions, *, epochs: IntArray | None = None, others: Sequence[Predictions] = ()
+) -> pl.DataFrame:
+    """How doubtful every label is, most doubtful first; out-of-sample probabilities only.
+
+    The score is a mean of ranks, 0 to 1, 1 being the most doubtful of these rows: of self-confidence and of the
+    normalised margin (Northcutt 2021), and with half their weight of what else is known: the share of the nearest
+    train rows that have the label (`neighbours.join_neighbours`), the share of the epochs that predicted it, and its
+    probability by each other model. No single score is best everywhere: self-confidence finds more of the labels that
+    single people gave CIFAR-10, the margin more of those that cleanlab's test set has; ranks need no common scale.
+
+    Parameters
+    ----------
+    epochs : int64 array (N, E), optional
+        The predicted class of each row at each epoch, in the order of the predictions.
+    others : sequence of Predictions
+        Other models on the same rows, in the same order.
+
+    Returns
+    -------
+    polars DataFrame
+        index, label, predicted, score, suspect (whether `label_suspects` flags it), self_confidence, normalised_margin.
+    """
+    frame = predictions.columns("index", "label", "predicted", "label_probability", "margin")
+    label = frame["label"].to_numpy()
+    signals = [(1.0, frame["label_probability"]), (1.0, frame["margin"])]
+    if "neighbours_for_label" in predictions.table.collect_schema():
+        near = predictions.columns("neighbours_for_label")["neighbours_for_label"]
+        if near.dtype.is_numeric():
+            signals.append((0.5, near))
+    if epochs is not None:
+        signals.append((0.5, pl.Series((epochs == label[:, None]).mean(1))))
+    signals += [(0.5, pl.Series(other.probability[np.arange(len(label)), label])) for other in others]
+    total = sum(weight for weight, _ in signals)
+    rank = sum((values.rank(descending=True) * (weight / total) for weight, values in signals), pl.zeros(len(frame)))
+    flagged = label_suspects(predictions)["index"]
+    return (
+        frame.with_columns(score=rank / len(frame), suspect=pl.col("index").is_in(flagged.implode()))
+        .sort(["score", "margin", "index"], descending=[True, False, False])
+        .select(
+            "index",
+            "label",
+            "predicted",
+            "score",
+            "suspect",
+            pl.col("label_probability").alias("self_confidence"),
+            pl.col("margin").alias("normalised_margin"),
+        )
     )
 
 

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import cv2
 import numpy as np
-import polars as pl
 
-from workbench.core.records import ImageArray, ProbabilityArray
+from workbench.core.records import ImageArray
 
 COLOURS = ("red", "orange", "yellow", "green", "cyan", "blue", "violet", "pink")
 _HUE_ENDS = np.array([20, 45, 70, 160, 200, 260, 300, 340, 360])  # degrees; red is on both sides of 0
 GREY_BELOW = 0.12
-LEVELS = {
-    "brightness": ("dark", "of middling brightness", "bright"),
-    "contrast": ("of low contrast", "of middling contrast", "of high contrast"),
-    "sharpness": ("blurred", "of middling sharpness", "sharp"),
-}
 
 
 def describe(image: ImageArray) -> dict[str, float | str]:
@@ -41,30 +33,3 @@ def describe(image: ImageArray) -> dict[str, float | str]:
         "sharpness": float(np.log1p(1e4 * edges)),
         "colour": "grey" if grey else COLOURS[int(weights.argmax())],
     }
-
-
-def looks(images: Iterable[ImageArray]) -> pl.DataFrame:
-    """`describe` of every image ``(H, W, 3)``: a row each."""
-    return pl.DataFrame([describe(image) for image in images])
-
-
-def levels(frame: pl.DataFrame) -> pl.DataFrame:
-    """The table with brightness, contrast and sharpness in words: the lowest, middle and highest third of the rows."""
-    named = []
-    for name, words in LEVELS.items():
-        ends = frame[name].quantile(1 / 3, "linear"), frame[name].quantile(2 / 3, "linear")
-        low, high = (0.0 if end is None else end for end in ends)
-        values = pl.when(pl.col(name) <= low).then(pl.lit(words[0])).when(pl.col(name) > high).then(pl.lit(words[2]))
-        named.append(values.otherwise(pl.lit(words[1])).alias(name))
-    return frame.with_columns(named)
-
-
-def clusters(embedding: ProbabilityArray, count: int = 20, seed: int = 0) -> pl.Series:
-    """The k-means cluster of each embedding ``(N, D)``, on the unit sphere, as ``cluster 1`` to ``cluster count``."""
-    from sklearn.cluster import MiniBatchKMeans
-
-    from workbench.analysis.neighbours import unit
-
-    points = unit(embedding)
-    fitted = MiniBatchKMeans(min(count, len(points)), batch_size=4096, n_init=3, random_state=seed).fit(points)
-    return pl.Series("cluster", [f"cluster {k + 1}" for k in fitted.labels_])

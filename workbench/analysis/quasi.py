@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from workbench.core.records import FloatArray, IntArray
 
-ROUNDS, CLOSE = 500, 1e-8
+ROUNDS, CLOSE = 500, 1e-9
 
 
-def expected_errors(errors: IntArray) -> FloatArray:
+def expected_errors(errors: IntArray, left_out: NDArray[np.bool_] | None = None) -> FloatArray:
     """The counts off the diagonal that quasi-independence gives, float64 ``(K, K)``, of those seen ``(K, K)``.
 
-    Each class keeps its number of errors (row sum) and of wrong answers (column sum), and a cell is the product of
-    a factor of its row and one of its column, the diagonal being 0 (Goodman 1968, doi 10.1080/01621459.1968.10480916).
-    Fitted by iterative proportional fitting (Deming & Stephan 1940, doi 10.1214/aoms/1177731829).
+    A cell is the product of a factor of its row and one of its column, the diagonal being 0, and each class keeps its
+    number of errors (row sum) and of wrong answers (column sum) (Goodman 1968, doi 10.1080/01621459.1968.10480916).
+    Cells ``left_out`` ``(K, K)`` do not count in these sums; what is expected of them follows from the others. Fitted
+    by iterative proportional fitting (Deming & Stephan 1940, doi 10.1214/aoms/1177731829).
     """
-    wanted = errors.astype(np.float64)
-    rows, columns = wanted.sum(1), wanted.sum(0)
-    fitted: FloatArray = 1.0 - np.eye(len(wanted))
-    fitted *= (rows > 0)[:, None] & (columns > 0)
+    off = ~np.eye(len(errors), dtype=bool)
+    open_ = off if left_out is None else off & ~left_out
+    seen = np.where(open_, errors, 0).astype(np.float64)
+    rows, columns = seen.sum(1), seen.sum(0)
+    row, column = rows.copy(), np.ones(len(errors))
     for _ in range(ROUNDS):
-        sums = fitted.sum(1)
-        fitted *= np.divide(rows, sums, out=np.zeros_like(rows), where=sums > 0)[:, None]
-        sums = fitted.sum(0)
-        fitted *= np.divide(columns, sums, out=np.zeros_like(columns), where=sums > 0)
-        if np.abs(fitted.sum(1) - rows).max(initial=0) <= CLOSE * max(1.0, rows.sum()):
+        before = row
+        row = _factor(rows, open_ @ column)
+        column = _factor(columns, open_.T @ row)
+        if np.abs(row - before).max(initial=0) <= CLOSE * max(1e-12, float(np.abs(row).max(initial=0))):
             break
-    return fitted
+    return np.where(off, row[:, None] * column[None, :], 0.0)
+
+
+def _factor(wanted: FloatArray, sums: FloatArray) -> FloatArray:
+    return np.asarray(np.divide(wanted, sums, out=np.zeros_like(wanted), where=sums > 0))

@@ -9,6 +9,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.analysis.statistics import proportion
+from workbench.core.arrays import read_matrix
 from workbench.core.predictions import Predictions
 from workbench.core.records import ConfusionMatrix, Rate
 from workbench.errors import DataError
@@ -18,18 +19,8 @@ VOTES = "votes"
 
 
 def read_votes(path: Path) -> NDArray[np.generic]:
-    """The matrix of votes in a ``.npy`` file; row i belongs to row id i.
-
-    Raises
-    ------
-    DataError
-        If the file is missing, damaged, holds objects or is not a matrix.
-    """
-    try:
-        votes: NDArray[np.generic] = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} is missing or no NumPy matrix ({error})") from error
-    return votes
+    """The matrix of votes in a ``.npy`` file; row i belongs to row id i. `DataError` as `core.arrays.read_matrix`."""
+    return read_matrix(path)
 
 
 def join_votes(predictions: Predictions, votes: ArrayLike) -> Predictions:

@@ -6,7 +6,7 @@ import argparse
 import csv
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,9 +73,18 @@ class ReportOptions:
     other_seed: tuple[Path, ...] = field(
         default=(),
         metadata=_option(
-            "predictions of the first model's recipe with another seed, as a baseline for --compare; may be repeated",
+            "predictions of the first model's recipe with another seed, for errors of variance and as a baseline for "
+            "--compare; may be repeated",
             path=True,
             metavar="PATH",
+            type=Path,
+        ),
+    )
+    features: Path | None = field(
+        default=None,
+        metadata=_option(
+            ".npy of an embedding of your choice (rows, D), in the order of the predictions, for slices",
+            path=True,
             type=Path,
         ),
     )
@@ -102,9 +111,11 @@ class ReportOptions:
     )
 
     @classmethod
-    def add_to(cls, parser: argparse.ArgumentParser) -> None:
-        """Add the options to a parser."""
+    def add_to(cls, parser: argparse.ArgumentParser, omit: Collection[str] = ()) -> None:
+        """Add the options to a parser, but for those called ``omit``."""
         for one in dataclasses.fields(cls):
+            if one.name in omit:
+                continue
             told = one.metadata
             if isinstance(one.default, bool):
                 parser.add_argument(_flag(one.name), action="store_true", help=told["help"])
@@ -123,7 +134,8 @@ class ReportOptions:
     @classmethod
     def parsed(cls, options: argparse.Namespace) -> ReportOptions:
         """The options among those that a command was given."""
-        given = {one.name: getattr(options, one.name) for one in dataclasses.fields(cls)}
+        fields = dataclasses.fields(cls)
+        given = {one.name: getattr(options, one.name) for one in fields if hasattr(options, one.name)}
         whole: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in given.items()}
         return cls(**whole)
 

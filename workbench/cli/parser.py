@@ -23,6 +23,7 @@ def parser() -> argparse.ArgumentParser:
     added = top.add_subparsers(dest="command", required=True)
     _predict(added.add_parser("predict", help="write a checkpoint's predictions on a split"))
     _report(added.add_parser("report", help="write figures and tables of a run's errors"))
+    _findings(added.add_parser("findings", help="write what a model gets wrong and why, each with its proof"))
     _attribute(added.add_parser("attribute", help="compute attribution maps of many rows once and cache them"))
     _evidence(added.add_parser("evidence", help="evaluate attribution methods and rank them"))
     _card(added.add_parser("card", help="write a checkpoint's MODEL_CARD.md from its predictions"))
@@ -76,6 +77,14 @@ def _report(one: argparse.ArgumentParser) -> None:
     one.add_argument("--out", type=Path, required=True, help="folder for the bundle")
     one.add_argument("--force", action="store_true", help="replace what is in --out")
     one.set_defaults(run=reporting.report)
+
+
+def _findings(one: argparse.ArgumentParser) -> None:
+    ReportOptions.add_to(one, omit=("compare", "html", "limit_mb", "group"))
+    one.add_argument("--model", metavar="MODULE:FUNCTION", help="your function that returns a Classifier")
+    one.add_argument("--out", type=Path, required=True, help="folder for findings.json, .csv and figure")
+    one.add_argument("--force", action="store_true", help="replace what is in --out")
+    one.set_defaults(run=reporting.findings)
 
 
 def _maps(one: argparse.ArgumentParser, targets: str) -> None:

@@ -27,11 +27,32 @@ def report(options: argparse.Namespace) -> int:
     return 0
 
 
+def findings(options: argparse.Namespace) -> int:
+    """Write the findings alone."""
+    import json
+
+    given = ReportOptions.parsed(options)
+    run, omitted = _write(given, options.out, model=options.model, force=options.force, sections=("findings",))
+    found = json.loads((options.out / "findings.json").read_text(encoding="utf-8"))
+    print(*run.notes, *(f"{place}. {one['sentence']}" for place, one in enumerate(found, 1)), sep="\n")
+    left = json.loads((options.out / "metrics.json").read_text(encoding="utf-8"))["findings"]["remainder"]
+    print(f"{left:,} of {run.predictions.error_count:,} errors are in no finding that explains them")
+    print(*(f"not looked for: {line}" for line in omitted), f"written to {options.out}", sep="\n")
+    return 0
+
+
 def _write(
-    options: ReportOptions, out: Path, *, model: str | None = None, only: str | None = None, force: bool = False
+    options: ReportOptions,
+    out: Path,
+    *,
+    model: str | None = None,
+    only: str | None = None,
+    force: bool = False,
+    sections: Sequence[str] | None = None,
 ) -> tuple[Run, list[str]]:
     """Write the bundle, or only its file ``only``; return the run, and a line for each thing omitted."""
     from workbench.analysis.votes import read_votes
+    from workbench.core.arrays import read_matrix
     from workbench.core.files import refuse_to_overwrite
     from workbench.reports.bundle import MANIFEST
     from workbench.reports.material import join
@@ -54,6 +75,7 @@ def _write(
         votes=votes,
         train=train,
         train_images=None if train is None else images_of(train, options.data),
+        features=None if options.features is None else read_matrix(options.features),
     )
     documents: dict[str, Callable[[], str]] = {}
     missing: list[str] = []
@@ -62,7 +84,9 @@ def _write(
         second = None if compared is None or options.compare is None else Run(options.compare.name, compared)
         documents["explorer.html"] = lambda: _page(shown, second, options.limit_mb, missing)
     command = ["report", *options.to_words(out)]
-    omitted = write_report(material, out, documents=documents, command=command, only=only, force=force)
+    omitted = write_report(
+        material, out, documents=documents, command=command, only=only, force=force, sections=sections
+    )
     return run, [*omitted, *missing]
 
 

@@ -10,7 +10,6 @@ import numpy as np
 
 from workbench import figures
 from workbench.analysis.calibration import reliability
-from workbench.analysis.causes import where_to_work
 from workbench.analysis.classes import class_report
 from workbench.analysis.compare import compare
 from workbench.analysis.confusion import confusion_matrix
@@ -22,6 +21,7 @@ from workbench.core.stamp import stamp_of
 from workbench.errors import DataError
 from workbench.explorer.state import ExplorerState
 from workbench.explorer.words import NEIGHBOURS, PRINCIPAL
+from workbench.findings.causes import where_to_work
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -11,7 +11,6 @@ import polars as pl
 import traitlets
 
 from workbench.analysis import projection
-from workbench.analysis.causes import causes, where_to_work
 from workbench.analysis.compare import compare, pair_rows
 from workbench.analysis.index import NAMES, row_ids, select
 from workbench.core.predictions import Predictions
@@ -21,6 +20,8 @@ from workbench.explorer import columns
 from workbench.explorer.decisions import Decisions
 from workbench.explorer.selection import check_selection, inside, query
 from workbench.explorer.words import NEIGHBOURS, PRINCIPAL, START, shared_words
+from workbench.findings.causes import causes, where_to_work
+from workbench.findings.find import find
 from workbench.runs.run import Run
 
 CAUSE = "cause"
@@ -123,8 +124,8 @@ class ExplorerState(traitlets.HasTraits):
 
     @cached_property
     def causes(self) -> pl.DataFrame:
-        """A verdict for every error; see `analysis.causes.causes`."""
-        return causes(self.run.predictions)
+        """A verdict for every error; see `findings.causes.causes`."""
+        return causes(self.run.predictions, find(self.run))
 
     def add_causes(self) -> tuple[pl.DataFrame, columns.Column | None]:
         """Find the causes, so that the selection can use the column ``cause``; return the summary and the column."""

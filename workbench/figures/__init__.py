@@ -1,7 +1,9 @@
 """Records to matplotlib figures: one function each, drawing on the axes it is given or on new ones."""
 
+from workbench.figures.bars import asymmetries, causes, class_differences, outcomes
 from workbench.figures.base import encode, figure_of, save
 from workbench.figures.calibration import class_calibration, reliability, risk_coverage
+from workbench.figures.cards import findings
 from workbench.figures.classes import (
     class_error_rates,
     class_rates,
@@ -9,7 +11,6 @@ from workbench.figures.classes import (
     confusion_matrix,
     whole_matrix,
 )
-from workbench.figures.findings import asymmetries, causes, class_differences, outcomes, slices
 from workbench.figures.images import attribution_grid, group_map, image_grid
 from workbench.figures.methods import method_ranking
 from workbench.figures.rows import cartography, embedding_map, human_against_model, neighbours, suspects
@@ -28,6 +29,7 @@ __all__ = [
     "embedding_map",
     "encode",
     "figure_of",
+    "findings",
     "group_map",
     "human_against_model",
     "image_grid",
@@ -37,7 +39,6 @@ __all__ = [
     "reliability",
     "risk_coverage",
     "save",
-    "slices",
     "suspects",
     "whole_matrix",
 ]

@@ -22,4 +22,5 @@ class _Callable(ModuleType):
         return find(*arguments, **options)
 
 
+__doc__ = find.__doc__ or __doc__  # what help() of a callable shows
 sys.modules[__name__].__class__ = _Callable

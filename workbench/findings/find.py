@@ -15,6 +15,11 @@ from workbench.findings.record import Findings
 from workbench.findings.registry import KINDS
 from workbench.runs.run import Run
 
+TRAIN = (
+    "all but labels and copies: the rows are called train, and a model's errors on rows that it was trained on are few and "
+    "special: give predictions of other rows"
+)
+
 
 def find(run: Run, *, seeds: Sequence[Predictions] = (), features: ArrayLike | None = None) -> Findings:
     """What a model gets wrong, and why: the findings of all kinds in `registry.KINDS`, most costly first.
@@ -48,7 +53,8 @@ def find(run: Run, *, seeds: Sequence[Predictions] = (), features: ArrayLike | N
 
 def findings_of(known: Known) -> Findings:
     """The findings of what is known of some rows; see `find`."""
-    results = {name: kind.find(known) for name, kind in KINDS.items()}
+    train = known.predictions.provenance.split == "train"
+    results = {name: kind.find(known) for name, kind in KINDS.items() if kind.of_rows or not train}
     tests = sum(result.tests for result in results.values())
     held = without_overlap(known, adjusted(list(results.values())))
     place = {name: number for number, name in enumerate(KINDS)}
@@ -60,7 +66,7 @@ def findings_of(known: Known) -> Findings:
         remainder=errors[~np.isin(errors, explained)],
         errors=len(errors),
         rows=len(known.label),
-        missing=tuple(line for result in results.values() for line in result.missing),
+        missing=(*([TRAIN] if train else []), *(line for result in results.values() for line in result.missing)),
         tests=tests,
         classes=known.predictions.classes,
     )

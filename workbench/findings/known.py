@@ -13,7 +13,6 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.analysis.pictures import Pictures, pictures
-from workbench.analysis.votes import VOTES
 from workbench.core.predictions import CORE, Predictions
 from workbench.core.records import FloatArray, ImageSet, IntArray, ProbabilityArray
 from workbench.errors import DataError
@@ -22,11 +21,9 @@ from workbench.runs.run import Run
 DYNAMICS = "dynamics.parquet"
 MOST_ROWS, MOST_IMAGES = 200_000, 20_000
 NO_IMAGES = "the images are not at hand: name their folder or table (--data, data=)"
-JOINED = (
-    *("votes", "votes_top", "votes_for_label", "votes_entropy", "votes_count", "soft_loss"),
-    *("nearest_row", "nearest_label", "nearest_similarity", "neighbours_for_label", "typicality", "familiarity"),
-    *("copy_row", "copy_label", "copy_correlation", "tags"),
-)
+OF_PEOPLE = ("votes", "votes_top", "votes_for_label", "votes_entropy", "votes_count", "soft_loss")
+OF_TRAIN = ("nearest_row", "nearest_label", "nearest_similarity", "neighbours_for_label", "typicality", "familiarity")
+OF_COPIES = ("copy_row", "copy_label", "copy_correlation")
 
 
 @dataclass(frozen=True)
@@ -73,12 +70,20 @@ class Known:
     @property
     def has_votes(self) -> bool:
         """Whether human labels are joined."""
-        return VOTES in self.columns
+        return self.columns.issuperset(OF_PEOPLE)
+
+    @property
+    def has_copies(self) -> bool:
+        """Whether near-duplicates in the train split are joined."""
+        return self.columns.issuperset(OF_COPIES)
 
     @property
     def own(self) -> list[str]:
-        """The user's own columns."""
-        return [name for name in self.predictions.table.collect_schema() if name not in (*CORE, *JOINED)]
+        """The user's own columns; one that is called as a joined one is, unless all of those are there."""
+        joined = {
+            name for names in (OF_PEOPLE, OF_TRAIN, OF_COPIES) if self.columns.issuperset(names) for name in names
+        }
+        return [name for name in self.predictions.table.collect_schema() if name not in joined.union(CORE)]
 
     @cached_property
     def seen(self) -> NDArray[np.bool_]:
@@ -111,6 +116,16 @@ class Known:
     def array(self, name: str) -> NDArray[Any]:
         """A column in memory."""
         return self.predictions.columns(name)[name].to_numpy()
+
+    @cached_property
+    def others(self) -> list[Predictions]:
+        """The other seeds' predictions of these rows, in their order."""
+        aligned = []
+        for other in self.seeds:
+            order = np.argsort(other.index, kind="stable")
+            places = order[np.searchsorted(other.index[order], self.predictions.index)]
+            aligned.append(Predictions(other.take(places).lazy(), other.classes, other.provenance))
+        return aligned
 
     def part(self, mask: NDArray[np.bool_]) -> Known:
         """The same of some rows, bool ``(N,)``."""

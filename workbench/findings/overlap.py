@@ -19,9 +19,9 @@ def without_overlap(known: Known, found: Sequence[Finding]) -> list[Finding]:
 
     Groups of rows are taken up by the strength of their excess over all rows, so that the dark images of one class,
     which carry the blurred, the flat and all dark ones with them, are one finding: each further group has to hold at
-    5 % without the rows of those before it. Findings of the kinds that are judged afterwards, such as labels, which images
-    that the model misreads seem to contradict, have to be found again on the rows of no group, about the same subject
-    and in the same direction.
+    5 % without the rows of those before it. Findings of the kinds that are judged afterwards, such as labels, which
+    images that the model misreads seem to contradict, have to be found again on the rows of no group, about the same
+    subject and in the same direction.
     """
     groups = [finding for finding in found if KINDS[finding.kind].groups]
     left = np.ones(len(known.label), bool)

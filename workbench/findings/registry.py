@@ -27,19 +27,21 @@ class Kind:
     """A question, and the rule that answers it; among findings of equal cost those of the earlier kind come first.
 
     ``groups``: its findings are groups of rows with more errors than others of their classes; of those that overlap the
-    strongest is kept. ``afterwards``: its findings have to hold on the rows of no such group, too.
+    strongest is kept. ``afterwards``: its findings have to hold on the rows of no such group, too. ``of_rows``: they are
+    about the rows rather than the model, so that they hold for train rows, too.
     """
 
     question: str
     find: Callable[[Known], Found]
     groups: bool = False
     afterwards: bool = False
+    of_rows: bool = False
 
 
 KINDS: Mapping[str, Kind] = {
     "baseline": Kind("Is it better than nothing?", baseline.find),
-    "labels": Kind("Which labels are probably wrong?", labels.find, afterwards=True),
-    "copies": Kind("Which images are there twice?", copies.find),
+    "labels": Kind("Which labels are probably wrong?", labels.find, afterwards=True, of_rows=True),
+    "copies": Kind("Which images are there twice?", copies.find, of_rows=True),
     "slices": Kind("Does it fail on some kind of image?", slices.find, groups=True),
     "quality": Kind("Does it fail on poor images?", quality.find, groups=True),
     "people": Kind("On which images do people disagree?", people.find, groups=True),

@@ -25,10 +25,11 @@ MANIFEST, METRICS, INDEX = "manifest.json", "metrics.json", "errors"
 
 @dataclass
 class Bundle:
-    """What is to be written: figures and tables by name, numbers, and what is omitted and why."""
+    """What is to be written: figures, tables and JSON records by name, numbers, and what is omitted and why."""
 
     figures: dict[str, Callable[[], Figure]] = field(default_factory=dict)
     tables: dict[str, pl.DataFrame] = field(default_factory=dict)
+    records: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     omitted: list[str] = field(default_factory=list)
 
@@ -36,6 +37,7 @@ class Bundle:
         """Add the contents of another bundle; where two metrics share a name, the later one counts."""
         self.figures |= other.figures
         self.tables |= other.tables
+        self.records |= other.records
         self.metrics |= other.metrics
         self.omitted += other.omitted
 
@@ -65,10 +67,10 @@ class _Writer:
                 said = {NAME: text_of(stamp_of(self.run.predictions, "report", name))}
                 self._file(f"{name}.parquet", functools.partial(table.write_parquet, metadata=said))
 
-    def metrics(self, values: dict[str, Any]) -> None:
-        if self.wants(Path(METRICS).stem):
-            write_json(self.out / METRICS, values)
-            self.files.append(self.out / METRICS)
+    def record(self, name: str, values: Any) -> None:
+        if self.wants(name):
+            write_json(self.out / f"{name}.json", values)
+            self.files.append(self.out / f"{name}.json")
 
     def document(self, name: str, make: Callable[[], str]) -> None:
         if self.wants(Path(name).stem):
@@ -100,7 +102,8 @@ def write_bundle(
         writer.figure(name, draw)
     for name, table in bundle.tables.items():
         writer.table(name, table)
-    writer.metrics(bundle.metrics)
+    for name, values in {**bundle.records, Path(METRICS).stem: bundle.metrics}.items():
+        writer.record(name, values)
     for name, make in documents.items():
         writer.document(name, make)
     manifest = {

@@ -15,7 +15,6 @@ from workbench.analysis.neighbours import join_neighbours
 from workbench.analysis.votes import join_votes
 from workbench.core.predictions import Predictions
 from workbench.core.records import ImageSet
-from workbench.errors import DataError
 from workbench.runs.run import Run
 
 if TYPE_CHECKING:
@@ -41,6 +40,8 @@ class Material:
         Further models of the first one's recipe.
     groups : mapping of str to class names
         Groups of classes; empty for none.
+    features : array (N, D) or None
+        An embedding of the user's choice, in the order of the predictions.
     has_votes, has_neighbours, has_copies : bool
         Whether human labels, nearest train rows and near-duplicates were joined.
     """
@@ -50,6 +51,7 @@ class Material:
     compared: Predictions | None = None
     seeds: Sequence[Predictions] = ()
     groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    features: ArrayLike | None = None
     has_votes: bool = False
     has_neighbours: bool = False
     has_copies: bool = False
@@ -75,6 +77,7 @@ def join(
     votes: ArrayLike | None = None,
     train: Predictions | None = None,
     train_images: ImageSet | None = None,
+    features: ArrayLike | None = None,
 ) -> Material:
     """The run with everything else that is known about its rows.
 
@@ -94,8 +97,6 @@ def join(
     DataError
         If the human labels, the train split or the seeds do not fit the predictions.
     """
-    if seeds and compared is None:
-        raise DataError("seeds: expected a second model to compare them with, not none: name it with --compare")
     predictions, has_copies = run.predictions, False
     if votes is not None:
         predictions = join_votes(predictions, votes)
@@ -105,11 +106,14 @@ def join(
         if run.images is not None and train_images is not None:
             predictions = join_copies(predictions, run.images, train, train_images)
     return Material(
-        dataclasses.replace(run, predictions=predictions),
+        dataclasses.replace(
+            run, predictions=predictions, train=train or run.train, checkpoint=checkpoint or run.checkpoint
+        ),
         checkpoint,
         compared,
         seeds,
         groups or {},
+        features,
         has_votes=votes is not None,
         has_neighbours=train is not None,
         has_copies=has_copies,

@@ -19,6 +19,7 @@ def write_report(
     command: Sequence[str] = (),
     only: str | None = None,
     force: bool = False,
+    sections: Sequence[str] | None = None,
 ) -> list[str]:
     """Write the bundle into ``out``.
 
@@ -38,6 +39,8 @@ def write_report(
         Recorded in the manifest, so that ``verify`` can regenerate the bundle.
     only : str, optional
         The only file to write.
+    sections : sequence of str, optional
+        The names of the sections to write; by default all.
 
     Returns
     -------
@@ -53,7 +56,7 @@ def write_report(
     """
     refuse_to_overwrite([out / MANIFEST], force)
     bundle = Bundle()
-    for section in SECTIONS.values():
-        bundle.add(section.make(material))
+    for name in SECTIONS if sections is None else sections:
+        bundle.add(SECTIONS[name].make(material))
     write_bundle(bundle, material.run, out, documents=documents or {}, command=command, only=only)
     return bundle.omitted

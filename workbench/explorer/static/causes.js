@@ -6,7 +6,7 @@ import { withStep } from "./selection.js";
 /** @import { Context, View } from "./types.d.ts" */
 
 const NOTE =
-  "One verdict for every error, as a share of all errors. They are rules of thumb; each image gives its reason.";
+  "Each error under the most specific finding that explains it, as a share of all errors. Each image gives its evidence.";
 
 /** Take in the causes' evidence and column, for all views. */
 export function takeCauses(store, { evidence, column }) {

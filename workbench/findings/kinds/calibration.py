@@ -89,10 +89,10 @@ def _finding(known: Known, group: _Group, left: Mask, p_value: float, shift: flo
     confidence, correct = known.predictions.confidence.astype(np.float64), ~known.wrong
     gap = signed_gap(confidence[mask], correct[mask])
     where = f"Of rows {group.words}, " if group.words else ""
-    size = f"{abs(gap.value):.1%}".rstrip("%")
+    overall = f", and {_points(shift)} overall" if shift else ""
     sentence = (
-        f"{where}confidence is {size} points {'below' if gap.value > 0 else 'above'} accuracy: {gap.accuracy:.1%} are "
-        f"correct at a mean confidence of {gap.confidence:.1%}."
+        f"{where}confidence is {_points(gap.value)} accuracy{overall}: {gap.accuracy:.1%} are correct at a mean "
+        f"confidence of {gap.confidence:.1%}."
     )
     return Finding(
         "calibration",
@@ -112,3 +112,8 @@ def _finding(known: Known, group: _Group, left: Mask, p_value: float, shift: flo
         p_value=p_value,
         explains=False,
     )
+
+
+def _points(gap: float) -> str:
+    """The size and direction of a gap in words."""
+    return f"{abs(100 * gap):.1f} points {'below' if gap > 0 else 'above'}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 from scipy.cluster.hierarchy import linkage, to_tree
 from scipy.spatial.distance import squareform
@@ -13,7 +14,9 @@ from workbench.core.records import ConfusionMatrix, FloatArray, IntArray
 from workbench.findings.known import Known
 from workbench.findings.record import Finding, Found
 
+TRIED = 20
 MOST = 5  # pairs that get a finding each; all are in the table of asymmetries
+Mask = NDArray[np.bool_]
 BLOCKS = 200  # most classes among which blocks are looked for
 ACTION = "look at the images of both classes side by side; add examples or labels that tell them apart"
 
@@ -22,24 +25,59 @@ def find(known: Known) -> Found:
     """Pairs whose confusions exceed the expected ones, and the block of three classes or more that does.
 
     Expected is what quasi-independence gives: every class keeps its own number of errors and of wrong answers, and
-    errors fall on the others in proportion (`analysis.quasi.expected_errors`). A pair's count is compared with it by
-    Poisson's distribution, in both directions together. Blocks are branches of the average linkage of the classes by
-    confusion; the best one is chosen on a random half of the rows and tested on the other.
+    errors fall on the others in proportion (`analysis.quasi.expected_errors`); it is fitted without the pair and those
+    named before it. A pair's count is compared with it by Poisson's distribution, in both directions together. Blocks
+    are branches of the average linkage of the classes by confusion; the best one is chosen on a random half of the rows
+    and tested on the other.
     """
     matrix = _errors(known.label, known.predictions.predicted, len(known.predictions.classes))
     if len(matrix) < 3 or not matrix.any():
         return Found()
-    expected = expected_errors(matrix)
-    both, wanted = matrix + matrix.T, expected + expected.T
-    first, second = np.triu_indices(len(matrix), 1)
-    seen, awaited = both[first, second], wanted[first, second]
-    p_values = np.where(seen > 0, stats.poisson.sf(seen - 1, np.maximum(awaited, 1e-12)), 1.0)
-    order = np.argsort(-(seen - awaited), kind="stable")
     uneven = _asymmetric(ConfusionMatrix(_counts(known), known.predictions.classes))
-    shown = [k for k in order if p_values[k] <= 0.05][:MOST]
-    pairs = [_pair(known, matrix, int(first[k]), int(second[k]), awaited[k], float(p_values[k]), uneven) for k in shown]
+    pairs = [_pair(known, matrix, *pair, uneven) for pair in _excessive(matrix)]
     block = _block(known)
-    return Found([*pairs, *block.candidates], len(first) + block.tests)
+    return Found([*pairs, *block.candidates], len(matrix) * (len(matrix) - 1) // 2 + block.tests)
+
+
+def _excessive(matrix: IntArray) -> list[tuple[int, int, float, float]]:
+    """The pairs whose count exceeds the expected one: both classes, what is expected, and the p-value.
+
+    The pair of the largest standardised excess is taken, each against an expectation from the other cells, and left out
+    of what is expected of the next: else a pair that is confused often would make others look rare, and the classes
+    apart from it confused with each other.
+    """
+    left_out = np.zeros(matrix.shape, bool)
+    found: list[tuple[int, int, float, float]] = []
+    for _ in range(MOST):
+        best: tuple[float, int, int, float, int] | None = None
+        for a, b in _largest(matrix, left_out):
+            without = left_out.copy()
+            without[a, b] = without[b, a] = True
+            expected = expected_errors(matrix, without)
+            awaited, seen = float(expected[a, b] + expected[b, a]), int(matrix[a, b] + matrix[b, a])
+            z = (seen - awaited) / np.sqrt(max(awaited, 1.0))
+            if best is None or z > best[0]:
+                best = (z, a, b, awaited, seen)
+        if best is None:
+            break
+        _, a, b, awaited, seen = best
+        p_value = float(stats.poisson.sf(seen - 1, max(awaited, 1e-12)))
+        if p_value > 0.05:
+            break
+        found.append((a, b, awaited, p_value))
+        left_out[a, b] = left_out[b, a] = True
+    return found
+
+
+def _largest(matrix: IntArray, left_out: Mask) -> list[tuple[int, int]]:
+    """The pairs with the largest excess over what all cells together let expect, `TRIED` of them."""
+    expected = expected_errors(matrix, left_out)
+    first, second = np.triu_indices(len(matrix), 1)
+    seen = (matrix + matrix.T)[first, second]
+    awaited = (expected + expected.T)[first, second]
+    z = np.where(left_out[first, second] | (seen == 0), -np.inf, (seen - awaited) / np.sqrt(np.maximum(awaited, 1.0)))
+    order = np.argsort(-z, kind="stable")[:TRIED]
+    return [(int(first[k]), int(second[k])) for k in order if np.isfinite(z[k])]
 
 
 def _counts(known: Known) -> IntArray:

@@ -22,7 +22,7 @@ def find(known: Known) -> Found:
     """
     found: list[Finding] = []
     missing: list[str] = []
-    if "copy_row" in known.columns:
+    if known.has_copies:
         found += _across(known)
     else:
         missing.append(MISSING)

@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from workbench.analysis.statistics import wilson_interval
-from workbench.core.predictions import Predictions
 from workbench.core.records import IntArray
 from workbench.findings.gains import paired_gain
 from workbench.findings.known import Known
@@ -56,7 +55,7 @@ def _of_epochs(known: Known) -> Found:
     never = int((~(known.epochs == known.label[:, None]).any(1) & known.wrong).sum())
     finding = Finding(
         "unsettled",
-        "late epochs",
+        "unsettled in late epochs",
         f"{count} of {errors} errors are unsettled: correct in at least one of the {last.shape[1]} epochs before the "
         f"last ({half} in at least half of them); {never} were correct in none of {known.epochs.shape[1]}.",
         known.rows(unsettled),
@@ -106,8 +105,7 @@ def _held_out(correct: NDArray[np.bool_], wrong: NDArray[np.bool_]) -> tuple[flo
 def _of_seeds(known: Known) -> Found:
     if not known.seeds:
         return Found(missing=(MISSING_SEED,))
-    answers = [_aligned(known, other) for other in known.seeds]
-    others = np.stack(answers, 1) == known.label[:, None]
+    others = np.stack([other.predicted for other in known.others], 1) == known.label[:, None]
     variance = known.wrong & others.any(1)
     count, errors = int(variance.sum()), int(known.wrong.sum())
     if not count:
@@ -119,7 +117,7 @@ def _of_seeds(known: Known) -> Found:
         [
             Finding(
                 "unsettled",
-                "other seeds",
+                "correct by another seed",
                 f"{count} of {errors} errors are errors of variance: {several} is correct there; the other "
                 f"{errors - count} are made by every seed.",
                 known.rows(variance),
@@ -139,20 +137,11 @@ def _of_seeds(known: Known) -> Found:
     )
 
 
-def _places(known: Known, other: Predictions) -> IntArray:
-    order = np.argsort(other.index, kind="stable")
-    return order[np.searchsorted(other.index[order], known.predictions.index)]
-
-
-def _aligned(known: Known, other: Predictions) -> IntArray:
-    return other.predicted[_places(known, other)]
-
-
 def _averaged(known: Known) -> IntArray:
     """The answers of the mean of all models' probabilities; of their majority where one has none."""
-    models = [known.predictions, *known.seeds]
+    models = [known.predictions, *known.others]
     if all(model.has_probabilities for model in models):
-        mean = np.mean([model.probability[_places(known, model)] for model in models], 0)
+        mean = np.mean([model.probability for model in models], 0)
         return np.asarray(mean.argmax(1))
-    answers = np.stack([_aligned(known, model) for model in reversed(models)], 1)
+    answers = np.stack([model.predicted for model in reversed(models)], 1)
     return majority(answers, len(known.predictions.classes))

@@ -11,12 +11,12 @@ from workbench.reports.sections import (
     calibration,
     classes,
     comparison,
+    findings,
     groups,
     human,
     labels,
     neighbours,
     pictures,
-    slices,
     training,
 )
 
@@ -30,14 +30,14 @@ class Section:
 
 
 SECTIONS: dict[str, Section] = {
+    "findings": Section("What does the model get wrong, and why?", findings.section),
     "human": Section("Do humans agree with the labels, and with the model?", human.section),
     "neighbours": Section("Is it in the train split already?", neighbours.section),
     "comparison": Section("What changed between two models?", comparison.section),
     "classes": Section("Which classes are confused, and which are hard?", classes.section),
     "groups": Section("How often are groups of classes confused?", groups.section),
     "calibration": Section("Can the confidence be believed?", calibration.section),
-    "labels": Section("Which labels are doubtful, and what explains the errors?", labels.section),
-    "slices": Section("Does it fail on some kind of image?", slices.section),
+    "labels": Section("Which labels are doubtful?", labels.section),
     "pictures": Section("What do the errors look like, and where does the model look?", pictures.section),
     "training": Section("How was it trained?", training.section),
 }

@@ -1,14 +1,14 @@
-"""Doubtful labels, and a verdict for every error."""
+"""Doubtful labels."""
 
 from __future__ import annotations
 
 import polars as pl
 
 from workbench import figures
-from workbench.analysis.causes import causes, where_to_work
-from workbench.analysis.labels import confident_joint, label_suspects, out_of_sample
+from workbench.analysis.labels import confident_joint, label_scores, label_suspects, out_of_sample
 from workbench.analysis.summary import OFF_DIAGONAL
 from workbench.core.predictions import Predictions
+from workbench.findings.known import known_of
 from workbench.reports.bundle import Bundle
 from workbench.reports.material import NO_PROBABILITIES, Material
 
@@ -17,20 +17,12 @@ _CALLED = "the rows' split is called train, and nothing records whether the mode
 
 
 def section(material: Material) -> Bundle:
-    """Label suspects; for rows of other splits than train, also the causes of the errors."""
+    """A score of every label, and the suspects among them; of train rows by a model that has not seen them."""
     if not material.predictions.has_probabilities:
-        return Bundle(omitted=[f"label_suspects and causes: {NO_PROBABILITIES}"])
+        return Bundle(omitted=[f"label_suspects: {NO_PROBABILITIES}"])
     if material.predictions.provenance.split == "train":
         return _of_train_rows(material)
-    bundle = _suspects(material, material.predictions)
-    verdicts = causes(material.predictions)
-    work = where_to_work(verdicts)
-    bundle.tables |= {
-        "causes": verdicts.with_columns(material.class_names("label"), material.class_names("predicted")),
-        "where_to_work": work.with_columns(pl.col("examples").cast(pl.List(pl.String))),
-    }
-    bundle.figures["causes"] = lambda: figures.figure_of(figures.causes(work))
-    return bundle
+    return _suspects(material, material.predictions)
 
 
 def _was_trained_on(material: Material) -> bool:
@@ -43,11 +35,8 @@ def _was_trained_on(material: Material) -> bool:
 def _of_train_rows(material: Material) -> Bundle:
     """Doubtful train labels, by a linear classifier on the embeddings that has not seen the row."""
     predictions = material.predictions
-    known, special = (_RECORDED, "are") if _was_trained_on(material) else (_CALLED, "would then be")
-    bundle = Bundle(
-        metrics={OFF_DIAGONAL: None},
-        omitted=[f"causes: {known}; its errors there {special} few and special"],
-    )
+    known = _RECORDED if _was_trained_on(material) else _CALLED
+    bundle = Bundle(metrics={OFF_DIAGONAL: None})
     if predictions.embedding is None:
         bundle.omitted.append(f"label_suspects: {known}, and there are no embeddings to judge them by")
         return bundle
@@ -59,9 +48,20 @@ def _of_train_rows(material: Material) -> Bundle:
 
 
 def _suspects(material: Material, predictions: Predictions) -> Bundle:
-    doubtful, classes = label_suspects(predictions), predictions.classes
-    named = doubtful.with_columns(material.class_names("label"), material.class_names("suggested"))
+    doubtful, scores, names = label_suspects(predictions), _scores(material, predictions), material.class_names
     return Bundle(
-        figures={"label_suspects": lambda: figures.figure_of(figures.suspects(doubtful, classes))},
-        tables={"label_suspects": named},
+        figures={"label_suspects": lambda: figures.figure_of(figures.suspects(doubtful, predictions.classes))},
+        tables={
+            "label_suspects": doubtful.with_columns(names("label"), names("suggested")),
+            "label_scores": scores.with_columns(names("label"), names("predicted")),
+        },
     )
+
+
+def _scores(material: Material, predictions: Predictions) -> pl.DataFrame:
+    """Scores of all labels; what was recorded while the model was trained on these rows says nothing of them."""
+    known = known_of(material.run, seeds=material.seeds)
+    if predictions.provenance.split == "train" or len(known.label) < len(predictions):
+        return label_scores(predictions)
+    others = [other for other in known.others if other.has_probabilities]
+    return label_scores(predictions, epochs=known.epochs, others=others)

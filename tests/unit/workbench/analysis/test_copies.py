@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import dataclasses
 
+import cv2
 import numpy as np
 import pytest
 
-from workbench.analysis.copies import join_copies, picture_correlation, thumbnails
+from tests.factories import predictions
+from workbench.analysis.copies import copies_within, join_copies, picture_correlation, thumbnails
 from workbench.core.predictions import Predictions
 from workbench.core.records import ImageSet
 from workbench.errors import DataError
@@ -16,12 +18,40 @@ def pictures(rows: int, seed: int) -> np.ndarray:
 
 
 def test_correlation_is_numpys_on_small_pictures() -> None:
-    a, b = (p.repeat(2, 1).repeat(2, 2) for p in (pictures(5, 0)[:, ::2, ::2], pictures(5, 1)[:, ::2, ::2]))
-    expected = [
-        max(np.corrcoef(x[::2, ::2].ravel(), y[::2, ::2].ravel())[0, 1] for x in (one, one[:, ::-1]))
-        for one, y in zip(a, b, strict=True)
-    ]
+    a = np.repeat(np.repeat(np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3), np.uint8), 2, 1), 2, 2)
+    b = np.clip(a * 0.7 + np.random.default_rng(1).normal(0, 9, a.shape), 0, 255).astype(np.uint8)
+
+    def centred(one: np.ndarray) -> np.ndarray:
+        small = cv2.resize(one, (16, 16), interpolation=cv2.INTER_AREA).astype(float)
+        return (small - small.mean((0, 1))).ravel()
+
+    expected = [np.corrcoef(centred(x), centred(y))[0, 1] for x, y in zip(a, b, strict=True)]
     np.testing.assert_allclose(picture_correlation(thumbnails(a), thumbnails(b)), expected, atol=1e-5)
+
+
+def test_the_same_sky_is_no_copy() -> None:
+    """Two things before one gradient of light correlate, but not within their lines."""
+    sky = np.broadcast_to(np.linspace(250, 90, 32)[:, None, None], (32, 32, 3))
+    one, other = sky.copy(), sky.copy()
+    one[6:9, 4:10], other[20:22, 18:29] = 20, 240
+    both = thumbnails([one.astype(np.uint8), other.astype(np.uint8)])
+    assert (both[0] * both[1]).sum() > 0.85
+    assert picture_correlation(both[:1], both[1:])[0] < 0.5
+    again = thumbnails([np.clip(one * 0.9 + 9, 0, 255).astype(np.uint8)])
+    assert picture_correlation(both[:1], again)[0] > 0.95
+
+
+@pytest.mark.parametrize("embedded", [True, False])
+def test_copies_within_a_split(embedded: bool) -> None:
+    generator = np.random.default_rng(6)
+    pixels, embedding = pictures(30, 7), generator.normal(size=(30, 8))
+    pixels[21], embedding[21] = pixels[4], embedding[4]
+    p = predictions(30)
+    mine = Predictions.from_arrays(
+        p.label, p.probability, p.classes, index=np.arange(30) + 100, embedding=embedding if embedded else None
+    )
+    images = ImageSet(pixels, p.label, p.classes, "test", "d" * 64, ids=np.arange(30) + 100)
+    assert copies_within(mine, images).tolist() == [[104, 121]]
 
 
 def test_light_and_mirroring_change_nothing_and_a_flat_picture_is_like_none() -> None:

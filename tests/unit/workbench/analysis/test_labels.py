@@ -1,7 +1,9 @@
 import numpy as np
+import polars as pl
 import pytest
+from cleanlab.filter import find_label_issues
 
-from workbench.analysis.labels import confident_joint, label_suspects, out_of_sample
+from workbench.analysis.labels import confident_joint, label_scores, label_suspects, out_of_sample
 from workbench.core.predictions import Predictions
 from workbench.errors import DataError
 
@@ -61,3 +63,36 @@ def test_absent_class_is_never_suggested() -> None:
     p = Predictions.from_arrays([0, 0, 1], [[0.1, 0.2, 0.7]] * 3, ("a", "b", "c"))
     assert np.isnan(confident_joint(p).thresholds[2])
     assert set(label_suspects(p)["suggested"].to_list()) <= {0, 1}
+
+
+def uneven(seed: int, rows: int = 600) -> Predictions:
+    """Classes of quite different size, some labels exchanged."""
+    generator = np.random.default_rng(seed)
+    true = generator.choice(3, rows, p=[0.75, 0.2, 0.05])
+    probability = generator.dirichlet(np.ones(3), rows) + np.eye(3)[true]
+    label = np.where(generator.random(rows) < 0.05, generator.integers(0, 3, rows), true)
+    return Predictions.from_arrays(label, probability / probability.sum(1, keepdims=True), ("a", "b", "c"))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_suspects_are_those_of_cleanlab(seed: int) -> None:
+    p = uneven(seed)
+    flagged = find_label_issues(p.label, p.probability.astype(np.float64), filter_by="confident_learning")
+    assert set(label_suspects(p)["index"]) == set(np.flatnonzero(flagged).tolist())
+
+
+def test_every_label_has_a_score_and_the_exchanged_ones_lead() -> None:
+    p = uneven(7, 2000)
+    exchanged = np.random.default_rng(3).permutation(2000)[:20]
+    label = p.label.copy()
+    label[exchanged] = (p.predicted[exchanged] + 1) % 3
+    q = Predictions.from_arrays(label, p.probability, p.classes)
+    epochs = np.where(np.random.default_rng(4).random((2000, 8)) < 0.8, p.predicted[:, None], label[:, None])
+    for known in ({}, {"epochs": epochs}, {"others": [q]}):
+        frame = label_scores(q, **known)  # type: ignore[arg-type]
+        assert sorted(frame["index"]) == list(range(2000))
+        assert frame["score"].is_sorted(descending=True)
+        assert frame["score"].is_between(0, 1).all()
+        mean = frame.filter(pl.col("index").is_in(exchanged.tolist()))["score"].mean()
+        assert mean > 0.9  # type: ignore[operator]
+    assert set(frame.filter("suspect")["index"]) == set(label_suspects(q)["index"])

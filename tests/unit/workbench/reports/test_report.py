@@ -40,6 +40,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Predictions.from_arrays(train.label, train.probability, p.classes, embedding=embedded(train.label)),
         folder / "train",
     )
+    np.save(folder / "short.npy", np.zeros((10, 3)))
     np.save(folder / "votes.npy", generator.multinomial(50, 0.8 * np.eye(4)[p.label] + 0.05))
     return folder
 
@@ -84,12 +85,15 @@ def test_every_table_and_figure_is_there(bundle: Path) -> None:
     manifest = json.loads((bundle / "manifest.json").read_text())
     drawn = {path.stem for path in bundle.glob("*.png")}
     wanted = {"confusion_matrix", "class_rates", "asymmetries", "reliability", "risk_coverage", "class_calibration"}
-    wanted |= {"label_suspects", "causes", "slices", "comparison", "comparison_classes", "neighbours"}
+    wanted |= {"findings", "label_suspects", "causes", "comparison", "comparison_classes", "neighbours"}
     assert (bundle / "near_duplicates.csv").is_file()
     wanted |= {"people_against_model", "people_confusion_matrix", "group_confusion_matrix"}
     assert wanted <= drawn
     assert set(manifest["files"]) == {path.name for path in bundle.iterdir()} - {"manifest.json"}
-    assert len(manifest["left_out"]) == 4  # images twice, curves and dynamics: the model's folder was not given
+    omitted = " ".join(manifest["left_out"])
+    for words in ("misclassified: there are no images", "gradcam_stages", "curves", "training dynamics", "quality"):
+        assert words in omitted
+    assert "people" not in omitted  # human labels were given
 
 
 def test_suspects_come_best_first_with_a_reason(bundle: Path) -> None:
@@ -135,7 +139,12 @@ def test_train_labels_are_judged_by_rows_out_of_sample(tmp_path: Path) -> None:
     assert set(suspects["index"].head(12)) == set(range(12))
     found = json.loads((tmp_path / "r" / "metrics.json").read_text())
     assert found["confident_joint_off_diagonal"] == pytest.approx(0.02, abs=0.01)
-    assert not (tmp_path / "r" / "causes.csv").exists()
+    findings = json.loads((tmp_path / "r" / "findings.json").read_text())
+    assert [one["kind"] for one in findings] == ["labels"]
+    assert set(findings[0]["rows"]) <= set(range(12))
+    scores = pl.read_csv(tmp_path / "r" / "label_scores.csv")
+    assert len(scores) == 600
+    assert set(scores["index"].head(12)) == set(range(12))
 
 
 @pytest.mark.parametrize(("fingerprint", "words"), [("d", "as its record says"), ("other", "nothing records whether")])
@@ -154,7 +163,7 @@ def test_only_the_model_s_record_says_that_it_was_trained_on_rows(fingerprint: s
         (["--train=second"], "with embeddings on both sides"),
         (["--column=label"], "NAME=VALUE"),
         (["--compare=absent"], "is missing"),
-        (["--other-seed=second"], "--compare"),
+        (["--features=short.npy"], "a finite matrix of 600 rows"),
         (["--group=low=class 0"], "in exactly one group"),
         (["--classes=a,b,c,d"], "its own names"),
     ],

@@ -1,7 +1,8 @@
-"""What the analyses found, as figures: asymmetries, slices, differences of two models, causes."""
+"""Counts and rates as bars and dots: asymmetries, slices, differences of two models, causes."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 import matplotlib as mpl
@@ -11,7 +12,6 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
 from workbench.analysis.compare import Comparison
-from workbench.analysis.slices import Slice
 from workbench.core.records import Rate
 from workbench.figures.base import ACCENT, INK, MUTED, SECOND, SHOWN_ROWS, STYLE, interval_dots, own_axes, plain_grid
 from workbench.figures.names import name_rows
@@ -47,32 +47,6 @@ def asymmetries(frame: pl.DataFrame, classes: Sequence[str], *, count: int = 10,
         ax.tick_params(axis="y", length=0)
         ax.set_xlabel("Share of the true class (p corrected for the number of pairs)")
         ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
-    return ax
-
-
-def slices(found: Sequence[Slice], *, count: int = 12, ax: Axes | None = None) -> Axes:
-    """Error rate of each slice with its interval, beside that of the rows that meet all conditions but one."""
-    shown = list(found[:count])[::-1]
-    with mpl.rc_context(STYLE):
-        ax = own_axes(ax, (9, 0.5 * max(len(shown), 2) + 1.5))
-        if not shown:
-            return _nothing(ax, "No slice has a higher error rate than similar rows on the held-out half.")
-        value, low, high = (np.array([getattr(s, name) for s in shown]) for name in ("error_rate", "low", "high"))
-        notes = [f"{s.errors} of {s.rows}, p = {s.adjusted_p_value:.2g}" for s in shown]
-        interval_dots(ax, [s.words for s in shown], Rate(value, low, high), notes)
-        ax.plot(
-            [s.like_rate for s in shown],
-            range(len(shown)),
-            "|",
-            color=INK,
-            markersize=13,
-            markeredgewidth=2,
-            label="similar rows",
-        )
-        ax.set_xlim(0, float(high.max()) * 1.35)
-        ax.set_xticks([tick for tick in ax.get_xticks() if tick <= 1])
-        ax.set_xlabel("Error rate on the held-out half of the rows, 95 % Wilson interval")
-        ax.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False)
     return ax
 
 
@@ -131,13 +105,14 @@ def causes(table: pl.DataFrame, *, ax: Axes | None = None) -> Axes:
     """How many of the errors have each cause, with the interval of the share and what to do about it."""
     shown = table.reverse()
     with mpl.rc_context(STYLE):
-        ax = own_axes(ax, (9, 0.7 * max(len(shown), 2) + 1.2))
+        ax = own_axes(ax, (9, 0.8 * max(len(shown), 2) + 1.2))
         if len(shown) == 0:
             return _nothing(ax, "No row is misclassified.")
         rate = Rate(*(shown[name].to_numpy() for name in ("share", "low", "high")))
         interval_dots(ax, shown["verdict"].to_list(), rate, [f"{n:,}" for n in shown["errors"]])
         for place, action in enumerate(shown["action"]):
-            ax.text(0.008, place - 0.36, action, color=INK, fontsize=9, alpha=0.75, va="center")
+            words = textwrap.fill(textwrap.shorten(action, 168, placeholder=" …"), 84)
+            ax.text(0.008, place - 0.2, words, color=INK, fontsize=8.5, alpha=0.75, va="top", linespacing=1.1)
         ax.set_ylim(-0.75, len(shown) - 0.4)
         ax.set_xlim(0, max(0.6, float(rate.high.max()) * 1.1))
         ax.set_xlabel("Share of the errors, 95 % Wilson interval")

@@ -1,0 +1,327 @@
+"""Every kind of finding on data in which something is wrong on purpose, and on data in which it is not."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tests.benchmarks.planted import MAKERS
+from workbench.analysis.votes import join_votes
+from workbench.core.predictions import Predictions
+from workbench.core.records import ImageSet, Provenance
+from workbench.errors import DataError
+from workbench.findings.find import find
+from workbench.findings.record import Finding
+from workbench.runs.run import Run
+
+CLASSES = ("ant", "bee", "cow", "dog")
+
+
+def sure(label: np.ndarray, predicted: np.ndarray, confidence: float = 0.7) -> np.ndarray:
+    """Probabilities of given answers, each with the same confidence."""
+    rest = (1 - confidence) / (len(CLASSES) - 1)
+    probability = np.full((len(label), len(CLASSES)), rest)
+    probability[np.arange(len(label)), predicted] = confidence
+    return probability
+
+
+def run_of(label: np.ndarray, probability: np.ndarray, classes: tuple[str, ...] = CLASSES, **columns: object) -> Run:
+    p = Predictions.from_arrays(label, probability, classes)
+    return Run("planted", p.join(pl.DataFrame({"index": p.index, **columns})) if columns else p)
+
+
+def failing(seed: int, inside: np.ndarray, rate: float = 0.5, base: float = 0.04) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and answers: the rows inside are misclassified at a rate, the others at the base."""
+    generator = np.random.default_rng(seed)
+    label = generator.integers(0, len(CLASSES), len(inside))
+    wrong = generator.random(len(inside)) < np.where(inside, rate, base)
+    return label, np.where(wrong, (label + generator.integers(1, len(CLASSES), len(inside))) % len(CLASSES), label)
+
+
+def only(run: Run, kind: str, **options: object) -> Finding:
+    found = find(run, **options).of(kind)  # type: ignore[arg-type]
+    assert found, kind
+    return found[0]
+
+
+@pytest.mark.parametrize("name", [name for name in MAKERS if name != "nothing"])
+def test_what_is_planted_is_found_first_with_its_rows(name: str) -> None:
+    planted = MAKERS[name](3)
+    found = find(planted.run, seeds=planted.seeds)
+    assert found[0].kind == planted.kind
+    inside = planted.rows[found[0].rows]
+    assert inside.mean() > (0.5 if planted.kind == "labels" else 0.8)
+
+
+def test_nothing_is_found_where_nothing_is_wrong() -> None:
+    assert sum(len(find(MAKERS["nothing"](seed).run)) > 0 for seed in range(6)) <= 1
+
+
+def test_a_column_of_the_users_own_is_the_first_finding() -> None:
+    generator = np.random.default_rng(0)
+    camera = generator.choice(["old", "new"], 3000, p=[0.2, 0.8])
+    label, answer = failing(1, camera == "old", 0.6, 0.03)
+    found = find(run_of(label, sure(label, answer), camera=camera, noise=generator.normal(size=3000)))
+    assert found[0].subject == "camera old"
+    assert found[0].effect == pytest.approx(0.57, abs=0.08)
+    assert found[0].low < 0.57 < found[0].high
+    assert set(found[0].rows) == set(np.flatnonzero(camera == "old"))
+    assert "10 of 10" in found[0].stable
+    assert re.match(r"camera old: 5\d\.\d% are misclassified, against [23]\.\d% of the other rows", found[0].sentence)
+
+
+def test_columns_of_every_type_are_looked_at() -> None:
+    generator = np.random.default_rng(2)
+    inside = generator.random(3000) < 0.2
+    days = [date(2024, 1, 1) + timedelta(int(d)) for d in np.where(inside, 300, generator.integers(0, 290, 3000))]
+    columns = {
+        "number": np.where(inside, 9.5, generator.uniform(0, 9, 3000)),
+        "whole": np.where(inside, 7, generator.integers(0, 5, 3000)),
+        "day": days,
+        "flag": inside,
+        "path": [f"site{'B' if bad else 'A'}/{row}.png" for row, bad in enumerate(inside)],
+        "gap": [None if bad else "x" for bad in inside],
+    }
+    label, answer = failing(3, inside)
+    for name, column in columns.items():
+        finding = only(run_of(label, sure(label, answer), **{name: column}), "slices")
+        assert name in finding.subject
+        assert inside[finding.rows].mean() > 0.95
+
+
+def test_a_property_of_one_class_is_told_from_one_of_all() -> None:
+    generator = np.random.default_rng(4)
+    label = generator.integers(0, 4, 4000)
+    wet = generator.random(4000) < 0.3
+    rate = np.where(wet & (label == 2), 0.6, 0.05)
+    answer = np.where(generator.random(4000) < rate, (label + 1) % 4, label)
+    found = find(run_of(label, sure(label, answer), weather=np.where(wet, "wet", "dry"))).of("slices")
+    assert [finding.subject for finding in found] == ["cow, weather wet"]
+
+
+def test_two_properties_together() -> None:
+    generator = np.random.default_rng(5)
+    night, zoom = generator.random((2, 6000)) < 0.3
+    label, answer = failing(6, night & zoom, 0.6)
+    found = find(run_of(label, sure(label, answer), time=np.where(night, "night", "day"), zoom=zoom)).of("slices")
+    assert len(found) == 1
+    assert found[0].subject == "time night, zoom true"
+
+
+def test_what_is_made_of_the_answer_is_refused() -> None:
+    """Clusters of the predicted class and confidence would be the confusion matrix again."""
+    planted = MAKERS["nothing"](0)
+    p = planted.run.predictions
+    third = np.searchsorted(np.quantile(p.confidence, (1 / 3, 2 / 3)), p.confidence)
+    answer = [f"cluster {k}" for k in p.predicted * 3 + third]
+    noisy = np.where(np.random.default_rng(1).random(len(p)) < 0.05, "cluster 0", answer)
+    for column in (answer, noisy):
+        found = find(Run("x", p.join(pl.DataFrame({"index": p.index, "cluster": column}))))
+        assert not found.of("slices")
+        assert any("refused, as the answer alone tells" in line for line in found.missing)
+
+
+def test_a_failing_subclass_is_no_answer() -> None:
+    """A breed is told by the answer as far as that tells the class, and is a slice all the same."""
+    generator = np.random.default_rng(7)
+    label = generator.integers(0, 4, 5000)
+    breed = label * 5 + generator.integers(0, 5, 5000)
+    wrong = generator.random(5000) < np.where(breed == 7, 0.7, 0.04)
+    answer = np.where(wrong, (label + generator.integers(1, 4, 5000)) % 4, label)
+    finding = only(run_of(label, sure(label, answer), breed=[f"breed {b}" for b in breed]), "slices")
+    assert (breed[finding.rows] == 7).all()
+
+
+def test_an_embedding_of_the_users_choice() -> None:
+    generator = np.random.default_rng(8)
+    inside = generator.random(3000) < 0.15
+    features = generator.normal(size=(3000, 4)) + 8 * inside[:, None]
+    label, answer = failing(9, inside)
+    finding = only(run_of(label, sure(label, answer)), "slices", features=features)
+    assert "embedding given" in finding.subject
+    assert inside[finding.rows].mean() > 0.95
+    with pytest.raises(DataError, match="finite matrix of 3000 rows"):
+        find(run_of(label, sure(label, answer)), features=features[:10])
+
+
+def test_no_better_than_the_majority_comes_first() -> None:
+    label = np.array([0] * 941 + [1] * 47)
+    score = np.random.default_rng(0).uniform(0.01, 0.4, len(label))
+    found = find(run_of(label, np.stack([1 - score, score], 1), ("not bird", "bird")))
+    assert "No better than always answering not bird" in found[0].sentence
+    assert found[0].effect == 0
+    assert "bird is never predicted" in found[1].sentence
+    assert found[1].high == pytest.approx(0.076, abs=0.001)
+
+
+def test_a_pair_of_classes_and_its_direction() -> None:
+    generator = np.random.default_rng(10)
+    label = generator.integers(0, 4, 4000)
+    answer = np.where(generator.random(4000) < 0.06, (label + generator.integers(1, 4, 4000)) % 4, label)
+    answer = np.where((label == 0) & (generator.random(4000) < 0.2), 1, answer)
+    finding = only(run_of(label, sure(label, answer, 0.88)), "confusions")
+    assert finding.subject == "ant and bee"
+    assert "ant is predicted as bee more often" in finding.sentence
+    assert not finding.explains
+
+
+def test_a_block_of_classes() -> None:
+    generator = np.random.default_rng(11)
+    classes = tuple(f"c{k}" for k in range(9))
+    label = generator.integers(0, 9, 6000)
+    within = label // 3 * 3 + (label + generator.integers(1, 3, 6000)) % 3
+    answer = np.where(generator.random(6000) < 0.1, within, label)
+    probability = np.full((6000, 9), 0.1 / 8)
+    probability[np.arange(6000), answer] = 0.9
+    blocks = [f for f in find(run_of(label, probability, classes)).of("confusions") if "among themselves" in f.sentence]
+    assert len(blocks) == 1
+    members = {int(name[1:]) // 3 for name in blocks[0].subject.replace(" and ", ", ").split(", ")}
+    assert len(members) == 1
+
+
+def test_confidence_has_a_direction() -> None:
+    label, answer = failing(12, np.zeros(3000, bool), base=0.1)
+    under = only(run_of(label, sure(label, answer, 0.7)), "calibration")
+    assert under.effect == pytest.approx(0.2, abs=0.02)
+    assert "points below accuracy" in under.sentence
+    over = only(run_of(label, sure(label, answer, 0.99)), "calibration")
+    assert over.effect == pytest.approx(-0.09, abs=0.02)
+    assert "points above accuracy" in over.sentence
+    assert "no prediction" in over.action
+
+
+def voted(rows: int = 2000) -> tuple[Run, np.ndarray, np.ndarray]:
+    """Human labels that contest some labels and disagree on some images, on which the model fails."""
+    generator = np.random.default_rng(13)
+    divided = generator.random(rows) < 0.15
+    label, answer = failing(14, divided, 0.4)
+    votes = np.zeros((rows, 4), np.int64)
+    votes[np.arange(rows), label] = np.where(divided, 6, 10)
+    votes[np.arange(rows), (label + 1) % 4] += np.where(divided, 4, 0)
+    contested = np.arange(rows) < 20
+    votes[contested] = np.eye(4, dtype=np.int64)[(label[contested] + 2) % 4] * 10
+    run = run_of(label, sure(label, answer, 0.9))
+    return dataclasses.replace(run, predictions=join_votes(run.predictions, votes)), divided, contested
+
+
+def test_people_decide_on_labels_and_on_what_is_ambiguous() -> None:
+    run, divided, contested = voted()
+    labels = only(run, "labels")
+    assert set(labels.rows) == set(np.flatnonzero(contested))
+    assert labels.forecast is not None
+    assert labels.forecast.low <= labels.forecast.gain <= labels.forecast.high
+    people = only(run, "people")
+    assert set(people.rows) == set(np.flatnonzero(divided & ~contested))
+    assert people.needed == ("human labels",)
+    assert not any("people:" in line for line in find(run).missing)
+
+
+def test_copies_in_the_train_split() -> None:
+    label, answer = failing(15, np.zeros(300, bool))
+    run = run_of(label, sure(label, answer))
+    p = run.predictions
+    copied, other = p.index < 30, p.index < 6
+    columns = pl.DataFrame(
+        {
+            "index": p.index,
+            "copy_row": pl.Series(np.where(copied, p.index, None).tolist(), dtype=pl.Int64),
+            "copy_label": pl.Series(np.where(copied, (p.label + other) % 4, None).tolist(), dtype=pl.Int64),
+            "copy_correlation": pl.Series(np.where(copied, 0.95, None).tolist(), dtype=pl.Float64),
+        }
+    )
+    found = find(dataclasses.replace(run, predictions=p.join(columns))).of("copies")
+    leak = next(finding for finding in found if "train split" in finding.subject)
+    assert leak.effect == pytest.approx(p.correct[30:].mean())
+    assert set(next(f for f in found if f is not leak).rows) == set(range(6))
+
+
+def test_errors_that_late_epochs_do_not_make(tmp_path: Path) -> None:
+    generator = np.random.default_rng(16)
+    label, answer = failing(17, np.zeros(1500, bool), base=0.2)
+    wrong = label != answer
+    unsure = wrong & (generator.random(1500) < 0.5)
+    epochs = np.where(unsure[:, None] & (generator.random((1500, 20)) < 0.6), label[:, None], answer[:, None])
+    epochs[:, -1] = answer
+    table = pl.DataFrame({"split": ["test"] * 1500, "index": np.arange(1500), "predicted": epochs.tolist()})
+    table.write_parquet(tmp_path / "dynamics.parquet")
+    p = Predictions.from_arrays(label, sure(label, answer, 0.8), CLASSES, provenance=Provenance(split="test"))
+    finding = only(Run("x", p, checkpoint=tmp_path), "unsettled")
+    assert set(finding.rows) == set(np.flatnonzero(unsure))
+    assert finding.forecast is not None
+    assert finding.forecast.low > 0
+    assert finding.action.startswith("average")
+    settled = np.where(wrong[:, None], answer[:, None], epochs)
+    table.with_columns(predicted=pl.Series(settled.tolist())).write_parquet(tmp_path / "dynamics.parquet")
+    assert not find(Run("x", p, checkpoint=tmp_path)).of("unsettled")
+
+
+def test_errors_of_variance_and_of_bias() -> None:
+    label, answer = failing(18, np.zeros(1000, bool), base=0.2)
+    wrong = np.flatnonzero(label != answer)
+    again = answer.copy()
+    again[wrong[:40]] = label[wrong[:40]]
+    other = Predictions.from_arrays(label[::-1], sure(label, again)[::-1], CLASSES, index=np.arange(1000)[::-1])
+    finding = only(run_of(label, sure(label, answer)), "unsettled", seeds=[other])
+    assert set(finding.rows) == set(wrong[:40])
+    assert f"the other {len(wrong) - 40} are made by every seed" in finding.sentence
+    with pytest.raises(DataError, match="same rows"):
+        find(run_of(label, sure(label, answer)), seeds=[Predictions.from_arrays([0], [[1, 0, 0, 0]], CLASSES)])
+
+
+def test_images_far_from_the_train_images() -> None:
+    generator = np.random.default_rng(19)
+    far = generator.random(1500) < 0.1
+    label, answer = failing(20, far)
+    train_label = generator.integers(0, 4, 1200)
+
+    def embedded(of: np.ndarray, moved: np.ndarray | float) -> np.ndarray:
+        return 6 * np.eye(4, 12)[of] + generator.normal(size=(len(of), 12)) + moved
+
+    own = embedded(label, far[:, None] * np.eye(12)[11] * 25)
+    p = Predictions.from_arrays(label, sure(label, answer), CLASSES, embedding=own)
+    train = Predictions.from_arrays(
+        train_label, sure(train_label, train_label), CLASSES, embedding=embedded(train_label, 0.0)
+    )
+    finding = only(Run("x", p, train=train), "sparse")
+    assert far[finding.rows].mean() > 0.6
+    assert "embedding of the last layer" in finding.sentence
+    rng = np.random.default_rng(0)
+    assert not find(
+        Run(
+            "x",
+            Predictions.from_arrays(label, sure(label, answer), CLASSES, embedding=rng.normal(size=(1500, 12))),
+            train=train,
+        )
+    ).of("baseline")
+
+
+def test_poor_images_within_their_classes() -> None:
+    """Small images fail in every class; a class of dark images is no finding by itself."""
+    generator = np.random.default_rng(21)
+    rows = 900
+    small = generator.random(rows) < 0.15
+    label, answer = failing(22, small, 0.6, 0.05)
+    pixels = [
+        np.clip(generator.normal(60 + 40 * k, 30, (12 if s else 32,) * 2 + (3,)), 0, 255).astype(np.uint8)
+        for k, s in zip(label, small, strict=True)
+    ]
+    run = run_of(label, sure(label, answer, 0.85))
+    images = ImageSet(pixels, label, CLASSES, "test", "0" * 64)
+    found = find(dataclasses.replace(run, images=images))
+    finding = found.of("quality", "slices")[0]
+    assert small[finding.rows].mean() > 0.95
+    assert not any("dark" in f.subject for f in found)
+
+
+def test_a_class_that_a_promise_misses() -> None:
+    generator = np.random.default_rng(23)
+    label = generator.integers(0, 4, 4000)
+    wrong = generator.random(4000) < np.where(label == 3, 0.12, 0.01)
+    answer = np.where(wrong, (label + generator.integers(1, 4, 4000)) % 4, label)
+    assert only(run_of(label, sure(label, answer, 0.9)), "review").subject == "dog"
