@@ -7,10 +7,10 @@ from typing import Literal
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 from scipy import optimize
 
-from workbench.analysis.statistics import RESAMPLES, percentile_interval, wilson_interval
+from workbench.analysis.gaps import CalibrationError, debiased
+from workbench.analysis.statistics import wilson_interval
 from workbench.core.predictions import DERIVED, Predictions
 from workbench.core.records import FloatArray, IntArray, ProbabilityArray
 from workbench.errors import DataError
@@ -27,8 +27,8 @@ class Reliability:
     """A reliability diagram: for each of B bins its edges, rows, mean confidence and accuracy, and the ECE.
 
     ``edges`` ``(B + 1,)``; a bin holds its lower edge but not its upper one, except that the last is closed at 1.
-    ``low`` and ``high`` bound the accuracy of each bin (Wilson 95 %), ``ece_low`` and ``ece_high`` the ECE
-    (basic bootstrap, 95 %, at least 0). Empty bins have nan.
+    ``low`` and ``high`` bound the accuracy of each bin (Wilson 95 %). ``error`` is the calibration error freed of its
+    bias, with an interval, of the same bins (`gaps.debiased`). Empty bins have nan.
     """
 
     binning: Binning
@@ -39,8 +39,18 @@ class Reliability:
     low: FloatArray
     high: FloatArray
     ece: float
-    ece_low: float
-    ece_high: float
+    error: CalibrationError
+
+    @property
+    def gap(self) -> float:
+        """Accuracy less mean confidence over all rows; above 0 the model is underconfident."""
+        there = self.counts > 0
+        return float(np.average((self.accuracy - self.confidence)[there], weights=self.counts[there]))
+
+    @property
+    def direction(self) -> str:
+        """The gap in words, such as "confidence is 4.9 points below accuracy"."""
+        return f"confidence is {abs(100 * self.gap):.1f} points {'below' if self.gap > 0 else 'above'} accuracy"
 
 
 def reliability(predictions: Predictions, *, bins: int = 15, binning: Binning = "equal width") -> Reliability:
@@ -50,11 +60,8 @@ def reliability(predictions: Predictions, *, bins: int = 15, binning: Binning = 
     3). Equal mass: the bins hold equally many rows (Nguyen & O'Connor 2015, arXiv 1508.05154); rows of equal
     confidence share a bin, so that bins may differ and there may be fewer.
 
-    The bootstrap resamples rows: counts of correct and misclassified rows in each bin are multinomial; the mean
-    confidence within such a cell is drawn as normal with the cell's own variance, which for cells of many rows is
-    what resampling gives, so that the cost does not grow with the rows. The interval is the basic one, 2·ECE less
-    the upper and lower percentile (Davison & Hinkley 1997, section 5.2): the ECE of a resample is biased upwards,
-    as noise cannot cancel between absolute gaps. The estimate itself is biased the same way for few rows.
+    It is biased upwards, as noise cannot cancel between absolute gaps: for few rows, or a model that is calibrated,
+    most of it is noise, and no bootstrap interval of it covers. ``error`` is free of that bias.
 
     Raises
     ------
@@ -120,43 +127,16 @@ def _mass_edges(predictions: Predictions, confidence: pl.Expr, bins: int) -> Flo
     return np.concatenate([[0.0], np.unique(edges), [1.0]])
 
 
-def _ece(counts: FloatArray, totals: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """ECE, mean confidence and accuracy of bins, from counts and confidence sums ``(..., B, 2)``, errors first."""
-    rows = counts.sum(-1)
-    blank = np.full(rows.shape, np.nan)
-    confidence = np.divide(totals.sum(-1), rows, out=blank.copy(), where=rows > 0)
-    accuracy = np.divide(counts[..., 1], rows, out=blank.copy(), where=rows > 0)
-    gaps = np.abs(counts[..., 1] - totals.sum(-1)).sum(-1) / rows.sum(-1)
-    return gaps, confidence, accuracy
-
-
 def _summarise(binning: Binning, edges: FloatArray, sums: FloatArray) -> Reliability:
     counts, totals, squares = sums
-    n = int(counts.sum())
-    ece, confidence, accuracy = _ece(counts, totals)
-    mean = np.divide(totals, counts, out=np.zeros_like(totals), where=counts > 0)
-    variance = np.divide(squares, counts, out=np.zeros_like(totals), where=counts > 0) - mean**2
-    generator = np.random.default_rng(0)
-    drawn = generator.multinomial(n, (counts / n).ravel(), RESAMPLES).reshape(RESAMPLES, *counts.shape).astype(float)
-    noise = generator.standard_normal(drawn.shape) * np.sqrt(drawn * np.maximum(variance, 0))
-    eces, _, _ = _ece(drawn, drawn * mean + noise)
-    low, high = wilson_interval(counts[:, 1], counts.sum(1))
-    # gaps are absolute values, so a resample adds its noise to theirs: the basic interval reflects that away
-    upper, lower = percentile_interval(eces)
-    ece_low = max(0.0, min(float(ece), float(2 * ece - lower)))
-    ece_high = max(float(ece), float(2 * ece - upper))
-    return Reliability(
-        binning,
-        edges,
-        counts.sum(1).astype(np.int64),
-        confidence,
-        accuracy,
-        low,
-        high,
-        float(ece),
-        ece_low,
-        ece_high,
-    )
+    rows = counts.sum(1)
+    blank = np.full(rows.shape, np.nan)
+    confidence = np.divide(totals.sum(1), rows, out=blank.copy(), where=rows > 0)
+    accuracy = np.divide(counts[:, 1], rows, out=blank.copy(), where=rows > 0)
+    ece = float(np.abs(counts[:, 1] - totals.sum(1)).sum() / rows.sum())
+    low, high = wilson_interval(counts[:, 1], rows)
+    error = debiased(rows, counts[:, 1], totals.sum(1), totals[:, 1], squares.sum(1))
+    return Reliability(binning, edges, rows.astype(np.int64), confidence, accuracy, low, high, ece, error)
 
 
 @dataclass(frozen=True)
@@ -289,33 +269,3 @@ def temperature(predictions: Predictions, *, seed: int = 0) -> Temperature:
         reliability(before).ece,
         reliability(after).ece,
     )
-
-
-@dataclass(frozen=True)
-class Gap:
-    """Accuracy less mean confidence of some rows, -1 to 1, with a 95 % interval; above 0 they are underconfident."""
-
-    accuracy: float
-    confidence: float
-    value: float
-    low: float
-    high: float
-
-
-def signed_gap(confidence: FloatArray, correct: NDArray[np.bool_]) -> Gap:
-    """The signed calibration gap of rows, given their confidences ``(n,)`` and whether they are correct.
-
-    Calibration in the large (Van Calster et al. 2016, doi 10.1016/j.jclinepi.2015.12.005), as a difference. The
-    confidences are known, so that only accuracy is uncertain: the interval is Wilson's of the accuracy, less the mean
-    confidence.
-
-    Raises
-    ------
-    DataError
-        If there are no rows.
-    """
-    if len(confidence) == 0:
-        raise DataError("calibration: expected at least one row")
-    accuracy, mean = float(correct.mean()), float(confidence.mean())
-    low, high = wilson_interval(int(correct.sum()), len(correct))
-    return Gap(accuracy, mean, accuracy - mean, float(low) - mean, float(high) - mean)

@@ -59,7 +59,7 @@ def excess(counts: Strata) -> Excess:
     """The Mantel-Haenszel risk difference of errors, and the conditional test that it is above 0.
 
     The difference weights each stratum with ``n1 n0 / n`` (Greenland & Robins 1985, doi 10.2307/2530643). Its interval
-    is the stratified one of Newcombe (Yan & Su 2010, doi 10.1080/10543406.2010.508715, with these weights): Wilson's
+    is the stratified one of Newcombe (Yan & Su 2010, doi 10.1198/sbr.2009.0049, with these weights): Wilson's
     of both weighted rates, each with the number of rows that gives it its variance, brought together as Newcombe does
     for a difference. It covers for rare errors, where one from the variance of the difference does not. The test is
     that of Mantel & Haenszel 1959 (doi 10.1093/jnci/22.4.719): given the margins of each stratum the group's errors are

@@ -12,6 +12,7 @@ from workbench.analysis.calibration import proper_scores, reliability, risk_cove
 from workbench.analysis.classes import class_report
 from workbench.analysis.compare import Churn, Comparison
 from workbench.analysis.confusion import confusion_matrix, most_confused, top_k_accuracy
+from workbench.analysis.gaps import signed_gap, smooth_ece
 from workbench.analysis.labels import confident_joint
 from workbench.analysis.statistics import wilson_interval
 from workbench.analysis.votes import shared_errors, soft_cross_entropy
@@ -30,7 +31,9 @@ def metrics(predictions: Predictions) -> Values:
 
     Without probabilities what needs them is not there.
 
-    ``ece_15``, ``ece_10``: expected calibration error with 15 and 10 bins of equal width; ``ece_equal_mass_15``:
+    ``signed_gap``: accuracy less mean confidence; ``calibration_error``: debiased, root mean square over 15 bins, with
+    the test of calibration; ``smooth_ece``: see `gaps`; ``ece_15``, ``ece_10``: expected calibration error with 15 and
+    10 bins of equal width, biased upwards by noise; ``ece_equal_mass_15``:
     with 15 bins of equally many rows; ``nll`` in nats; ``brier`` 0 to 2; ``temperature``: fitted on one half, with
     what it does on the other under ``temperature_scaling``. See the functions of `workbench.analysis` for
     definitions and sources.
@@ -77,9 +80,16 @@ def metrics(predictions: Predictions) -> Values:
 def calibration_metrics(predictions: Predictions) -> Values:
     """Calibration errors, proper scores and the area under the risk-coverage curve as JSON values."""
     ece, scores, curve = reliability(predictions), proper_scores(predictions), risk_coverage(predictions)
+    frame = predictions.columns("confidence", "correct")
+    gap = signed_gap(frame["confidence"].to_numpy().astype(np.float64), frame["correct"].to_numpy())
     return {
         "ece_15": ece.ece,
-        "ece_15_interval": [ece.ece_low, ece.ece_high],
+        "calibration_error": ece.error.value,
+        "calibration_error_interval": [ece.error.low, ece.error.high],
+        "calibration_p_value": ece.error.p_value,
+        "signed_gap": gap.value,
+        "signed_gap_interval": [gap.low, gap.high],
+        "smooth_ece": smooth_ece(predictions),
         "ece_10": reliability(predictions, bins=10).ece,
         "ece_equal_mass_15": reliability(predictions, binning="equal mass").ece,
         "nll": scores.nll,

@@ -144,7 +144,8 @@ def header_of(name: str, predictions: Predictions, notes: Sequence[str] = ()) ->
             **{
                 name: [_number(v) for v in getattr(diagram, name)] for name in ("confidence", "accuracy", "low", "high")
             },
-            "ece": [diagram.ece, diagram.ece_low, diagram.ece_high],
+            "error": [diagram.error.value, diagram.error.low, diagram.error.high],
+            "direction": diagram.direction,
         },
         "ramps": {str(signed).lower(): _ramp(signed) for signed in (False, True)},
         "palette": list(render.PALETTE),

@@ -30,7 +30,7 @@ def reliability(
             there = result.counts > 0
             # where all rows of a bin are correct (or misclassified) no resample differs, and the interval has no width
             ax.vlines(result.confidence[there], result.low[there], result.high[there], color=colour, alpha=0.5, lw=2)
-            text = f"{label}: ECE {result.ece:.2%} ({result.ece_low:.2%} to {result.ece_high:.2%})"
+            text = f"{label}: {result.direction}, ECE {result.ece:.1%}"
             points = (result.confidence[there], result.accuracy[there])
             ax.plot(*points, color=colour, marker=marker, markersize=6, linewidth=1, label=text)
         edges, counts = diagram.edges, diagram.counts
@@ -51,19 +51,22 @@ def reliability(
 
 
 def class_calibration(classes: Sequence[str], diagrams: Sequence[Reliability], *, ax: Axes | None = None) -> Axes:
-    """ECE of each class with its interval, highest at the top."""
-    order = np.argsort([d.ece for d in diagrams], kind="stable")[-SHOWN_ROWS:]
+    """The debiased calibration error of each class with its interval, highest at the top."""
+    errors = [diagram.error for diagram in diagrams]
+    order = np.argsort([one.value for one in errors], kind="stable")[-SHOWN_ROWS:]
     with mpl.rc_context(STYLE):
         ax = own_axes(ax, (7, 0.4 * len(order) + 1.2))
         for place, k in enumerate(order):
-            ax.hlines(place, diagrams[k].ece_low, diagrams[k].ece_high, color=ACCENT, linewidth=2.5, alpha=0.45)
-            ax.plot(diagrams[k].ece, place, "o", color=ACCENT, markersize=7)
+            ax.hlines(place, errors[k].low, errors[k].high, color=ACCENT, linewidth=2.5, alpha=0.45)
+            ax.plot(errors[k].value, place, "o", color=ACCENT, markersize=7)
         name_rows(ax, range(len(order)), [classes[k] for k in order])
         ax.set_xlim(left=0)
         ax.xaxis.set_major_formatter(PercentFormatter(1.0))
         plain_grid(ax)
         ax.tick_params(axis="y", length=0)
-        ax.set_xlabel("Expected calibration error of the class's probability\nover all rows, 95 % interval")
+        ax.set_xlabel(
+            "Calibration error of the class's probability over all rows\n(root mean square without noise, 95 % interval)"
+        )
     return ax
 
 

@@ -16,8 +16,8 @@ from workbench.findings.registry import KINDS
 from workbench.runs.run import Run
 
 TRAIN = (
-    "all but labels and copies: the rows are called train, and a model's errors on rows that it was trained on are few and "
-    "special: give predictions of other rows"
+    "all but labels and copies: the rows are called train, and a model's errors on rows that it was trained on are few "
+    "and special: give predictions of other rows"
 )
 
 

@@ -12,6 +12,7 @@ from workbench.findings.record import Finding
 LIKE = "the other rows, class by class (Mantel-Haenszel)"
 TEST = "Mantel-Haenszel test within classes"
 MEASURE = "difference of error rates"
+LEVEL = 0.05
 
 
 def excess_within_classes(known: Known, inside: NDArray[np.bool_], among: NDArray[np.bool_] | None = None) -> Excess:
@@ -19,6 +20,15 @@ def excess_within_classes(known: Known, inside: NDArray[np.bool_], among: NDArra
     if among is None:
         return excess(Strata.of(inside, known.wrong, known.label))
     return excess(Strata.of(inside[among], known.wrong[among], known.label[among]))
+
+
+def holds_without(before: Excess, after: Excess, tried: int) -> bool:
+    """Whether a group's excess holds where the rows of stronger groups are set aside.
+
+    ``before`` and ``after`` are its excess with and without them: the test has to hold after Bonferroni's correction
+    over the ``tried`` groups, and at least half of the errors beyond those of other rows have to be left.
+    """
+    return after.p_value <= LEVEL / tried and after.difference * after.rows >= 0.5 * before.difference * before.rows
 
 
 def group_finding(

@@ -6,30 +6,30 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from workbench.findings.groups import excess_within_classes
+from workbench.findings.groups import LEVEL, excess_within_classes, holds_without
 from workbench.findings.known import Known
 from workbench.findings.record import Finding
 from workbench.findings.registry import KINDS
-
-LEVEL = 0.05
 
 
 def without_overlap(known: Known, found: Sequence[Finding]) -> list[Finding]:
     """The findings that hold beside the others.
 
     Groups of rows are taken up by the strength of their excess over all rows, so that the dark images of one class,
-    which carry the blurred, the flat and all dark ones with them, are one finding: each further group has to hold at
-    5 % without the rows of those before it. Findings of the kinds that are judged afterwards, such as labels, which
-    images that the model misreads seem to contradict, have to be found again on the rows of no group, about the same
-    subject and in the same direction.
+    which carry the blurred, the flat and all dark ones with them, are one finding: each further group has to hold
+    without the rows of those before it (`groups.holds_without`). Findings of the kinds that are judged afterwards, such
+    as labels, which images that the model misreads seem to contradict, have to be found again on the rows of no group,
+    about the same subject and in the same direction.
     """
     groups = [finding for finding in found if KINDS[finding.kind].groups]
     left = np.ones(len(known.label), bool)
-    kept = []
-    for finding in sorted(groups, key=lambda one: _p_value(known, one, left)):
-        if _p_value(known, finding, left) <= LEVEL:
+    kept: list[Finding] = []
+    whole = {id(one): excess_within_classes(known, _inside(known, one)) for one in groups}
+    for finding in sorted(groups, key=lambda one: whole[id(one)].p_value):
+        inside = _inside(known, finding)
+        if not kept or holds_without(whole[id(finding)], excess_within_classes(known, inside, left), len(groups)):
             kept.append(finding)
-            left &= ~_inside(known, finding)
+            left &= ~inside
     others = [finding for finding in found if not KINDS[finding.kind].groups]
     if left.all():
         return [*kept, *others]
@@ -38,10 +38,6 @@ def without_overlap(known: Known, found: Sequence[Finding]) -> list[Finding]:
 
 def _inside(known: Known, finding: Finding) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     return np.isin(known.predictions.index, finding.rows)
-
-
-def _p_value(known: Known, finding: Finding, left: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> float:
-    return excess_within_classes(known, _inside(known, finding), left).p_value
 
 
 def _found_again(rest: Known, found: Sequence[Finding]) -> list[Finding]:

@@ -27,8 +27,8 @@ class Kind:
     """A question, and the rule that answers it; among findings of equal cost those of the earlier kind come first.
 
     ``groups``: its findings are groups of rows with more errors than others of their classes; of those that overlap the
-    strongest is kept. ``afterwards``: its findings have to hold on the rows of no such group, too. ``of_rows``: they are
-    about the rows rather than the model, so that they hold for train rows, too.
+    strongest is kept. ``afterwards``: its findings have to hold on the rows of no such group, too. ``of_rows``: they
+    are about the rows rather than the model, so that they hold for train rows, too.
     """
 
     question: str

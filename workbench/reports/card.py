@@ -84,8 +84,8 @@ def _limits(card: Mapping[str, Any], predictions: Predictions) -> str:
         f"- Images of {card['image_size']}×{card['image_size']} pixels of these classes only; any other image is "
         "assigned to one of them as well.",
         f"- Confidence is {predictions.confidence.mean():.1%} on average where {predictions.accuracy:.1%} are correct; "
-        f"over 15 bins they differ by {calibration.ece:.1%} (ECE; {calibration.ece_low:.1%} to "
-        f"{calibration.ece_high:.1%}). No temperature is applied.",
+        f"over 15 bins they differ by {calibration.error.value:.1%} (root mean square without noise; "
+        f"{calibration.error.low:.1%} to {calibration.error.high:.1%}). No temperature is applied.",
         "- The output ignores the scale of the normalised input, so contrast about the mean carries no evidence.",
     ]
     return "\n".join(lines)

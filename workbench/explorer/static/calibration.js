@@ -65,8 +65,9 @@ function binOf(store, { edges, counts, confidence, accuracy, low, high }, k) {
  */
 export function calibrationView({ store, header }) {
   const { reliability } = header;
-  const [ece, low, high] = reliability.ece.map(percent);
-  const note = `Expected calibration error ${ece} (95 % interval ${low} to ${high}), ${reliability.counts.length} bins. Below the diagonal the model is overconfident, above it underconfident. Click a bin to see its images.`;
+  const [error, low, high] = reliability.error.map(percent);
+  const direction = reliability.direction[0].toUpperCase() + reliability.direction.slice(1);
+  const note = `${direction}. Calibration error without noise ${error} (root mean square over ${reliability.counts.length} bins, 95 % interval ${low} to ${high}). Below the diagonal the model is overconfident, above it underconfident. Click a bin to see its images.`;
   const node = h("div", { className: "wb-calibration" });
 
   function draw() {

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from workbench.analysis.calibration import signed_gap
+from workbench.analysis.gaps import signed_gap
 from workbench.core.records import FloatArray
 from workbench.findings.known import Known
 from workbench.findings.record import Finding, Found

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from workbench.analysis.strata import Excess, Strata, excess
 from workbench.core.records import FloatArray, IntArray
 from workbench.findings.features import TOLD, Feature, answer_codes, features_of, told_by_answer
-from workbench.findings.groups import group_finding
+from workbench.findings.groups import LEVEL, group_finding, holds_without
 from workbench.findings.known import NO_IMAGES, Known
 from workbench.findings.record import Finding, Found
 
@@ -147,11 +147,10 @@ def _without_overlap(
 ) -> list[tuple[_Candidate, Excess]]:
     """Those that hold at 5 %, strongest first, each also without the rows of the ones before it."""
     left = among.copy()
-    kept = []
-    for candidate, result in sorted(judged, key=lambda pair: pair[1].p_value):
-        if result.p_value > 0.05:
-            break
-        if _judge(candidate, features, known, left).p_value <= 0.05:
+    kept: list[tuple[_Candidate, Excess]] = []
+    held = sorted((pair for pair in judged if pair[1].p_value <= LEVEL), key=lambda pair: pair[1].p_value)
+    for candidate, result in held:
+        if not kept or holds_without(result, _judge(candidate, features, known, left), len(held)):
             kept.append((candidate, result))
             left &= ~_mask(candidate, features, known)
     return kept

@@ -70,27 +70,6 @@ def test_equal_confidences_share_a_bin() -> None:
     assert diagram.ece == pytest.approx(0, abs=1e-6)
 
 
-def test_bootstrap_interval_is_that_of_resampled_rows() -> None:
-    p = predictions(400, 3)
-    generator, place, drawn = np.random.default_rng(1), np.minimum((p.confidence * 15).astype(int), 14), []
-    for _ in range(1500):
-        rows = generator.integers(0, 400, 400)
-        gap = np.bincount(place[rows], p.correct[rows], 15) - np.bincount(place[rows], p.confidence[rows], 15)
-        drawn.append(np.abs(gap).sum() / 400)
-    diagram = reliability(p)
-    lower, upper = np.percentile(drawn, [2.5, 97.5])
-    expected = (max(0, 2 * diagram.ece - upper), 2 * diagram.ece - lower)
-    assert (diagram.ece_low, diagram.ece_high) == pytest.approx(expected, abs=0.006)
-
-
-def test_interval_holds_the_estimate_of_a_calibrated_model() -> None:
-    generator = np.random.default_rng(3)
-    for _ in range(20):
-        c = generator.uniform(0.5, 1, 400)
-        diagram = reliability(binary(c.tolist(), (generator.random(400) < c).tolist()))
-        assert diagram.ece_low <= diagram.ece <= diagram.ece_high
-
-
 def test_confidences_of_exactly_one_have_their_own_bin() -> None:
     p = binary([1.0] * 90 + [0.5] * 10, [True] * 81 + [False] * 9 + [True] * 10)
     diagram = reliability(p, binning="equal mass", bins=5)

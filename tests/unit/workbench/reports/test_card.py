@@ -28,7 +28,7 @@ def test_card_has_the_measured_figures(tmp_path: Path, capsys: pytest.CaptureFix
     assert str(opened.classifier.card["weights_sha256"]) in card
     assert "cutout (15 x 8, 5 x 0, 11 x 12, 2 x 6)" in card
     assert f"Confidence is {p.confidence.mean():.1%} on average where {p.accuracy:.1%} are correct" in card
-    assert f"differ by {reliability(p).ece:.1%} (ECE" in card
+    assert f"differ by {reliability(p).error.value:.1%} (root mean square" in card
     assert "rates 0:0 0.0606:1 " in card
     assert "- Made in two sittings." in card
     assert main(command) == 2
