@@ -15,6 +15,8 @@ from matplotlib.figure import Figure
 
 import workbench
 from workbench import figures
+from workbench.analysis.baselines import curves
+from workbench.analysis.baselines import ranking as ranking_of_classes
 from workbench.analysis.calibration import class_reliability, reliability, risk_coverage
 from workbench.analysis.classes import class_report
 from workbench.analysis.compare import compare
@@ -122,6 +124,8 @@ def drawn(of: Material) -> dict[str, Callable[[], Axes | Figure]]:
         "neighbours": lambda: figures.neighbours(*(near[name].to_numpy() for name in near.columns)),
         "outcomes": lambda: figures.outcomes(compare(of.linear, p)),
         "reliability": lambda: figures.reliability(reliability(of.linear), compared=reliability(p)),
+        "precision_recall": lambda: figures.precision_recall(curves(of.linear), ranking_of_classes(of.linear)),
+        "roc": lambda: figures.roc(curves(of.linear), ranking_of_classes(of.linear)),
         "risk_coverage": lambda: figures.risk_coverage(risk_coverage(of.linear)),
         "findings": lambda: figures.findings(of.findings.table().head(6)),
         "suspects": lambda: figures.suspects(label_suspects(of.linear), classes),

@@ -42,8 +42,8 @@ def debiased(
 
     Notes
     -----
-    With ``d`` the mean of correctness less confidence in a bin and ``s²`` the variance of that mean, ``sum w (d² − s²)``
-    is an unbiased estimate of the mean squared gap (Kumar, Liang & Ma 2019, arXiv 1909.10155, section 5, with rows'
+    With ``d`` the mean of correctness less confidence in a bin and ``s²`` the variance of it, ``sum w (d² − s²)`` is
+    an unbiased estimate of the mean squared gap (Kumar, Liang & Ma 2019, arXiv 1909.10155, section 5, with rows'
     own confidences). Its variance is ``sum w² (4 d² s² + 2 s⁴)``: where the model is calibrated the first term is gone
     and the estimate has another rate (arXiv 2408.08998). The interval holds all errors θ at which
     the estimate is within 1.96 standard deviations, with the first term in proportion to θ, so that it covers in both

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from workbench.analysis.baselines import baselines
 from workbench.analysis.calibration import proper_scores, reliability, risk_coverage, temperature
 from workbench.analysis.classes import class_report
 from workbench.analysis.compare import Churn, Comparison
@@ -29,7 +30,8 @@ OFF_DIAGONAL = "confident_joint_off_diagonal"
 def metrics(predictions: Predictions) -> Values:
     """Accuracy, errors, calibration and label noise of a model as JSON values; rates are fractions, nan is null.
 
-    Without probabilities what needs them is not there.
+    Without probabilities what needs them is not there. ``majority``, ``chance`` and the averages over classes: see
+    `baselines.baselines`.
 
     ``signed_gap``: accuracy less mean confidence; ``calibration_error``: debiased, root mean square over 15 bins, with
     the test of calibration; ``smooth_ece``: see `gaps`; ``ece_15``, ``ece_10``: expected calibration error with 15 and
@@ -39,13 +41,14 @@ def metrics(predictions: Predictions) -> Values:
     definitions and sources.
     """
     matrix = confusion_matrix(predictions)
-    report = class_report(matrix)
+    report, without = class_report(matrix), baselines(matrix)
     rows, errors = len(predictions), predictions.error_count
     values: Values = {
         "rows": rows,
         "classes": list(predictions.classes),
         "accuracy": predictions.accuracy,
         "accuracy_interval": [float(bound) for bound in wilson_interval(rows - errors, rows)],
+        **without,
         "error_count": errors,
         "errors_per_class": dict(zip(report.classes, report.errors.tolist(), strict=True)),
         "support_per_class": dict(zip(report.classes, report.support.tolist(), strict=True)),

@@ -11,6 +11,7 @@ from workbench.figures.classes import (
     confusion_matrix,
     whole_matrix,
 )
+from workbench.figures.curves import precision_recall, roc
 from workbench.figures.images import attribution_grid, group_map, image_grid
 from workbench.figures.methods import method_ranking
 from workbench.figures.rows import cartography, embedding_map, human_against_model, neighbours, suspects
@@ -36,8 +37,10 @@ __all__ = [
     "method_ranking",
     "neighbours",
     "outcomes",
+    "precision_recall",
     "reliability",
     "risk_coverage",
+    "roc",
     "save",
     "suspects",
     "whole_matrix",

@@ -64,9 +64,7 @@ def class_calibration(classes: Sequence[str], diagrams: Sequence[Reliability], *
         ax.xaxis.set_major_formatter(PercentFormatter(1.0))
         plain_grid(ax)
         ax.tick_params(axis="y", length=0)
-        ax.set_xlabel(
-            "Calibration error of the class's probability over all rows\n(root mean square without noise, 95 % interval)"
-        )
+        ax.set_xlabel("Calibration error of the class's probability over all rows\n(without noise, 95 % interval)")
     return ax
 
 

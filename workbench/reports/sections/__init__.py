@@ -17,6 +17,7 @@ from workbench.reports.sections import (
     labels,
     neighbours,
     pictures,
+    scores,
     training,
 )
 
@@ -37,6 +38,7 @@ SECTIONS: dict[str, Section] = {
     "classes": Section("Which classes are confused, and which are hard?", classes.section),
     "groups": Section("How often are groups of classes confused?", groups.section),
     "calibration": Section("Can the confidence be believed?", calibration.section),
+    "scores": Section("How well do the scores rank, and what has to go to a person?", scores.section),
     "labels": Section("Which labels are doubtful?", labels.section),
     "pictures": Section("What do the errors look like, and where does the model look?", pictures.section),
     "training": Section("How was it trained?", training.section),
