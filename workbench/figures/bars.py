@@ -25,19 +25,21 @@ def _nothing(ax: Axes, words: str) -> Axes:
 
 
 def asymmetries(frame: pl.DataFrame, classes: Sequence[str], *, count: int = 10, ax: Axes | None = None) -> Axes:
-    """The pairs of opposite cells with the smallest p-values, both counts; a star: adjusted p under 0.05."""
-    shown = frame.head(count).reverse()
+    """The pairs of opposite cells that differ (adjusted p under 0.05), both counts; a sentence where none does."""
+    held = frame.filter(pl.col("adjusted_p_value") < 0.05)
+    shown = held.head(count).reverse()
     with mpl.rc_context(STYLE):
         ax = own_axes(ax, (8, 0.5 * max(len(shown), 2) + 1.6))
-        if len(shown) == 0:
+        if len(frame) == 0:
             return _nothing(ax, "No two classes are confused with each other.")
+        if len(held) == 0:
+            return _nothing(ax, f"0 of {len(frame)} pairs of classes are confused more often one way than the other.")
         places = np.arange(len(shown))
         there, back = shown["first_rate"].to_numpy(), shown["second_rate"].to_numpy()
         ax.barh(places + 0.19, there, 0.36, color=ACCENT, label="first predicted as second")
         ax.barh(places - 0.19, back, 0.36, color=MUTED, label="second predicted as first")
         for place, row in enumerate(shown.iter_rows(named=True)):
-            star = " ★" if row["adjusted_p_value"] < 0.05 else ""
-            note = f"  {row['first_as_second']} vs. {row['second_as_first']}, p = {row['adjusted_p_value']:.2g}{star}"
+            note = f"  {row['first_as_second']} vs. {row['second_as_first']}, p = {row['adjusted_p_value']:.2g}"
             ax.text(there[place], place, note, va="center", fontsize=9)
         pairs = shown.select("first", "second").iter_rows()
         name_rows(ax, places, [f"{classes[a]} → {classes[b]}" for a, b in pairs])
@@ -45,7 +47,9 @@ def asymmetries(frame: pl.DataFrame, classes: Sequence[str], *, count: int = 10,
         ax.xaxis.set_major_formatter(PercentFormatter(1.0))
         plain_grid(ax)
         ax.tick_params(axis="y", length=0)
-        ax.set_xlabel("Share of the true class (p corrected for the number of pairs)")
+        ax.set_xlabel(
+            f"Share of the true class ({len(held)} of {len(frame)} pairs differ, p corrected for all of them)"
+        )
         ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
     return ax
 

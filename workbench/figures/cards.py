@@ -54,10 +54,12 @@ def findings(table: pl.DataFrame, pictures: Sequence[Sequence[ImageArray]] | Non
 def _card(row: dict[str, object], width: int) -> tuple[list[str], int]:
     """The lines of a card, and how many of them are its sentence."""
     sentence = textwrap.wrap(str(row["sentence"]), width)
-    small = f"{row['measure']}: {_number(row['effect'])} ({_number(row['low'])} to {_number(row['high'])}). "
+    signed = any(word in str(row["measure"]) for word in ("difference", "less", "beyond"))
+    effect, low, high = (_number(row[name], signed) for name in ("effect", "low", "high"))
+    small = f"{row['measure']}: {effect} ({low} to {high}). "
     small += f"{str(row['checked'])[:1].upper()}{str(row['checked'])[1:]}."
     return [*sentence, *textwrap.wrap(small[:1].upper() + small[1:], int(width * 1.12))], len(sentence)
 
 
-def _number(value: object) -> str:
-    return f"{value:+.1%}" if isinstance(value, float) else "?"
+def _number(value: object, signed: bool) -> str:
+    return "?" if not isinstance(value, float) else f"{value:+.1%}" if signed else f"{value:.1%}"

@@ -35,8 +35,8 @@ def suspects(frame: pl.DataFrame, classes: Sequence[str], *, count: int = 12, ax
         plain_grid(ax)
         ax.tick_params(axis="y", length=0)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.set_xlabel("Images whose label the model disputes")
-        ax.set_title(f"{len(frame):,} label suspects", loc="left", fontsize=11)
+        ax.set_xlabel("Images whose label the model disputes (it may be mistaken)")
+        ax.set_title(f"{len(frame):,} labels to check", loc="left", fontsize=11)
     return ax
 
 

