@@ -28,12 +28,12 @@ class _Group:
 def find(known: Known) -> Found:
     """Signed gaps of calibration: overall, of each predicted class, and in bands of confidence.
 
-    A gap is mean accuracy less mean confidence (`analysis.calibration.signed_gap`). Under calibration each row is
-    correct with its own confidence, so that the number of correct rows has a known mean and variance: the test is the
-    two-sided normal one of their standardised difference. The whole and the classes are taken up by significance, and
-    what one of them explains is taken out of the others: the rows of a class, or, once the overall gap is a finding,
-    what recalibration of all rows together mends (isotonic regression, Zadrozny & Elkan 2002, doi 10.1145/775047.775151). So
-    one miscalibrated class does not make the whole model a finding, nor the whole model every class. A band is a
+    A gap is mean accuracy less mean confidence (`analysis.gaps.signed_gap`). Under calibration each row is correct with
+    its own confidence, so that the number of correct rows has a known mean and variance: the test is the two-sided
+    normal one of their standardised difference. The whole and the classes are taken up by significance, and what one of
+    them explains is taken out of the others: the rows of a class, or, once the overall gap is a finding, what
+    recalibration of all rows together mends (isotonic regression, Zadrozny & Elkan 2002, doi 10.1145/775047.775151).
+    So one miscalibrated class does not make the whole model a finding, nor the whole model every class. A band is a
     finding where its gap has the other sign than the overall one, or there is no overall one.
     """
     if not known.predictions.has_probabilities:
