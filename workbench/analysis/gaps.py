@@ -33,15 +33,10 @@ class CalibrationError:
 def debiased(
     rows: FloatArray, correct: FloatArray, confidence: FloatArray, confidence_correct: FloatArray, squares: FloatArray
 ) -> CalibrationError:
-    """The debiased l2 calibration error of B bins, from sums over their rows ``(B,)``.
+    """The debiased l2 calibration error of B bins, from sums over their rows, ``(B,)`` each.
 
-    Parameters
-    ----------
-    rows, correct : number of rows, and of correct ones
-    confidence, confidence_correct, squares : sums of confidence over all and over correct rows, and of its square
+    The sums: rows, correct rows, confidence, confidence of the correct rows, and squared confidence.
 
-    Notes
-    -----
     With ``d`` the mean of correctness less confidence in a bin and ``s²`` the variance of it, ``sum w (d² − s²)`` is
     an unbiased estimate of the mean squared gap (Kumar, Liang & Ma 2019, arXiv 1909.10155, section 5, with rows'
     own confidences). Its variance is ``sum w² (4 d² s² + 2 s⁴)``: where the model is calibrated the first term is gone

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import numpy as np
 import polars as pl
 
 from workbench import figures
 from workbench.findings.causes import causes, where_to_work
 from workbench.findings.find import find
-from workbench.findings.record import Finding, Findings
+from workbench.findings.pictures import pictures_of
+from workbench.findings.record import Findings
 from workbench.reports.bundle import Bundle
 from workbench.reports.material import Material
 
-if TYPE_CHECKING:
-    from workbench.core.records import ImageArray
-
-SHOWN, PICTURES = 10, 6
+SHOWN = 10
 
 
 def section(material: Material) -> Bundle:
@@ -27,7 +22,7 @@ def section(material: Material) -> Bundle:
     work = where_to_work(verdicts)
     return Bundle(
         figures={
-            "findings": lambda: figures.findings(found.table().head(SHOWN), _pictures(material, found)),
+            "findings": lambda: figures.findings(found.table().head(SHOWN), pictures_of(material.run, found[:SHOWN])),
             "causes": lambda: figures.figure_of(figures.causes(work)),
         },
         tables={
@@ -47,19 +42,3 @@ def _remainder(material: Material, found: Findings) -> pl.DataFrame:
     names = ("index", "label", "predicted", *(("confidence",) if predictions.has_probabilities else ()))
     rows = predictions.columns(*names).filter(pl.col("index").is_in(found.remainder.tolist()))
     return rows.with_columns(material.class_names("label"), material.class_names("predicted"))
-
-
-def _pictures(material: Material, found: Findings) -> list[list[ImageArray]] | None:
-    """Some images of each finding: a random sample of its errors, or of its rows where it has none."""
-    images = material.run.images
-    if images is None:
-        return None
-    return [[images.image(int(row)) for row in _sample(material, finding)] for finding in found[:SHOWN]]
-
-
-def _sample(material: Material, finding: Finding) -> list[int]:
-    predictions = material.predictions
-    wrong = finding.rows[np.isin(finding.rows, predictions.index[~predictions.correct])]
-    among = wrong if len(wrong) else finding.rows
-    chosen = np.random.default_rng(0).permutation(len(among))[:PICTURES]
-    return [int(row) for row in among[np.sort(chosen)]]
