@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
-from workbench.analysis.statistics import McNemar, benjamini_hochberg, mcnemar, sign_test, wilson_interval
+from workbench.analysis.statistics import Z_95, McNemar, benjamini_hochberg, mcnemar, sign_test, wilson_interval
 from workbench.core.predictions import Predictions
 from workbench.errors import DataError
 
@@ -109,14 +109,16 @@ def compare(before: Predictions, after: Predictions) -> Comparison:
     )
 
 
-def newcombe_paired(both: int, second: int, first: int, neither: int) -> tuple[float, float]:
-    """95 % interval of (second − first) / n for paired proportions: Newcombe 1998, method 10.
+def newcombe_paired(both: int, second: int, first: int, neither: int, z: float = Z_95) -> tuple[float, float]:
+    """Interval of (second − first) / n for paired proportions, 95 % by default: Newcombe 1998, method 10.
 
     ``both`` and ``neither`` count concordant rows, ``second`` and ``first`` those correct in only one model.
     """
     n = both + second + first + neither
     p1, p2 = (both + second) / n, (both + first) / n
-    (l1, u1), (l2, u2) = ((float(v[0]), float(v[1])) for v in (wilson_interval(both + x, n) for x in (second, first)))
+    (l1, u1), (l2, u2) = (
+        (float(v[0]), float(v[1])) for v in (wilson_interval(both + x, n, z) for x in (second, first))
+    )
     product = (both + second) * (first + neither) * (both + first) * (second + neither)
     cross = float(both * neither - second * first)
     cross = max(cross - n / 2, 0) if cross > 0 else cross

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ from workbench.analysis.neighbours import join_neighbours
 from workbench.analysis.votes import join_votes
 from workbench.core.predictions import Predictions
 from workbench.core.records import ImageSet
+from workbench.findings.find import find
+from workbench.findings.record import Findings
 from workbench.runs.run import Run
 
 if TYPE_CHECKING:
@@ -60,6 +63,11 @@ class Material:
     def predictions(self) -> Predictions:
         """The run's predictions with all joined columns."""
         return self.run.predictions
+
+    @cached_property
+    def findings(self) -> Findings:
+        """What the run's model gets wrong, and why."""
+        return find(self.run, seeds=self.seeds, features=self.features)
 
     def class_names(self, column: str) -> pl.Expr:
         """Class numbers in ``column`` as the names of the classes."""

@@ -6,7 +6,6 @@ import polars as pl
 
 from workbench import figures
 from workbench.findings.causes import causes, where_to_work
-from workbench.findings.find import find
 from workbench.findings.pictures import pictures_of
 from workbench.findings.record import Findings
 from workbench.reports.bundle import Bundle
@@ -17,7 +16,7 @@ SHOWN = 10
 
 def section(material: Material) -> Bundle:
     """The findings as records, table and figure; the errors that none explains, and the rules that could not run."""
-    found = find(material.run, seeds=material.seeds, features=material.features)
+    found = material.findings
     verdicts = causes(material.predictions, found)
     work = where_to_work(verdicts)
     return Bundle(
