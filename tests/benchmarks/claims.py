@@ -37,8 +37,7 @@ def lines(run: Run, votes: NDArray[np.int64]) -> Iterator[Line]:
     label = run.predictions.label
     yield from _labels(plain, run, majority != label)
     for finding in found.of("labels"):
-        contested = (majority != label)[finding.rows].mean()
-        yield "labels, with human labels", finding.sentence, f"the majority contests {contested:.0%} of these rows"
+        yield "labels, with human labels", finding.sentence, finding.checked
     yield from _people(run, votes)
     for finding in found.of("unsettled"):
         yield "unsettled", finding.sentence, finding.checked
@@ -46,12 +45,12 @@ def lines(run: Run, votes: NDArray[np.int64]) -> Iterator[Line]:
         yield "copies", finding.sentence, finding.checked
     half = np.random.default_rng(1).random(len(label)) < 0.5
     yield from _on_the_other_half(known_of(voted), half)
-    yield (
-        "remainder",
-        f"{len(found.remainder)} of {found.errors} errors ({found.remainder_share:.0%}) with human labels and the "
-        f"epochs' predictions, {len(plain.remainder)} ({plain.remainder_share:.0%}) without human labels",
-        "a count",
-    )
+    parts = [
+        f"{len(one.remainder)} of {one.errors} errors ({one.remainder_share:.0%}) lie outside every finding {what}, and "
+        f"about {one.unexplained:.0f} are unexplained by each finding's excess alone"
+        for one, what in ((found, "with human labels"), (plain, "without them"))
+    ]
+    yield "remainder", "; ".join(parts), "a count"
 
 
 def _labels(plain: Findings, run: Run, contested: NDArray[np.bool_]) -> Iterator[Line]:
@@ -82,7 +81,7 @@ def _people(run: Run, votes: NDArray[np.int64]) -> Iterator[Line]:
 def _on_the_other_half(known: Known, half: NDArray[np.bool_]) -> Iterator[Line]:
     """Findings of one half of the rows, and the same quantity on the other."""
     one = findings_of(known.part(half))
-    for kind in ("slices", "confusions", "calibration", "review"):
+    for kind in ("slices", "confusions", "calibration"):
         effects = [(f, _again(known, ~half, f)) for f in one.of(kind)]
         if not effects:
             yield kind, "none on this half", "-"

@@ -14,7 +14,7 @@ from workbench.core.predictions import Predictions
 from workbench.core.records import ConfusionMatrix, FloatArray, IntArray, Rate
 from workbench.errors import DataError
 
-MOST_ROWS, MOST_CLASSES = 200_000, 50
+MOST_ROWS, MOST_CLASSES, FEW = 200_000, 50, 10
 
 
 def baselines(matrix: ConfusionMatrix) -> dict[str, Any]:
@@ -119,8 +119,8 @@ def ranking(predictions: Predictions, *, most_rows: int = MOST_ROWS, seed: int =
 
     Values by scikit-learn's definitions. The interval of the AUC is DeLong's (DeLong, DeLong & Clarke-Pearson 1988, doi
     10.2307/2531595; by ranks as Sun & Xu 2014, doi 10.1109/LSP.2014.2337313) on the scale of the logit, which keeps it
-    within 0 to 1, with at a perfect ranking Wilson's of the smaller group; that of average precision the logit one of
-    Boyd, Eng & Page 2013 (doi 10.1007/978-3-642-40994-3_29).
+    within 0 to 1; at a perfect ranking, or with fewer than ten rows on one side, Wilson's of the smaller side. That of
+    average precision is the logit one of Boyd, Eng & Page 2013 (doi 10.1007/978-3-642-40994-3_29).
 
     Raises
     ------
@@ -153,6 +153,9 @@ def _delong(positive: FloatArray, negative: FloatArray) -> tuple[float, float, f
     above = (ranks[:m] - stats.rankdata(positive)) / n
     below = 1 - (ranks[m:] - stats.rankdata(negative)) / m
     value = float(above.mean())
+    if min(m, n) < FEW:  # the variance of few rows is no estimate
+        low, high = wilson_interval(value * min(m, n), min(m, n))
+        return value, float(low), float(high)
     variance = (above.var(ddof=1) / m if m > 1 else 0.0) + (below.var(ddof=1) / n if n > 1 else 0.0)
     return _on_logit(value, float(np.sqrt(variance)) / max(value * (1 - value), 1e-12), min(m, n))
 

@@ -15,6 +15,7 @@ from workbench.errors import DataError
 
 CELLS = 4096  # of confidence, in which rows are gathered before they are smoothed
 LEAST_WIDTH = 1e-3
+EXACT_BELOW, MOST_EXACT = 25.0, 20_000
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,30 @@ def debiased(
     statistic = float(((hits - total) ** 2 / chance).sum())
     p_value = float(stats.chi2.sf(statistic, int(some.sum())))
     return CalibrationError(float(np.sqrt(max(found, 0.0))), float(np.sqrt(low)), float(np.sqrt(high)), p_value)
+
+
+def calibration_p_value(confidence: FloatArray, correct: NDArray[np.bool_]) -> float:
+    """Two-sided p-value of the number of correct rows if each is correct with its own confidence, ``(n,)`` both.
+
+    That number is Poisson-binomial. From a variance of 25 on its normal distribution is used, with continuity
+    correction; below it the exact one of up to 20,000 rows, and beyond them Poisson's of the errors, which are rare
+    then (Le Cam 1960, doi 10.2140/pjm.1960.10.1181). The smaller tail counts twice.
+    """
+    wrong = 1 - confidence
+    mean, variance, seen = float(wrong.sum()), float((wrong * confidence).sum()), int((~correct).sum())
+    if variance >= EXACT_BELOW:
+        return float(min(1.0, 2 * stats.norm.sf(max(abs(seen - mean) - 0.5, 0.0) / np.sqrt(variance))))
+    if len(wrong) > MOST_EXACT:
+        below, above = stats.poisson.cdf(seen, mean), stats.poisson.sf(seen - 1, mean)
+    else:
+        size = int(max(seen, mean + 12 * np.sqrt(variance + 1))) + 2
+        chance = np.zeros(size)
+        chance[0] = 1.0
+        for share in wrong.tolist():
+            chance[1:] = chance[1:] * (1 - share) + chance[:-1] * share
+            chance[0] *= 1 - share
+        below, above = chance[: seen + 1].sum(), 1 - chance[:seen].sum()
+    return float(min(1.0, 2 * min(below, above)))
 
 
 def smooth_ece(predictions: Predictions) -> float:

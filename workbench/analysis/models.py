@@ -39,8 +39,8 @@ class Equivalence:
 def equivalence(comparison: Comparison, *, margin: float = MARGIN) -> Equivalence:
     """Two one-sided tests at 5 % that the accuracies differ by less than ``margin``.
 
-    Schuirmann 1987 (doi 10.1007/BF01068419), by the 90 % interval of Newcombe for paired proportions: a difference that is not significant is no proof of
-    equality, but an interval within the margin is one of that.
+    Schuirmann 1987 (doi 10.1007/BF01068419), by the 90 % interval of Newcombe for paired proportions: a difference that
+    is not significant is no proof of equality, but an interval within the margin is one of that.
 
     Raises
     ------

@@ -14,6 +14,7 @@ from workbench.errors import DataError
 LOWEST, HIGHEST = -12.0, 3.0  # of the logit of the share
 OWN = 200  # rows from which a predicted class has a temperature of its own
 TEMPERATURES = (0.05, 20.0)
+GRID, REACH = 25, 1.0  # temperatures that are tried first, and how far the search goes from the best (log)
 TINY = np.finfo(np.float32).smallest_subnormal
 
 
@@ -57,20 +58,21 @@ def exchanged_labels(probability: ProbabilityArray, label: IntArray) -> Exchange
     logs = np.log(np.maximum(probability, TINY).astype(np.float64))
     classes = logs.shape[1]
     alike = _alike(logs.argmax(1))
-    parts = [(logs[rows], label[rows]) for rows in alike]
+    parts = [_Part(logs[rows], label[rows]) for rows in alike]
 
     def profile(logit: float) -> float:
-        return sum(_fit(one, given, float(special.expit(logit)))[0] for one, given in parts)
+        return sum(part.fit(float(special.expit(logit)))[0] for part in parts)
 
-    none = sum(_fit(one, given, 0.0)[0] for one, given in parts)
+    none = sum(part.fit(0.0)[0] for part in parts)
     found = optimize.minimize_scalar(profile, bounds=(LOWEST, HIGHEST), method="bounded", options={"xatol": 1e-2})
     lowest, noise = float(found.fun), float(special.expit(found.x))
     if lowest >= none:
         lowest, noise = none, 0.0
     posterior = np.empty(len(label))
-    for rows, (one, given) in zip(alike, parts, strict=True):
-        chance = _of_label(one, given, _fit(one, given, noise)[1])
-        posterior[rows] = (noise / classes) / np.maximum((1 - noise) * chance + noise / classes, 1e-300)
+    for rows, part in zip(alike, parts, strict=True):
+        chance = part.of_label(part.fit(noise)[1])
+        drawn = (noise / classes) / np.maximum((1 - noise) * chance + noise / classes, 1e-300)
+        posterior[rows] = drawn * (1 - chance)  # a label that was drawn anew may be the true one
     ratio = 2 * (none - lowest)
     p_value = float(stats.chi2.sf(ratio, 1) / 2) if ratio > 0 else 1.0
     off = (classes - 1) / classes  # drawn from all classes alike, so that a K-th keeps its label
@@ -86,22 +88,33 @@ def _alike(predicted: IntArray) -> list[IntArray]:
     return [*parts, rest] if len(rest) else parts
 
 
-def _of_label(logs: FloatArray, label: IntArray, log_t: float) -> FloatArray:
-    """The probability of each row's label at a temperature, of log probabilities ``(n, K)``."""
-    scaled = logs / np.exp(log_t)
-    return np.asarray(np.exp(scaled[np.arange(len(label)), label] - special.logsumexp(scaled, axis=1)))
+class _Part:
+    """Rows that share a temperature: log probabilities ``(n, K)`` and labels ``(n,)``."""
 
+    def __init__(self, logs: FloatArray, label: IntArray) -> None:
+        self.logs, self.label, self.classes = logs, label, logs.shape[1]
+        low, high = (float(bound) for bound in np.log(TEMPERATURES))
+        grid = np.linspace(low, high, GRID)
+        best = float(grid[int(np.argmin([self._loss(t, 0.0) for t in grid]))])
+        # the loss has several hollows for a small share: it is followed from the best one without any
+        self.bounds = max(low, best - REACH), min(high, best + REACH)
 
-def _fit(logs: FloatArray, label: IntArray, noise: float) -> tuple[float, float]:
-    """The least negative log-likelihood over temperatures, and the logarithm of that temperature."""
-    classes = logs.shape[1]
+    def of_label(self, log_t: float) -> FloatArray:
+        """The probability of each row's label at a temperature."""
+        scaled = self.logs / np.exp(log_t)
+        own = scaled[np.arange(len(self.label)), self.label]
+        return np.asarray(np.exp(own - special.logsumexp(scaled, axis=1)))
 
-    def loss(log_t: float) -> float:
-        chance = (1 - noise) * _of_label(logs, label, log_t) + noise / classes
+    def _loss(self, log_t: float, noise: float) -> float:
+        chance = (1 - noise) * self.of_label(log_t) + noise / self.classes
         return -float(np.log(np.maximum(chance, 1e-300)).sum())
 
-    found = optimize.minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded", options={"xatol": 1e-4})
-    return float(found.fun), float(found.x)
+    def fit(self, noise: float) -> tuple[float, float]:
+        """The least negative log-likelihood over temperatures, and the logarithm of that temperature."""
+        found = optimize.minimize_scalar(
+            lambda t: self._loss(t, noise), bounds=self.bounds, method="bounded", options={"xatol": 1e-3}
+        )
+        return float(found.fun), float(found.x)
 
 
 def _bounds(profile: Callable[[float], float], lowest: float, noise: float, none: float) -> tuple[float, float]:
@@ -112,7 +125,9 @@ def _bounds(profile: Callable[[float], float], lowest: float, noise: float, none
         return profile(logit) - allowed
 
     middle = float(np.clip(special.logit(noise), LOWEST, HIGHEST)) if noise else LOWEST
-    low = 0.0 if none <= allowed else float(special.expit(optimize.brentq(above, LOWEST, middle, xtol=1e-2)))
-    if above(HIGHEST) <= 0:
+    low = 0.0
+    if none > allowed and above(LOWEST) > 0 > above(middle):
+        low = float(special.expit(optimize.brentq(above, LOWEST, middle, xtol=1e-2)))
+    if above(HIGHEST) <= 0 or above(middle) >= 0:
         return low, 1.0
     return low, float(special.expit(optimize.brentq(above, middle, HIGHEST, xtol=1e-2)))

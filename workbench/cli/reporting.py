@@ -35,8 +35,11 @@ def findings(options: argparse.Namespace) -> int:
     run, omitted = _write(given, options.out, model=options.model, force=options.force, sections=("findings",))
     found = json.loads((options.out / "findings.json").read_text(encoding="utf-8"))
     print(*run.notes, *(f"{place}. {one['sentence']}" for place, one in enumerate(found, 1)), sep="\n")
-    left = json.loads((options.out / "metrics.json").read_text(encoding="utf-8"))["findings"]["remainder"]
-    print(f"{left:,} of {run.predictions.error_count:,} errors are in no finding that explains them")
+    left = json.loads((options.out / "metrics.json").read_text(encoding="utf-8"))["findings"]
+    print(
+        f"{left['remainder']:,} of {run.predictions.error_count:,} errors lie outside every finding that may explain "
+        f"them; counting each finding's excess alone, about {left['unexplained']:.0f} are unexplained"
+    )
     print(*(f"not looked for: {line}" for line in omitted), f"written to {options.out}", sep="\n")
     return 0
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
+from polars.selectors import by_name
 
 from workbench.core.checks import check_ids, check_probabilities, check_schema
 from workbench.core.derived import DERIVED, FEW, IS_CORRECT, margin_of_few
@@ -179,7 +180,7 @@ class Predictions:
             if missing[0] in (*DERIVED, "probability"):
                 self.require_probabilities(missing[0])
             raise DataError(f"no column {missing[0]!r}: expected one of {', '.join(scan.collect_schema())}")
-        return scan.select(names)
+        return scan.select(by_name(*names))  # exact names: text would be read as patterns
 
     def batches(self, *names: str, cells: int = 2**24) -> Iterator[pl.DataFrame]:
         """The named columns in parts of neighbouring rows, so that a matrix of all rows need not fit in memory.

@@ -23,6 +23,7 @@ ENDS = {
 }
 SHARES = {0.1: "tenth", 1 / 3: "third"}
 TOLD = 0.5
+DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 PATHS = ("path", "file", "filename", "file_name", "image", "image_path")
 
 
@@ -63,44 +64,40 @@ def told_by_answer(feature: Feature, known: Known, answer: IntArray) -> float:
 def features_of(known: Known) -> Iterator[Feature]:
     """The features of own columns, of paths, of images and of the user's embedding."""
     table = known.predictions.columns(*known.own) if known.own else pl.DataFrame()
-    for name in table.columns:
-        yield from _of_column(table[name])
+    for name, column in zip(table.columns, table.get_columns(), strict=True):
+        yield from _of_column(name, column.alias("value"))  # a name may be a pattern to polars
     yield from _of_pictures(known)
     if known.features is not None:
         yield _clusters("cluster of the embedding given", known.features, np.ones(len(known.label), bool))
 
 
-def _of_column(column: pl.Series) -> Iterator[Feature]:
+def _of_column(name: str, column: pl.Series) -> Iterator[Feature]:
     kind = column.dtype
     if kind.is_temporal():
         if kind in (pl.Date, pl.Datetime):
-            yield from _bins(column.name, column.cast(pl.Datetime("us")).cast(pl.Int64).cast(pl.Float64), column)
+            yield from _bins(name, column.cast(pl.Datetime("us")).cast(pl.Int64).cast(pl.Float64), column)
             days = column.dt.weekday().replace_strict(dict(enumerate(DAYS, 1)), return_dtype=pl.String)
-            yield from _categories(days.alias(f"weekday of {column.name}"))
+            yield from _categories(f"weekday of {name}", days)
         return
     if kind.is_numeric() and not (kind.is_integer() and column.n_unique() <= FEW):
-        yield from _bins(column.name, column.cast(pl.Float64), column)
+        yield from _bins(name, column.cast(pl.Float64), column)
         return
-    if kind.is_nested() or kind == pl.Object or kind == pl.Null:
+    if kind.is_nested() or kind in (pl.Object, pl.Null, pl.Binary):
         return
     words = column.cast(pl.String)
-    if kind == pl.String and (column.name.lower() in PATHS or _looks_like_paths(words)):
-        yield from _path_parts(words)
+    if kind == pl.String and (name.lower() in PATHS or _looks_like_paths(words)):
+        yield from _path_parts(name, words)
     else:
-        yield from _categories(words)
+        yield from _categories(name, words)
 
 
-DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-
-
-def _categories(words: pl.Series) -> Iterator[Feature]:
+def _categories(name: str, words: pl.Series) -> Iterator[Feature]:
     """The most frequent values, each a code, and whether the value is missing."""
-    filled = words.fill_null("missing")
-    counts = filled.value_counts(sort=True).head(MOST_VALUES)
-    names = sorted(counts[filled.name].to_list())
-    codes = filled.replace_strict({name: k for k, name in enumerate(names)}, default=-1, return_dtype=pl.Int64)
-    if len(names) > 1:
-        yield Feature(words.name, codes.to_numpy(), [f"{words.name} {name}" for name in names])
+    filled = words.fill_null("missing").alias("value")
+    values = sorted(filled.value_counts(sort=True, name="rows").head(MOST_VALUES)["value"].to_list())
+    codes = filled.replace_strict({value: k for k, value in enumerate(values)}, default=-1, return_dtype=pl.Int64)
+    if len(values) > 1:
+        yield Feature(name, codes.to_numpy(), [f"{name} {value}" for value in values])
 
 
 def _bins(name: str, values: pl.Series, shown: pl.Series) -> Iterator[Feature]:
@@ -129,7 +126,7 @@ def _looks_like_paths(words: pl.Series) -> bool:
     return len(some) > 0 and bool(some.str.contains(r"[/\\].*\.\w{2,5}$").mean() > 0.9)  # type: ignore[operator]
 
 
-def _path_parts(words: pl.Series) -> Iterator[Feature]:
+def _path_parts(name: str, words: pl.Series) -> Iterator[Feature]:
     """The folders of a path, from the outermost, and the kind of file."""
     parts = words.str.replace_all(r"\\", "/").str.split("/")
     deepest = max(parts.list.len().drop_nulls().to_list(), default=0)
@@ -137,8 +134,8 @@ def _path_parts(words: pl.Series) -> Iterator[Feature]:
         folders = pl.select(
             pl.when(parts.list.len() > place + 1).then(parts.list.get(place, null_on_oob=True))
         ).to_series()
-        yield from _categories(folders.alias(f"folder {place + 1} of {words.name}"))
-    yield from _categories(words.str.extract(r"\.(\w{1,5})$").str.to_lowercase().alias(f"kind of {words.name}"))
+        yield from _categories(f"folder {place + 1} of {name}", folders)
+    yield from _categories(f"kind of {name}", words.str.extract(r"\.(\w{1,5})$").str.to_lowercase())
 
 
 def _of_pictures(known: Known) -> Iterator[Feature]:
@@ -153,7 +150,7 @@ def _of_pictures(known: Known) -> Iterator[Feature]:
     colours = np.full(len(known.label), None, object)
     colours[known.seen] = known.pictures.table["colour"].to_numpy()
     named = pl.Series("colour", colours.tolist(), dtype=pl.String)
-    for feature in _categories(named):
+    for feature in _categories("colour", named):
         yield Feature("colour", np.where(known.seen, feature.codes, -1), feature.words)
     yield _clusters("cluster of colour and texture", known.pictures.descriptor, known.seen)
 

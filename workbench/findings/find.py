@@ -61,9 +61,14 @@ def findings_of(known: Known) -> Findings:
     held.sort(key=lambda finding: (-finding.cost, place[finding.kind]))
     explained = np.concatenate([finding.rows for finding in held if finding.explains] or [np.zeros(0, np.int64)])
     errors = known.rows(known.wrong)
+    left = np.ones(len(errors))
+    for finding in held:
+        if finding.explains and finding.errors:
+            left[np.isin(errors, finding.rows)] *= 1 - min(1.0, finding.cost / finding.errors)
     return Findings(
         found=tuple(held),
         remainder=errors[~np.isin(errors, explained)],
+        unexplained=float(left.sum()),
         errors=len(errors),
         rows=len(known.label),
         missing=(*([TRAIN] if train else []), *(line for result in results.values() for line in result.missing)),

@@ -30,7 +30,7 @@ def without_overlap(known: Known, found: Sequence[Finding]) -> list[Finding]:
         if not kept or holds_without(whole[id(finding)], excess_within_classes(known, inside, left), len(groups)):
             kept.append(finding)
             left &= ~inside
-    others = [finding for finding in found if not KINDS[finding.kind].groups]
+    others = _without_parts([finding for finding in found if not KINDS[finding.kind].groups])
     if left.all():
         return [*kept, *others]
     return [*kept, *_found_again(known.part(left), others)]
@@ -38,6 +38,19 @@ def without_overlap(known: Known, found: Sequence[Finding]) -> list[Finding]:
 
 def _inside(known: Known, finding: Finding) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     return np.isin(known.predictions.index, finding.rows)
+
+
+def _without_parts(found: Sequence[Finding]) -> list[Finding]:
+    """The findings but for confusions of a pair of classes whose rows are all in a block's."""
+    confusions = [finding for finding in found if finding.kind == "confusions"]
+    return [
+        finding
+        for finding in found
+        if finding.kind != "confusions"
+        or not any(
+            len(other.rows) > len(finding.rows) and np.isin(finding.rows, other.rows).all() for other in confusions
+        )
+    ]
 
 
 def _found_again(rest: Known, found: Sequence[Finding]) -> list[Finding]:

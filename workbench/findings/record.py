@@ -114,6 +114,9 @@ class Findings(Sequence[Finding]):
     found : tuple of Finding
     remainder : int64 array (n,)
         Row ids of the errors that no finding explains.
+    unexplained : float
+        How many errors are unexplained by the excess of the findings alone: an error counts with the product, over the
+        findings that hold it, of the share of their errors that their comparison explains.
     errors, rows : int
         Number of misclassified rows, and of all.
     missing : tuple of str
@@ -125,6 +128,7 @@ class Findings(Sequence[Finding]):
 
     found: tuple[Finding, ...]
     remainder: IntArray
+    unexplained: float
     errors: int
     rows: int
     missing: tuple[str, ...]
@@ -196,10 +200,14 @@ class Findings(Sequence[Finding]):
             "tests": self.tests,
             "remainder": len(self.remainder),
             "remainder_share": self.remainder_share,
+            "unexplained": self.unexplained,
             "missing": list(self.missing),
         }
 
     def __str__(self) -> str:
         lines = [f"{place}. {finding.sentence}" for place, finding in enumerate(self.found, 1)]
-        rest = f"{len(self.remainder):,} of {self.errors:,} errors are in no finding that explains them."
+        rest = (
+            f"{len(self.remainder):,} of {self.errors:,} errors lie outside every finding that may explain them; "
+            f"counting each finding's excess alone, about {self.unexplained:.0f} are unexplained."
+        )
         return "\n".join([*(lines or ["No finding."]), rest, *(f"Not looked for: {line}" for line in self.missing)])

@@ -13,7 +13,6 @@ from workbench.findings.kinds import (
     labels,
     people,
     quality,
-    review,
     slices,
     sparse,
     unsettled,
@@ -49,5 +48,4 @@ KINDS: Mapping[str, Kind] = {
     "sparse": Kind("Does it fail far from its train images?", sparse.find, groups=True),
     "confusions": Kind("Which classes are confused beyond their own rates?", confusions.find),
     "calibration": Kind("Where do confidence and accuracy differ?", calibration.find, afterwards=True),
-    "review": Kind("For which classes does a promise not hold?", review.find, afterwards=True),
 }

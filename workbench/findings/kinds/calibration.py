@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
-from workbench.analysis.gaps import signed_gap
+from workbench.analysis.gaps import calibration_p_value, signed_gap
 from workbench.core.records import FloatArray
 from workbench.findings.known import Known
 from workbench.findings.record import Finding, Found
@@ -29,12 +28,12 @@ def find(known: Known) -> Found:
     """Signed gaps of calibration: overall, of each predicted class, and in bands of confidence.
 
     A gap is mean accuracy less mean confidence (`analysis.gaps.signed_gap`). Under calibration each row is correct with
-    its own confidence, so that the number of correct rows has a known mean and variance: the test is the two-sided
-    normal one of their standardised difference. The whole and the classes are taken up by significance, and what one of
-    them explains is taken out of the others: the rows of a class, or, once the overall gap is a finding, what
-    recalibration of all rows together mends (isotonic regression, Zadrozny & Elkan 2002, doi 10.1145/775047.775151).
-    So one miscalibrated class does not make the whole model a finding, nor the whole model every class. A band is a
-    finding where its gap has the other sign than the overall one, or there is no overall one.
+    its own confidence, which gives the number of correct rows its distribution; the test is two-sided
+    (`analysis.gaps.calibration_p_value`). The whole and the classes are taken up by significance, and what one of them
+    explains is taken out of the others: the rows of a class, or, once the overall gap is a finding, what recalibration
+    of all rows together mends (isotonic regression, Zadrozny & Elkan 2002, doi 10.1145/775047.775151). So one
+    miscalibrated class does not make the whole model a finding, nor the whole model every class. A band is a finding
+    where its gap has the other sign than the overall one, or there is no overall one.
     """
     if not known.predictions.has_probabilities:
         return Found(missing=("calibration: give the model's probabilities, not its predicted classes alone",))
@@ -88,10 +87,7 @@ def _recalibrated(confidence: FloatArray, correct: Mask) -> FloatArray:
 def _p_value(mask: Mask, chance: FloatArray, correct: Mask) -> float:
     """Two-sided, for rows that are correct with the chances given."""
     own = np.clip(chance[mask], 1e-6, 1 - 1e-6)
-    variance = float((own * (1 - own)).sum())
-    if len(own) < LEAST or variance == 0:
-        return 1.0
-    return float(2 * stats.norm.sf(abs(correct[mask].sum() - own.sum()) / np.sqrt(variance)))
+    return 1.0 if len(own) < LEAST else calibration_p_value(own, correct[mask])
 
 
 def _finding(known: Known, group: _Group, left: Mask, p_value: float, chance: FloatArray | None) -> Finding:
@@ -121,7 +117,7 @@ def _finding(known: Known, group: _Group, left: Mask, p_value: float, chance: Fl
         gap.high,
         "accuracy less mean confidence" if chance is None else "accuracy less mean recalibrated confidence",
         "a calibrated model" if chance is None else "the same confidence in all classes",
-        "normal test of the number of correct rows, given each row's confidence",
+        "test of the number of correct rows, given each row's confidence",
         "recalibrate these confidences on rows kept aside; as long as their order is kept, no prediction changes"
         if group.words
         else "fit a temperature on rows that the model is not judged on; it changes confidences and no prediction",

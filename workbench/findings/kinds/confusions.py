@@ -14,70 +14,32 @@ from workbench.core.records import ConfusionMatrix, FloatArray, IntArray
 from workbench.findings.known import Known
 from workbench.findings.record import Finding, Found
 
-TRIED = 20
 MOST = 5  # pairs that get a finding each; all are in the table of asymmetries
-Mask = NDArray[np.bool_]
+LEAST = 5  # confusions of a pair
+TRIED, FEW = 20, 60  # pairs that are each left out in turn, where there are at most that many classes
 BLOCKS = 200  # most classes among which blocks are looked for
 ACTION = "look at the images of both classes side by side; add examples or labels that tell them apart"
+Mask = NDArray[np.bool_]
 
 
 def find(known: Known) -> Found:
     """Pairs whose confusions exceed the expected ones, and the block of three classes or more that does.
 
     Expected is what quasi-independence gives: every class keeps its own number of errors and of wrong answers, and
-    errors fall on the others in proportion (`analysis.quasi.expected_errors`); it is fitted without the pair and those
-    named before it. A pair's count is compared with it by Poisson's distribution, in both directions together. Blocks
-    are branches of the average linkage of the classes by confusion; the best one is chosen on a random half of the rows
-    and tested on the other.
+    errors fall on the others in proportion (`analysis.quasi.expected_errors`, fitted to all cells). A pair's count, in
+    both directions together and at least five, is compared with it by Poisson's distribution; as the fit takes up a
+    part of any excess, that errs towards no finding. The pairs are named one by one; a further one has to exceed, too,
+    what follows from a fit without those before it, as a pair that is confused often makes others look rare, and the
+    classes apart from it confused with each other. Blocks are branches of the average linkage of the classes by
+    confusion; the best one is chosen on a random half of the rows and tested on the other.
     """
     matrix = _errors(known.label, known.predictions.predicted, len(known.predictions.classes))
     if len(matrix) < 3 or not matrix.any():
         return Found()
     uneven = _asymmetric(ConfusionMatrix(_counts(known), known.predictions.classes))
     pairs = [_pair(known, matrix, *pair, uneven) for pair in _excessive(matrix)]
-    block = _block(known)
+    block = _block(known, matrix)
     return Found([*pairs, *block.candidates], len(matrix) * (len(matrix) - 1) // 2 + block.tests)
-
-
-def _excessive(matrix: IntArray) -> list[tuple[int, int, float, float]]:
-    """The pairs whose count exceeds the expected one: both classes, what is expected, and the p-value.
-
-    The pair of the largest standardised excess is taken, each against an expectation from the other cells, and left out
-    of what is expected of the next: else a pair that is confused often would make others look rare, and the classes
-    apart from it confused with each other.
-    """
-    left_out = np.zeros(matrix.shape, bool)
-    found: list[tuple[int, int, float, float]] = []
-    for _ in range(MOST):
-        best: tuple[float, int, int, float, int] | None = None
-        for a, b in _largest(matrix, left_out):
-            without = left_out.copy()
-            without[a, b] = without[b, a] = True
-            expected = expected_errors(matrix, without)
-            awaited, seen = float(expected[a, b] + expected[b, a]), int(matrix[a, b] + matrix[b, a])
-            z = (seen - awaited) / np.sqrt(max(awaited, 1.0))
-            if best is None or z > best[0]:
-                best = (z, a, b, awaited, seen)
-        if best is None:
-            break
-        _, a, b, awaited, seen = best
-        p_value = float(stats.poisson.sf(seen - 1, max(awaited, 1e-12)))
-        if p_value > 0.05:
-            break
-        found.append((a, b, awaited, p_value))
-        left_out[a, b] = left_out[b, a] = True
-    return found
-
-
-def _largest(matrix: IntArray, left_out: Mask) -> list[tuple[int, int]]:
-    """The pairs with the largest excess over what all cells together let expect, `TRIED` of them."""
-    expected = expected_errors(matrix, left_out)
-    first, second = np.triu_indices(len(matrix), 1)
-    seen = (matrix + matrix.T)[first, second]
-    awaited = (expected + expected.T)[first, second]
-    z = np.where(left_out[first, second] | (seen == 0), -np.inf, (seen - awaited) / np.sqrt(np.maximum(awaited, 1.0)))
-    order = np.argsort(-z, kind="stable")[:TRIED]
-    return [(int(first[k]), int(second[k])) for k in order if np.isfinite(z[k])]
 
 
 def _counts(known: Known) -> IntArray:
@@ -92,11 +54,59 @@ def _errors(label: IntArray, predicted: IntArray, classes: int) -> IntArray:
     return counts
 
 
-def _asymmetric(matrix: ConfusionMatrix) -> dict[tuple[int, int], float]:
-    """The ordered pairs whose first class is predicted as the second more often than the reverse, with p adjusted."""
-    frame = asymmetries(matrix)
-    rows = frame.select("first", "second", "adjusted_p_value").iter_rows()
-    return {(a, b): p for a, b, p in rows if p is not None and p < 0.05}
+def _tail(seen: int, awaited: float) -> float:
+    """The chance of as many confusions, or more, where so many are expected."""
+    return float(stats.poisson.sf(seen - 1, max(awaited, 1e-12)))
+
+
+def _excessive(matrix: IntArray) -> list[tuple[int, int, float, float]]:
+    """The pairs whose count exceeds the expected one: both classes, what is expected, and the p-value."""
+    both, whole = matrix + matrix.T, expected_errors(matrix)
+    whole = whole + whole.T
+    left_out = np.zeros(matrix.shape, bool)
+    found: list[tuple[int, int, float, float]] = []
+    while len(found) < MOST and (pairs := _largest(matrix, left_out)):
+        a, b = _strongest(matrix, pairs, left_out) if len(matrix) <= FEW else pairs[0]
+        rest = expected_errors(matrix, left_out)
+        p_value = max(
+            _tail(int(both[a, b]), float(whole[a, b])), _tail(int(both[a, b]), float(rest[a, b] + rest[b, a]))
+        )
+        if p_value > 0.05:
+            break
+        found.append((a, b, float(whole[a, b]), p_value))
+        left_out[a, b] = left_out[b, a] = True
+    return found
+
+
+def _largest(matrix: IntArray, left_out: Mask) -> list[tuple[int, int]]:
+    """The pairs with the largest standardised excess over what the cells that are not left out let expect."""
+    expected = expected_errors(matrix, left_out)
+    first, second = np.triu_indices(len(matrix), 1)
+    seen = (matrix + matrix.T)[first, second]
+    awaited = (expected + expected.T)[first, second]
+    z = np.where(left_out[first, second] | (seen < LEAST), -np.inf, (seen - awaited) / np.sqrt(np.maximum(awaited, 1)))
+    order = np.argsort(-z, kind="stable")[:TRIED]
+    return [(int(first[k]), int(second[k])) for k in order if z[k] > 0]
+
+
+def _strongest(matrix: IntArray, pairs: list[tuple[int, int]], left_out: Mask) -> tuple[int, int]:
+    """The pair that stands out most from a fit without it; this decides on the order alone, not on the test."""
+
+    def excess(pair: tuple[int, int]) -> float:
+        a, b = pair
+        without = left_out.copy()
+        without[a, b] = without[b, a] = True
+        expected = expected_errors(matrix, without)
+        awaited = float(expected[a, b] + expected[b, a])
+        return float(matrix[a, b] + matrix[b, a] - awaited) / float(np.sqrt(max(awaited, 1.0)))
+
+    return max(pairs, key=excess)
+
+
+def _asymmetric(matrix: ConfusionMatrix) -> dict[tuple[int, int], tuple[float, float, float]]:
+    """The ordered pairs whose first class is predicted as the second more often than the reverse: rates, adjusted p."""
+    rows = asymmetries(matrix).select("first", "second", "first_rate", "second_rate", "adjusted_p_value").iter_rows()
+    return {(a, b): (one, other, p) for a, b, one, other, p in rows if p is not None and p < 0.05}
 
 
 def _interval(count: int, awaited: float, errors: int) -> tuple[float, float]:
@@ -112,7 +122,7 @@ def _pair(
     b: int,
     awaited: float,
     p_value: float,
-    uneven: dict[tuple[int, int], float],
+    uneven: dict[tuple[int, int], tuple[float, float, float]],
 ) -> Finding:
     names, predicted = known.predictions.classes, known.predictions.predicted
     inside = ((known.label == a) & (predicted == b)) | ((known.label == b) & (predicted == a))
@@ -121,9 +131,9 @@ def _pair(
     direction = ""
     for i, j in ((a, b), (b, a)):
         if (i, j) in uneven:
+            one, other, p = uneven[i, j]
             direction = (
-                f"; {names[i]} is predicted as {names[j]} more often than the reverse ({matrix[i, j]} against "
-                f"{matrix[j, i]}, p = {uneven[i, j]:.2g})"
+                f"; {one:.1%} of {names[i]} are predicted as {names[j]}, and {other:.1%} the other way (p = {p:.2g})"
             )
     return Finding(
         "confusions",
@@ -145,8 +155,8 @@ def _pair(
     )
 
 
-def _block(known: Known, seed: int = 0) -> Found:
-    classes = len(known.predictions.classes)
+def _block(known: Known, matrix: IntArray, seed: int = 0) -> Found:
+    classes = len(matrix)
     if not 5 <= classes <= BLOCKS:
         return Found()
     label, predicted = known.label, known.predictions.predicted
@@ -162,11 +172,14 @@ def _block(known: Known, seed: int = 0) -> Found:
     low, high = _interval(count, awaited, errors)
     names = known.predictions.classes
     listed = ", ".join(names[k] for k in chosen[:-1]) + f" and {names[chosen[-1]]}"
+    both = np.triu(matrix + matrix.T, 1)[np.ix_(chosen, chosen)]
+    a, b = (chosen[int(k)] for k in np.unravel_index(int(both.argmax()), both.shape))
     finding = Finding(
         "confusions",
         listed,
-        f"{listed} are confused among themselves: {inside.sum()} of {known.wrong.sum()} errors; on the half of the "
-        f"rows that did not choose them {count}, where {awaited:.0f} would follow from the classes' own rates.",
+        f"{listed} are confused among themselves: {inside.sum()} of {known.wrong.sum()} errors, most often {names[a]} "
+        f"and {names[b]} ({both.max()}); on the half of the rows that did not choose them {count}, where {awaited:.0f} "
+        "would follow from how often each class is misclassified and answered.",
         known.rows(inside),
         (count - awaited) / errors,
         low,
@@ -177,7 +190,7 @@ def _block(known: Known, seed: int = 0) -> Found:
         "a model, features or labels that tell these classes apart help more than any work on the others",
         errors=int(inside.sum()),
         cost=2 * (count - awaited),
-        p_value=float(stats.poisson.sf(count - 1, max(awaited, 1e-12))),
+        p_value=_tail(count, awaited),
         explains=False,
     )
     return Found([finding], 1)

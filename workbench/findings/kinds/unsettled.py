@@ -12,7 +12,7 @@ from workbench.findings.gains import paired_gain
 from workbench.findings.known import Known
 from workbench.findings.record import Finding, Forecast, Found
 
-LAST, LEAST = 10, 4
+LAST, LEAST, LEAST_SHARE = 10, 4, 0.05
 MISSING_EPOCHS = "unsettled: predictions of each epoch (dynamics.parquet, which training.run writes beside the model)"
 MISSING_SEED = "unsettled: predictions of another seed of the same recipe (--other-seed, seeds=)"
 
@@ -108,9 +108,9 @@ def _of_seeds(known: Known) -> Found:
     others = np.stack([other.predicted for other in known.others], 1) == known.label[:, None]
     variance = known.wrong & others.any(1)
     count, errors = int(variance.sum()), int(known.wrong.sum())
-    if not count:
-        return Found()
     low, high = wilson_interval(count, errors)
+    if low < LEAST_SHARE:  # models that differ in a few rows alone settle nothing
+        return Found()
     gain = paired_gain(~known.wrong, _averaged(known) == known.label)
     several = "another seed" if len(known.seeds) == 1 else f"at least one of {len(known.seeds)} other seeds"
     return Found(

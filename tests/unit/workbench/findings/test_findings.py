@@ -67,7 +67,8 @@ def test_findings_are_ordered_and_the_remainder_is_the_rest() -> None:
     explained = np.unique(np.concatenate([f.rows for f in found if f.explains]))
     assert set(found.remainder) == set(p.index[~p.correct]) - set(explained)
     assert found.remainder_share == len(found.remainder) / p.error_count
-    assert "errors are in no finding" in str(found)
+    assert "errors lie outside every finding" in str(found)
+    assert len(found.remainder) <= found.unexplained <= found.errors
     assert found.summary()["remainder"] == len(found.remainder)
 
 

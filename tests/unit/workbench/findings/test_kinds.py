@@ -16,7 +16,10 @@ from workbench.analysis.votes import join_votes
 from workbench.core.predictions import Predictions
 from workbench.core.records import ImageSet, Provenance
 from workbench.errors import DataError
+from workbench.findings.control import adjusted
 from workbench.findings.find import find
+from workbench.findings.kinds import confusions
+from workbench.findings.known import Known
 from workbench.findings.record import Finding
 from workbench.runs.run import Run
 
@@ -162,13 +165,50 @@ def test_no_better_than_the_majority_comes_first() -> None:
 
 def test_a_pair_of_classes_and_its_direction() -> None:
     generator = np.random.default_rng(10)
-    label = generator.integers(0, 4, 4000)
-    answer = np.where(generator.random(4000) < 0.06, (label + generator.integers(1, 4, 4000)) % 4, label)
-    answer = np.where((label == 0) & (generator.random(4000) < 0.2), 1, answer)
-    finding = only(run_of(label, sure(label, answer, 0.88)), "confusions")
-    assert finding.subject == "ant and bee"
-    assert "ant is predicted as bee more often" in finding.sentence
-    assert not finding.explains
+    classes = tuple(f"c{k}" for k in range(8))
+    label = generator.integers(0, 8, 6000)
+    answer = np.where(generator.random(6000) < 0.06, (label + generator.integers(1, 8, 6000)) % 8, label)
+    answer = np.where((label == 0) & (generator.random(6000) < 0.2), 1, answer)
+    probability = np.full((6000, 8), 0.1 / 7)
+    probability[np.arange(6000), answer] = 0.9
+    found = [f for f in find(run_of(label, probability, classes)).of("confusions") if "," not in f.subject]
+    assert [finding.subject for finding in found] == ["c0 and c1"]
+    assert re.search(r"2\d\.\d% of c0 are predicted as c1, and 0\.\d% the other way", found[0].sentence)
+    assert not found[0].explains
+
+
+@pytest.mark.parametrize("classes", [3, 4, 8])
+def test_classes_that_are_hard_and_often_answered_are_no_pair(classes: int) -> None:
+    """Errors that fall on the other classes in proportion, with quite different rates and shares."""
+    alarms = 0
+    for seed in range(40):
+        generator = np.random.default_rng(seed)
+        label = generator.choice(classes, 3000, p=generator.dirichlet(3 * np.ones(classes)))
+        weights = generator.dirichlet(2 * np.ones(classes))
+        wrong = generator.random(3000) < generator.uniform(0.01, 0.2, classes)[label]
+        answer = np.array(
+            [generator.choice(classes, p=others(weights, k)) if w else k for k, w in zip(label, wrong, strict=True)]
+        )
+        probability = np.full((3000, classes), 0.1 / (classes - 1))
+        probability[np.arange(3000), answer] = 0.9
+        names = tuple(f"c{k}" for k in range(classes))
+        alarms += bool(adjusted([confusions.find(Known(Predictions.from_arrays(label, probability, names)))]))
+    assert alarms <= 5
+
+
+def others(weights: np.ndarray, own: int) -> np.ndarray:
+    rest = np.where(np.arange(len(weights)) == own, 0, weights)
+    return rest / rest.sum()
+
+
+def test_few_confusions_of_a_good_model_are_no_pair() -> None:
+    label = np.arange(1000) % 5
+    answer = label.copy()
+    answer[:2] = [1, 2]
+    names = tuple("abcde")
+    probability = np.full((1000, 5), 0.0005)
+    probability[np.arange(1000), answer] = 0.998
+    assert not find(run_of(label, probability, names)).of("confusions", "calibration")
 
 
 def test_a_block_of_classes() -> None:
@@ -220,6 +260,34 @@ def test_people_decide_on_labels_and_on_what_is_ambiguous() -> None:
     assert set(people.rows) == set(np.flatnonzero(divided & ~contested))
     assert people.needed == ("human labels",)
     assert not any("people:" in line for line in find(run).missing)
+
+
+def test_a_vote_of_one_or_a_lead_by_chance_contests_nothing() -> None:
+    generator = np.random.default_rng(24)
+    label, answer = failing(25, np.zeros(800, bool))
+    p = run_of(label, sure(label, answer)).predictions
+    slips = np.where(generator.random((800, 9)) < 0.1, generator.integers(0, 4, (800, 9)), label[:, None])
+    one, nine = (np.stack([(slips[:, :n] == k).sum(1) for k in range(4)], 1) for n in (1, 9))
+    few = find(Run("x", join_votes(p, one)))
+    assert not few.of("labels")
+    assert any("fewer than five votes" in line for line in few.missing)
+    assert not find(Run("x", join_votes(p, nine))).of("labels")
+
+
+def test_a_seed_that_is_the_same_but_for_noise_settles_nothing() -> None:
+    label, answer = failing(26, np.zeros(1500, bool), base=0.2)
+    again = answer.copy()
+    again[np.flatnonzero(label != answer)[:3]] = label[np.flatnonzero(label != answer)[:3]]
+    other = Predictions.from_arrays(label, sure(label, again), CLASSES)
+    assert not find(run_of(label, sure(label, answer)), seeds=[other]).of("unsettled")
+
+
+def test_odd_columns_are_read_by_their_names() -> None:
+    inside = np.random.default_rng(27).random(1200) < 0.2
+    label, answer = failing(28, inside)
+    odd = {"count": np.where(inside, "a", "b"), "^c.*$": np.where(inside, "u", "v"), "raw": [b"\xff"] * 1200}
+    found = find(run_of(label, sure(label, answer), **odd)).of("slices")
+    assert inside[found[0].rows].mean() == 1
 
 
 def test_copies_in_the_train_split() -> None:
@@ -317,11 +385,3 @@ def test_poor_images_within_their_classes() -> None:
     finding = found.of("quality", "slices")[0]
     assert small[finding.rows].mean() > 0.95
     assert not any("dark" in f.subject for f in found)
-
-
-def test_a_class_that_a_promise_misses() -> None:
-    generator = np.random.default_rng(23)
-    label = generator.integers(0, 4, 4000)
-    wrong = generator.random(4000) < np.where(label == 3, 0.12, 0.01)
-    answer = np.where(wrong, (label + generator.integers(1, 4, 4000)) % 4, label)
-    assert only(run_of(label, sure(label, answer, 0.9)), "review").subject == "dog"
