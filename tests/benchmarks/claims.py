@@ -46,8 +46,8 @@ def lines(run: Run, votes: NDArray[np.int64]) -> Iterator[Line]:
     half = np.random.default_rng(1).random(len(label)) < 0.5
     yield from _on_the_other_half(known_of(voted), half)
     parts = [
-        f"{len(one.remainder)} of {one.errors} errors ({one.remainder_share:.0%}) lie outside every finding {what}, and "
-        f"about {one.unexplained:.0f} are unexplained by each finding's excess alone"
+        f"{len(one.remainder)} of {one.errors} errors ({one.remainder_share:.0%}) lie outside every finding {what}, "
+        f"and about {one.unexplained:.0f} are unexplained by each finding's excess alone"
         for one, what in ((found, "with human labels"), (plain, "without them"))
     ]
     yield "remainder", "; ".join(parts), "a count"

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
+from polars.selectors import by_name
 
 from workbench.errors import DataError
 
 MATRICES = ("probability", "logit")
+SEEN, NEAR = 100, 0.02
 TAKEN = ("index", "label", "predicted", "confidence", "path")
 FORMS = (
     "a list or one column a class in 'probability' or 'logit' (probability_0, probability_1 ... or probability_NAME), "
@@ -51,7 +53,9 @@ def find_scores(table: pl.LazyFrame, classes: Sequence[str] | None, where: Path 
             return _of_columns(table, name, parts, where)
     called = list(classes) if classes is not None and set(classes) <= set(schema) else _called_as_labels(table, schema)
     if called:
-        return Scores(_listed(table, "probability", called), "probability", len(called), tuple(called))
+        lowest = table.select(pl.min_horizontal(by_name(*called)).min()).collect().item()
+        name = "logit" if lowest is not None and lowest < 0 else "probability"
+        return Scores(_listed(table, name, called), name, len(called), tuple(called))
     if "predicted" in schema:
         return Scores(table, None)
     raise DataError(f"{where} lacks the column 'probability': expected {FORMS}; it has {', '.join(list(schema)[:20])}")
@@ -69,7 +73,9 @@ def _of_cells(table: pl.LazyFrame, name: str, where: Path | str) -> Scores:
         table, kind = _parsed(table, name, where), pl.List(pl.Float32)
     if kind.is_numeric():
         value = pl.col(name).cast(pl.Float32)
-        first = 1 - value if name == "probability" else pl.lit(0, pl.Float32)
+        highest = table.select(pl.col(name).max()).collect().item() if name == "probability" else None
+        whole = 100 if highest is not None and 1 < highest <= 100 else 1  # percent
+        first = whole - value if name == "probability" else pl.lit(0, pl.Float32)
         return Scores(table.with_columns(pl.concat_list(first, value).alias(name)), name, 2, single=True)
     if not isinstance(kind, pl.List | pl.Array):
         raise DataError(f"{where}: expected {FORMS}, not {kind} in {name!r}")
@@ -125,9 +131,14 @@ def _called_as_labels(table: pl.LazyFrame, schema: pl.Schema) -> list[str]:
         for name, kind in schema.items()
         if kind.is_numeric() and name not in TAKEN and not name.startswith("embedding_")
     ]
-    return columns if found and set(found) <= set(columns) else []
+    if not found or not set(found) <= set(columns):
+        return []
+    own = [name for name in columns if name in found]
+    sums = table.select(pl.sum_horizontal(by_name(*own)).head(SEEN)).collect().to_series().to_list()
+    # further numeric columns are classes without rows, unless those with rows hold all of the probability
+    return own if all(any(abs(total / whole - 1) < NEAR for whole in (1, 100)) for total in sums) else columns
 
 
 def _listed(table: pl.LazyFrame, name: str, columns: Sequence[str]) -> pl.LazyFrame:
-    values = pl.concat_list(pl.col(list(columns)).cast(pl.Float32)).alias(name)
+    values = pl.concat_list(by_name(*columns).cast(pl.Float32)).alias(name)
     return table.with_columns(values).drop([column for column in columns if column != name])

@@ -382,3 +382,32 @@ def test_names_that_an_array_stores_as_bytes(tmp_path: Path) -> None:
     pixels = np.zeros((2, 4, 4, 3), np.uint8)
     np.savez(tmp_path / "i.npz", images=pixels, labels=[0, 1], classes=names)
     assert workbench.load_images(tmp_path / "i.npz").classes == ("café", "tea")
+
+
+def test_one_score_in_percent() -> None:
+    frame = pl.DataFrame({"label": [0, 1, 1], "probability": [12.5, 80.0, 40.0]})
+    run = workbench.open_predictions(frame, classes=("no", "yes"))
+    np.testing.assert_allclose(run.predictions.probability[:, 1], [0.125, 0.8, 0.4], atol=1e-6)
+    assert any("percent" in note for note in run.notes)
+
+
+def test_logits_in_columns_called_as_the_classes() -> None:
+    logits = np.random.default_rng(0).normal(size=(30, 3)) * 3
+    names = ("a", "b", "c")
+    label = np.array(names)[logits.argmax(1)]
+    for order in (names, names[::-1]):
+        frame = pl.DataFrame({"label": label, **{name: logits[:, names.index(name)] for name in order}})
+        run = workbench.open_predictions(frame, classes=names if order is names else None)
+        expected = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+        columns = [names.index(name) for name in run.predictions.classes]
+        np.testing.assert_allclose(run.predictions.probability, expected[:, columns], atol=1e-6)
+
+
+def test_an_own_number_beside_columns_called_as_the_classes() -> None:
+    shares = np.random.default_rng(1).dirichlet(np.ones(3), 40)
+    label = np.array(["a", "b", "c"])[shares.argmax(1)]
+    frame = pl.DataFrame({"label": label, "age": np.arange(40), **{k: shares[:, i] for i, k in enumerate("abc")}})
+    run = workbench.open_predictions(frame)
+    assert run.predictions.classes == ("a", "b", "c")
+    np.testing.assert_allclose(run.predictions.probability, shares, atol=1e-6)
+    assert run.predictions.columns("age")["age"].to_list() == list(range(40))
