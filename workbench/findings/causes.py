@@ -12,6 +12,7 @@ from workbench.findings.known import Known
 from workbench.findings.record import Findings
 
 UNEXPLAINED = "unexplained"
+NAMES = ("verdict", "kind", "evidence", "action")
 OPEN = "no finding explains these errors: look at the images and their maps"
 
 
@@ -30,29 +31,26 @@ def causes(predictions: Predictions, found: Findings | None = None) -> pl.DataFr
     Returns
     -------
     polars DataFrame
-        A row for each error, by row id: index, label, predicted, verdict, ``kind`` of the finding, evidence (its
-        sentence), action, ``others`` (the subjects of further findings that explain it, separated by semicolons).
+        A row for each error, by row id, of the sample where the findings are of one: index, label, predicted, verdict,
+        ``kind`` of the finding, evidence (its sentence), action, ``others`` (the subjects of further findings that
+        explain it, separated by semicolons).
     """
     found = findings_of(Known(predictions)) if found is None else found
     errors = predictions.columns("index", "label", "predicted", "correct").filter(~pl.col("correct")).sort("index")
+    if found.sample is not None:
+        errors = errors.filter(pl.col("index").is_in(found.sample))
     ids = errors["index"].to_numpy()
     explaining = sorted((finding for finding in found if finding.explains), key=lambda one: len(one.rows))
     inside = np.array([np.isin(ids, finding.rows) for finding in explaining]).reshape(len(explaining), len(ids))
     first = np.where(inside.any(0), inside.argmax(0), -1) if explaining else np.full(len(ids), -1)
-    others = [
-        "; ".join(explaining[k].subject for k in np.flatnonzero(inside[:, row]) if k != first[row])
-        for row in range(len(ids))
-    ]
-    words = [
-        (UNEXPLAINED, "", "no finding explains this error", OPEN)
-        if k < 0
-        else (explaining[k].subject, explaining[k].kind, explaining[k].sentence, explaining[k].action)
-        for k in first.tolist()
-    ]
-    named = pl.DataFrame(
-        words, schema=dict.fromkeys(("verdict", "kind", "evidence", "action"), pl.String), orient="row"
-    )
-    return errors.drop("correct").hstack(named).with_columns(pl.Series("others", others, dtype=pl.String))
+    others = np.full(len(ids), "", object)
+    for row in np.flatnonzero(inside.sum(0) > 1):
+        others[row] = "; ".join(explaining[k].subject for k in np.flatnonzero(inside[:, row])[1:])
+    words = [(one.subject, one.kind, one.sentence, one.action) for one in explaining]
+    words.append((UNEXPLAINED, "", "no finding explains this error", OPEN))  # at place -1
+    named = {name: [words[k][at] for k in first.tolist()] for at, name in enumerate(NAMES)}
+    columns = pl.DataFrame({**named, "others": others.tolist()}, schema=dict.fromkeys((*NAMES, "others"), pl.String))
+    return errors.drop("correct").hstack(columns)
 
 
 def where_to_work(verdicts: pl.DataFrame) -> pl.DataFrame:

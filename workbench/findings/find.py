@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,8 +17,8 @@ from workbench.findings.registry import KINDS
 from workbench.runs.run import Run
 
 TRAIN = (
-    "all but labels and copies: the rows are called train, and a model's errors on rows that it was trained on are few "
-    "and special: give predictions of other rows"
+    "all but labels, copies and shortcuts: the rows are called train, and a model's errors on rows that it was trained "
+    "on are few and special: give predictions of other rows"
 )
 
 
@@ -48,7 +49,9 @@ def find(run: Run, *, seeds: Sequence[Predictions] = (), features: ArrayLike | N
     -----
     Of more than 200,000 rows a random sample of that size is judged, and of images at most 20,000 are looked at.
     """
-    return findings_of(known_of(run, seeds=seeds, features=features))
+    known = known_of(run, seeds=seeds, features=features)
+    found = findings_of(known)
+    return found if len(known.label) == len(run.predictions) else replace(found, sample=known.predictions.index)
 
 
 def findings_of(known: Known) -> Findings:

@@ -54,19 +54,17 @@ def _without_parts(found: Sequence[Finding]) -> list[Finding]:
 
 
 def _found_again(rest: Known, found: Sequence[Finding]) -> list[Finding]:
-    kept = []
-    for finding in found:
-        kind = KINDS[finding.kind]
-        if not kind.afterwards or finding.p_value is None:
-            kept.append(finding)
-            continue
-        again = kind.find(rest).candidates if len(rest.label) else ()
-        if any(
-            one.subject == finding.subject
-            and one.effect * finding.effect > 0
-            and one.p_value is not None
-            and one.p_value <= LEVEL
-            for one in again
-        ):
-            kept.append(finding)
-    return kept
+    judged = {finding.kind for finding in found if KINDS[finding.kind].afterwards and finding.p_value is not None}
+    again = {
+        (one.kind, one.subject, one.effect > 0)
+        for kind in judged
+        for one in (KINDS[kind].find(rest).candidates if len(rest.label) else ())
+        if one.p_value is not None and one.p_value <= LEVEL
+    }
+    return [
+        finding
+        for finding in found
+        if finding.kind not in judged
+        or finding.p_value is None
+        or (finding.kind, finding.subject, finding.effect > 0) in again
+    ]

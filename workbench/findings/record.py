@@ -124,6 +124,8 @@ class Findings(Sequence[Finding]):
     tests : int
         Number of hypotheses that were tested.
     classes : tuple of str
+    sample : int64 array (n,) or None
+        Row ids of the rows that were judged, where these are a random sample; all counts are of it.
     """
 
     found: tuple[Finding, ...]
@@ -134,6 +136,7 @@ class Findings(Sequence[Finding]):
     missing: tuple[str, ...]
     tests: int
     classes: tuple[str, ...]
+    sample: IntArray | None = None
 
     def __len__(self) -> int:
         return len(self.found)
@@ -196,6 +199,7 @@ class Findings(Sequence[Finding]):
         """How many findings, tests and unexplained errors there are, and what could not run, as JSON values."""
         return {
             "count": len(self.found),
+            "rows": self.rows,
             "kinds": sorted({finding.kind for finding in self.found}),
             "tests": self.tests,
             "remainder": len(self.remainder),

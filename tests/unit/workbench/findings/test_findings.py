@@ -18,7 +18,7 @@ from workbench.cli.parser import main
 from workbench.core.predictions import Predictions
 from workbench.findings.causes import UNEXPLAINED, causes, where_to_work
 from workbench.findings.control import adjusted
-from workbench.findings.find import find
+from workbench.findings.find import find, findings_of
 from workbench.findings.known import known_of
 from workbench.findings.record import Finding, Found
 from workbench.findings.registry import KINDS
@@ -101,6 +101,9 @@ def test_many_rows_are_sampled() -> None:
     assert len(known.label) == 1000
     assert known.features is not None
     np.testing.assert_array_equal(known.features[:, 0] / 2, known.predictions.index)
+    found = dataclasses.replace(findings_of(known), sample=known.predictions.index)
+    verdicts = causes(run.predictions, found)
+    assert set(verdicts["index"]) == set(known.predictions.index[~known.predictions.correct])
 
 
 def test_a_user_s_column_called_as_ours_is_a_column() -> None:

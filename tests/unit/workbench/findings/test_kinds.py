@@ -262,6 +262,20 @@ def test_people_decide_on_labels_and_on_what_is_ambiguous() -> None:
     assert not any("people:" in line for line in find(run).missing)
 
 
+def test_a_property_that_tells_the_label() -> None:
+    """Images of one class come from another source, and are larger; classes whose light differs a little are none."""
+    generator = np.random.default_rng(29)
+    label, answer = failing(30, np.zeros(600, bool))
+    pixels = [generator.normal(90 + 8 * k, 40, (48 if k > 1 else 32,) * 2 + (3,)).clip(0, 255) for k in label]
+    images = ImageSet([one.astype(np.uint8) for one in pixels], label, CLASSES, "test", "0" * 64)
+    found = find(dataclasses.replace(run_of(label, sure(label, answer, 0.88)), images=images)).of("shortcuts")
+    assert {finding.subject for finding in found} >= {"the width in pixels tells the label"}
+    width = next(finding for finding in found if "width" in finding.subject)
+    assert width.effect == pytest.approx(0.25, abs=0.05)
+    assert width.low < width.effect < width.high
+    assert not any("contrast" in finding.subject for finding in found)
+
+
 def test_a_vote_of_one_or_a_lead_by_chance_contests_nothing() -> None:
     generator = np.random.default_rng(24)
     label, answer = failing(25, np.zeros(800, bool))
