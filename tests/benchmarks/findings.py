@@ -1,19 +1,24 @@
 """Findings on planted truth: what is found, how often first, with which rows; and on data where nothing is wrong.
 
-``python -m tests.benchmarks.findings [--seeds 20]``; the last line is one JSON object.
+``python -m tests.benchmarks.findings [--seeds 20]``, or ``--rows 100000`` for time and memory; the last line is one
+JSON object.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import resource
 import time
 from collections.abc import Sequence
 
 import numpy as np
+import polars as pl
 
 import workbench
 from tests.benchmarks.planted import MAKERS
+from workbench.core.predictions import Predictions
+from workbench.runs.run import Run
 
 
 def measure(name: str, seeds: Sequence[int]) -> dict[str, float]:
@@ -43,12 +48,32 @@ def measure(name: str, seeds: Sequence[int]) -> dict[str, float]:
     }
 
 
+def large(rows: int, columns: int = 10) -> dict[str, float]:
+    """Seconds and peak memory in GB of all findings of many rows with own columns, half of them text."""
+    generator = np.random.default_rng(0)
+    label = generator.integers(0, 10, rows)
+    scores = generator.normal(size=(rows, 10)) + 4 * np.eye(10)[label]
+    probability = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
+    made = Predictions.from_arrays(label, probability, tuple(f"class {k}" for k in range(10)))
+    own: dict[str, object] = {f"text {k}": generator.choice(list("abcdefgh"), rows) for k in range(columns // 2)}
+    own |= {f"number {k}": generator.normal(size=rows) for k in range(columns - columns // 2)}
+    run = Run("large", made.join(pl.DataFrame({"index": made.index, **own})))
+    started = time.perf_counter()
+    workbench.findings(run)
+    seconds = time.perf_counter() - started
+    return {"rows": rows, "seconds": seconds, "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
+
+
 def main() -> None:
     """Print a line a scenario, and the JSON object."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=20, help="runs of each scenario")
     parser.add_argument("--nothing", type=int, default=100, help="runs of the scenario in which nothing is wrong")
+    parser.add_argument("--rows", type=int, help="only measure the time and memory of so many rows")
     options = parser.parse_args()
+    if options.rows:
+        print(json.dumps(large(options.rows)))
+        return
     results = {}
     for name in MAKERS:
         results[name] = measure(name, range(options.nothing if name == "nothing" else options.seeds))
