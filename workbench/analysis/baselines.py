@@ -15,6 +15,7 @@ from workbench.core.records import ConfusionMatrix, FloatArray, IntArray, Rate
 from workbench.errors import DataError
 
 MOST_ROWS, MOST_CLASSES, FEW = 200_000, 50, 10
+ROUNDED = 1e-12
 
 
 def baselines(matrix: ConfusionMatrix) -> dict[str, Any]:
@@ -162,7 +163,9 @@ def _delong(positive: FloatArray, negative: FloatArray) -> tuple[float, float, f
 
 def _on_logit(value: float, deviation: float, rows: int) -> tuple[float, float, float]:
     """A share with the interval that is symmetric on the logit's scale; at 0 and 1, Wilson's of that many ``rows``."""
-    if value in (0.0, 1.0):
+    value = min(max(value, 0.0), 1.0)  # sums of shares may round beyond
+    if min(value, 1 - value) < ROUNDED:
+        value = float(round(value))
         low, high = wilson_interval(value * rows, rows)
         return value, float(low), float(high)
     middle = float(special.logit(value))

@@ -87,7 +87,7 @@ def calibration_metrics(predictions: Predictions) -> Values:
     gap = signed_gap(frame["confidence"].to_numpy().astype(np.float64), frame["correct"].to_numpy())
     return {
         "ece_15": ece.ece,
-        "calibration_error": ece.error.value,
+        "calibration_error": _plain([ece.error.value])[0],  # unknown where no bin has two rows
         "calibration_error_interval": [ece.error.low, ece.error.high],
         "calibration_p_value": ece.error.p_value,
         "signed_gap": gap.value,

@@ -68,7 +68,8 @@ export interface Header {
     accuracy: number[];
     low: number[];
     high: number[];
-    ece: number[];
+    error: number[];
+    direction: string;
   };
   ramps: { true: number[]; false: number[] };
   palette: string[];

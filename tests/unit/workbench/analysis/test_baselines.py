@@ -4,7 +4,7 @@ import pytest
 from sklearn import metrics
 
 from tests.factories import predictions
-from workbench.analysis.baselines import baselines, best_threshold, curves, ranking
+from workbench.analysis.baselines import _on_logit, baselines, best_threshold, curves, ranking
 from workbench.analysis.confusion import confusion_matrix
 from workbench.core.predictions import Predictions
 from workbench.errors import DataError
@@ -70,6 +70,9 @@ def test_a_class_without_rows_has_no_ranking() -> None:
     perfect = ranking(Predictions.from_arrays([0] * 30 + [1] * 9, np.eye(2)[[0] * 30 + [1] * 9], ("a", "b")))
     assert perfect.auc.value[1] == perfect.auc.high[1] == 1
     assert 0.6 < perfect.auc.low[1] < 0.8
+    rounded = [_on_logit(value, 1.0, 9) for value in (1 + 2e-16, 1 - 2e-16, -1e-17)]
+    assert [one[0] for one in rounded] == [1, 1, 0]
+    assert np.isfinite(rounded).all()
 
 
 def test_curves_are_scikit_learns() -> None:
