@@ -18,8 +18,8 @@ def adjusted(results: Sequence[Found], *, level: float = LEVEL) -> list[Finding]
     Benjamini & Hochberg 1995 (doi 10.1111/j.2517-6161.1995.tb02031.x) over the tests of all rules together, weighted
     as by Genovese, Roeder & Wasserman 2006 (doi 10.1093/biomet/93.3.509): every rule that made a test has an equal
     share of the weight, whatever the number of its tests, so that a thousand pairs of classes do not hide the one test
-    of another rule. The expected share of false findings among those shown is at most ``level``; where nothing is
-    wrong, so is the probability of any.
+    of another rule. The expected share of false findings among the tested ones that are shown is at most ``level``;
+    where nothing is wrong, so is the probability of any of them. Counts, such as labels that people contest, pass.
     """
     testing = [result for result in results if result.tests]
     tested = [
