@@ -12,6 +12,8 @@ from workbench.core.predictions import Predictions
 from workbench.core.records import FloatArray, IntArray, ProbabilityArray
 from workbench.errors import DataError
 
+SELF, OTHER = 3.0, 1.0  # weights of self-confidence, and of each other signal, in a label's score
+
 
 @dataclass(frozen=True)
 class ConfidentJoint:
@@ -129,11 +131,12 @@ def label_scores(
 ) -> pl.DataFrame:
     """How doubtful every label is, most doubtful first; out-of-sample probabilities only.
 
-    The score is a mean of ranks, 0 to 1, 1 being the most doubtful of these rows: of self-confidence and of the
-    normalised margin (Northcutt 2021), and with half their weight of what else is known: the share of the nearest
-    train rows that have the label (`neighbours.join_neighbours`), the share of the epochs that predicted it, and its
-    probability by each other model. No single score is best everywhere: self-confidence finds more of the labels that
-    single people gave CIFAR-10, the margin more of those that cleanlab's test set has; ranks need no common scale.
+    The score is a weighted mean of ranks, 0 to 1, 1 being the most doubtful of these rows: of self-confidence with a
+    weight of 3, of the normalised margin (Northcutt 2021) with 1, and with 1 of what else is known: the share of the
+    nearest train rows that have the label (`neighbours.join_neighbours`), the share of the epochs that predicted it,
+    and its probability by each other model. No single score is best everywhere: self-confidence finds more of the
+    labels that single people gave CIFAR-10, the margin more of those that cleanlab's test set has; ranks need no common
+    scale.
 
     Parameters
     ----------
@@ -149,14 +152,14 @@ def label_scores(
     """
     frame = predictions.columns("index", "label", "predicted", "label_probability", "margin")
     label = frame["label"].to_numpy()
-    signals = [(1.0, frame["label_probability"]), (1.0, frame["margin"])]
+    signals = [(SELF, frame["label_probability"]), (OTHER, frame["margin"])]
     if "neighbours_for_label" in predictions.table.collect_schema():
         near = predictions.columns("neighbours_for_label")["neighbours_for_label"]
         if near.dtype.is_numeric():
-            signals.append((0.5, near))
+            signals.append((OTHER, near))
     if epochs is not None:
-        signals.append((0.5, pl.Series((epochs == label[:, None]).mean(1))))
-    signals += [(0.5, pl.Series(other.probability[np.arange(len(label)), label])) for other in others]
+        signals.append((OTHER, pl.Series((epochs == label[:, None]).mean(1))))
+    signals += [(OTHER, pl.Series(other.probability[np.arange(len(label)), label])) for other in others]
     total = sum(weight for weight, _ in signals)
     rank = sum((values.rank(descending=True) * (weight / total) for weight, values in signals), pl.zeros(len(frame)))
     flagged = label_suspects(predictions)["index"]

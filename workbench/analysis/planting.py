@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from workbench.analysis.labels import OTHER, SELF
 from workbench.analysis.statistics import percentile_interval
 from workbench.core.predictions import Predictions
 from workbench.core.records import FloatArray, IntArray, ProbabilityArray
@@ -36,7 +37,7 @@ def expected_precision(
     """Precision at the top of `labels.label_scores`, if ``share`` of the labels were exchanged.
 
     Labels of random rows are exchanged for classes drawn in proportion to the mean probability that rows with that
-    label give them, so along the model's confusions, and all are scored by the mean rank of self-confidence and
+    label give them, so along the model's confusions, and all are scored by the ranks of self-confidence and
     margin. Planted labels count as wrong and all others as correct: where some of those are wrong, too, precision is
     higher than this. Means and percentiles over 20 plantings; of more than 20,000 rows a random sample of that size.
 
@@ -83,4 +84,4 @@ def _scores(label: IntArray, probability: ProbabilityArray) -> FloatArray:
     own = probability[rows, label]
     others = probability.copy()
     others[rows, label] = -1
-    return np.asarray(-(stats.rankdata(own) + stats.rankdata(own - others.max(1))) / 2)
+    return np.asarray(-(SELF * stats.rankdata(own) + OTHER * stats.rankdata(own - others.max(1))))
