@@ -44,7 +44,7 @@ def conformal_sets(
     """Split conformal sets: calibrated on a random half of the rows, judged on the other.
 
     Scores: ``lac``, one less the class's probability (Sadinle, Lei & Wasserman 2019, arXiv 1609.00451); ``aps``, the
-    probability of all classes up to it, from the most probable on, with a random share of its own (Romano, Sesia &
+    probability of all classes up to it, from the most probable on, with a random share of that class (Romano, Sesia &
     Candès 2020, arXiv 2006.02544). A class is in the set if its score is at most the calibration rows'
     ``ceil((n + 1) promise)``-th smallest, which promises marginal coverage; ``by_class`` takes that of each class's own
     rows (Vovk 2012, arXiv 1209.2673) and promises it class by class.

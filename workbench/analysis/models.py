@@ -110,7 +110,7 @@ def models(named: Mapping[str, Predictions]) -> pl.DataFrame:
     every = [_aligned(first, other) for other in named.values()]
     answers = {name: one.predicted for name, one in zip(named, every, strict=True)}
     if len(every) > 2:
-        answers[MAJORITY] = _majority(np.stack(list(answers.values()), 1), len(first.classes))
+        answers[MAJORITY] = majority(np.stack(list(answers.values()), 1), len(first.classes))
     if all(one.has_probabilities for one in every):
         answers[ENSEMBLE] = np.mean([one.probability for one in every], 0).argmax(1)
     label, base = first.label, first.correct
@@ -131,7 +131,8 @@ def _aligned(first: Predictions, other: Predictions) -> Predictions:
     return Predictions(other.take(np.argsort(other.index)[np.argsort(np.argsort(first.index))]).lazy(), other.classes)
 
 
-def _majority(answers: IntArray, classes: int) -> IntArray:
+def majority(answers: IntArray, classes: int) -> IntArray:
+    """The most frequent class of each row of answers ``(N, n)``, int64 ``(N,)``; among equals the first answer."""
     counts = np.zeros((len(answers), classes))
     rows = np.arange(len(answers))
     for place, column in enumerate(answers.T):

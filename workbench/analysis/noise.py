@@ -12,7 +12,7 @@ from workbench.core.records import FloatArray, IntArray, ProbabilityArray
 from workbench.errors import DataError
 
 LOWEST, HIGHEST = -12.0, 3.0  # of the logit of the share
-OWN = 200  # rows from which a predicted class has a temperature of its own
+OWN = 200  # rows from which a predicted class has a separate temperature
 TEMPERATURES = (0.05, 20.0)
 GRID, REACH = 25, 1.0  # temperatures that are tried first, and how far the search goes from the best (log)
 TINY = np.finfo(np.float32).smallest_subnormal

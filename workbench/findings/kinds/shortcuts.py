@@ -80,7 +80,7 @@ def _of_property(known: Known, places: IntArray, words: str, values: FloatArray)
 
 
 def _guess(place: NDArray[np.int64], label: IntArray, asked: NDArray[np.int64]) -> IntArray:
-    """For each place the class with the largest share of its own rows there."""
+    """For each place the class with the largest share of its rows there."""
     size = (max(int(place.max()), int(asked.max())) + 1, int(label.max()) + 1)
     counts = np.bincount(place * size[1] + label, minlength=size[0] * size[1]).reshape(size)
     return np.asarray((counts / np.maximum(counts.sum(0), 1)).argmax(1)[asked], np.int64)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from workbench.analysis.models import majority
 from workbench.analysis.statistics import wilson_interval
 from workbench.core.records import IntArray
 from workbench.findings.gains import paired_gain
@@ -27,15 +28,6 @@ def find(known: Known) -> Found:
     )
 
 
-def majority(answers: IntArray, classes: int) -> IntArray:
-    """The most frequent class of each row ``(N, n)``; among equals the one answered last."""
-    counts = np.zeros((len(answers), classes))
-    rows = np.arange(len(answers))
-    for place, column in enumerate(answers.T):
-        counts[rows, column] += 1 + place * 1e-6
-    return np.asarray(counts.argmax(1), np.int64)
-
-
 def _of_epochs(known: Known) -> Found:
     if known.epochs is None:
         return Found(missing=(MISSING_EPOCHS,))
@@ -49,7 +41,7 @@ def _of_epochs(known: Known) -> Found:
     if not count:
         return Found(tests=1)
     low, high = wilson_interval(count, errors)
-    voted = majority(known.epochs[:, -LAST:], len(known.predictions.classes))
+    voted = majority(np.flip(known.epochs[:, -LAST:], 1), len(known.predictions.classes))
     gain = paired_gain(~known.wrong, voted == known.label)
     half = int((correct.mean(1) >= 0.5)[known.wrong].sum())
     never = int((~(known.epochs == known.label[:, None]).any(1) & known.wrong).sum())
@@ -65,7 +57,7 @@ def _of_epochs(known: Known) -> Found:
         "share of the errors",
         "errors that no late epoch got correct",
         f"held-out epochs: called unsettled by every other epoch, these rows are correct in {share:.0%} of the epochs "
-        f"between, the other errors in {base:.0%}",
+        f"between" + (f", the other errors in {base:.0%}" if np.isfinite(base) else ""),
         _advice(gain, "the last ten epochs' answers"),
         errors=count,
         cost=float((correct.mean(1) * unsettled).sum()),
@@ -82,7 +74,8 @@ def _advice(gain: tuple[float, float, float], of: str) -> str:
     range_ = f"{100 * value:+.2f} points, {100 * low:+.2f} to {100 * high:+.2f}"
     if low > 0:
         return f"average {of}: on these rows that changes accuracy by {range_}"
-    return f"averaging {of} does not help on these rows ({range_}); more data or regularisation may settle them"
+    seen = "makes accuracy worse" if high < 0 else "is not shown to help"
+    return f"averaging {of} {seen} on these rows ({range_}); more data or regularisation may settle them"
 
 
 def _held_out(correct: NDArray[np.bool_], wrong: NDArray[np.bool_]) -> tuple[float, float, float]:
@@ -143,5 +136,5 @@ def _averaged(known: Known) -> IntArray:
     if all(model.has_probabilities for model in models):
         mean = np.mean([model.probability for model in models], 0)
         return np.asarray(mean.argmax(1))
-    answers = np.stack([model.predicted for model in reversed(models)], 1)
+    answers = np.stack([model.predicted for model in models], 1)
     return majority(answers, len(known.predictions.classes))
