@@ -27,7 +27,7 @@ Values = dict[str, Any]
 OFF_DIAGONAL = "confident_joint_off_diagonal"
 
 
-def metrics(predictions: Predictions) -> Values:
+def metrics(predictions: Predictions, *, validation: Predictions | None = None) -> Values:
     """Accuracy, errors, calibration and label noise of a model as JSON values; rates are fractions, nan is null.
 
     Without probabilities what needs them is not there. ``majority``, ``chance`` and the averages over classes: see
@@ -36,9 +36,9 @@ def metrics(predictions: Predictions) -> Values:
     ``signed_gap``: accuracy less mean confidence; ``calibration_error``: debiased, root mean square over 15 bins, with
     the test of calibration; ``smooth_ece``: see `gaps`; ``ece_15``, ``ece_10``: expected calibration error with 15 and
     10 bins of equal width, biased upwards by noise; ``ece_equal_mass_15``:
-    with 15 bins of equally many rows; ``nll`` in nats; ``brier`` 0 to 2; ``temperature``: fitted on one half, with
-    what it does on the other under ``temperature_scaling``. See the functions of `workbench.analysis` for
-    definitions and sources.
+    with 15 bins of equally many rows; ``nll`` in nats; ``brier`` 0 to 2; ``temperature``: fitted on ``validation`` or,
+    without it, on one half, with what it does on the other rows under ``temperature_scaling``. See the functions of
+    `workbench.analysis` for definitions and sources.
     """
     matrix = confusion_matrix(predictions)
     report, without = class_report(matrix), baselines(matrix)
@@ -71,7 +71,7 @@ def metrics(predictions: Predictions) -> Values:
         "temperature": None,
     }
     if rows >= 2:
-        fitted = temperature(predictions)
+        fitted = temperature(predictions, fitted_on=validation)
         values["temperature"] = fitted.temperature
         values["temperature_scaling"] = {
             name: getattr(fitted, name)

@@ -88,6 +88,23 @@ class ReportOptions:
             type=Path,
         ),
     )
+    layer: str | None = field(
+        default=None,
+        metadata=_option("a layer of the model, best an early one such as layer1, whose clusters are tried as slices"),
+    )
+    validation: Path | None = field(
+        default=None,
+        metadata=_option(
+            "predictions on rows kept aside, such as a validation split, to fit a temperature on", path=True, type=Path
+        ),
+    )
+    costs: str = field(
+        default="1,1",
+        metadata=_option(
+            "of two classes, what a false positive and a false negative cost, for the best threshold",
+            metavar="FP,FN",
+        ),
+    )
     group: tuple[str, ...] = field(
         default=(),
         metadata=_option(
@@ -196,6 +213,18 @@ class ReportOptions:
         if self.classes is None:
             return None
         return tuple(name.strip() for name in next(csv.reader([self.classes], skipinitialspace=True)))
+
+    @property
+    def error_costs(self) -> tuple[float, float]:
+        """The costs of a false positive and of a false negative."""
+        parts = self.costs.split(",")
+        try:
+            values = [float(part) for part in parts]
+        except ValueError:
+            values = []
+        if len(values) != 2 or not all(0 < value < float("inf") for value in values):
+            raise DataError(f"--costs: expected two numbers above 0 with a comma, such as 1,5, not {self.costs!r}")
+        return values[0], values[1]
 
     @property
     def column_names(self) -> dict[str, str]:

@@ -64,6 +64,7 @@ def _write(
     from workbench.runs.run import Run, with_votes
 
     refuse_to_overwrite([out / MANIFEST], force)  # before anything is computed
+    costs = options.error_costs
     run = _opened(options, model)
     read = functools.partial(_read, options=options, classes=run.predictions.classes)
     train = None if options.train is None else read(options.train)
@@ -79,6 +80,9 @@ def _write(
         train=train,
         train_images=None if train is None else images_of(train, options.data),
         features=None if options.features is None else read_matrix(options.features),
+        layer=options.layer,
+        validation=None if options.validation is None else read(options.validation),
+        costs=costs,
     )
     documents: dict[str, Callable[[], str]] = {}
     missing: list[str] = []

@@ -69,6 +69,8 @@ def features_of(known: Known) -> Iterator[Feature]:
     yield from _of_pictures(known)
     if known.features is not None:
         yield _clusters("cluster of the embedding given", known.features, np.ones(len(known.label), bool))
+    if known.early is not None:
+        yield _clusters(f"cluster of features of {known.layer}", known.early, known.seen)
 
 
 def _of_column(name: str, column: pl.Series) -> Iterator[Feature]:
@@ -78,6 +80,9 @@ def _of_column(name: str, column: pl.Series) -> Iterator[Feature]:
             yield from _bins(name, column.cast(pl.Datetime("us")).cast(pl.Int64).cast(pl.Float64), column)
             days = column.dt.weekday().replace_strict(dict(enumerate(DAYS, 1)), return_dtype=pl.String)
             yield from _categories(f"weekday of {name}", days)
+        if kind in (pl.Time, pl.Datetime):
+            hours = column.dt.hour().cast(pl.Float64)
+            yield from _bins(f"hour of {name}", hours, column.dt.hour())
         return
     if kind.is_numeric() and not (kind.is_integer() and column.n_unique() <= FEW):
         yield from _bins(name, column.cast(pl.Float64), column)

@@ -22,7 +22,14 @@ TRAIN = (
 )
 
 
-def find(run: Run, *, seeds: Sequence[Predictions] = (), features: ArrayLike | None = None) -> Findings:
+def find(
+    run: Run,
+    *,
+    seeds: Sequence[Predictions] = (),
+    features: ArrayLike | None = None,
+    layer: str | None = None,
+    validation: Predictions | None = None,
+) -> Findings:
     """What a model gets wrong, and why: the findings of all kinds in `registry.KINDS`, most costly first.
 
     Parameters
@@ -34,6 +41,10 @@ def find(run: Run, *, seeds: Sequence[Predictions] = (), features: ArrayLike | N
         Other models on the same rows, such as another seed of the same recipe.
     features : float array (N, D)
         An embedding of the rows, in the order of the predictions, whose clusters are tried as slices.
+    layer : str
+        A layer of the run's model, best an early one, whose features are clustered and tried as slices.
+    validation : Predictions
+        Of the same model on rows that are not judged, such as a validation split, to fit a temperature on.
 
     Returns
     -------
@@ -43,13 +54,14 @@ def find(run: Run, *, seeds: Sequence[Predictions] = (), features: ArrayLike | N
     Raises
     ------
     DataError
-        If the features or seeds do not fit the predictions, or images can't be read.
+        If the features, seeds or validation rows do not fit the predictions, a layer is named without a model, or
+        images can't be read.
 
     Notes
     -----
     Of more than 200,000 rows a random sample of that size is judged, and of images at most 20,000 are looked at.
     """
-    known = known_of(run, seeds=seeds, features=features)
+    known = known_of(run, seeds=seeds, features=features, layer=layer, validation=validation)
     found = findings_of(known)
     return found if len(known.label) == len(run.predictions) else replace(found, sample=known.predictions.index)
 

@@ -6,17 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.analysis.calibration import check_other_rows
 from workbench.analysis.pictures import Pictures, pictures
 from workbench.core.predictions import CORE, Predictions
 from workbench.core.records import FloatArray, ImageSet, IntArray, ProbabilityArray
 from workbench.errors import DataError
 from workbench.runs.run import Run
+
+if TYPE_CHECKING:
+    from workbench.models.classifier import Classifier
 
 DYNAMICS = "dynamics.parquet"
 MOST_ROWS, MOST_IMAGES = 200_000, 20_000
@@ -43,6 +47,10 @@ class Known:
         Other models on the same rows.
     features : float array (N, D) or None
         An embedding of the user's choice, in the order of the predictions.
+    classifier, layer : Classifier and str, or None
+        The model, and the name of a layer whose features are clustered.
+    validation : Predictions or None
+        Of the same model on rows that are not judged, to fit a temperature on.
     """
 
     predictions: Predictions
@@ -51,6 +59,9 @@ class Known:
     dynamics: Path | None = None
     seeds: Sequence[Predictions] = ()
     features: ProbabilityArray | None = None
+    classifier: Classifier | None = None
+    layer: str | None = None
+    validation: Predictions | None = None
 
     @cached_property
     def label(self) -> IntArray:
@@ -101,6 +112,15 @@ class Known:
             return None
         images = self.images
         return pictures(images.image(int(row)) for row in self.rows(self.seen))
+
+    @cached_property
+    def early(self) -> ProbabilityArray | None:
+        """Features of ``layer`` of the rows that were `seen`, in their order; None where none is named."""
+        if self.layer is None or self.classifier is None or self.images is None:
+            return None
+        from workbench.models.features import pooled_features
+
+        return pooled_features(self.classifier, self.images, self.layer, self.rows(self.seen))
 
     def looked_at(self, name: str) -> FloatArray:
         """A property of the images, float64 ``(N,)``; nan where an image was not looked at."""
@@ -157,6 +177,8 @@ def known_of(
     *,
     seeds: Sequence[Predictions] = (),
     features: ArrayLike | None = None,
+    layer: str | None = None,
+    validation: Predictions | None = None,
     most_rows: int = MOST_ROWS,
     seed: int = 0,
 ) -> Known:
@@ -165,9 +187,14 @@ def known_of(
     Raises
     ------
     DataError
-        If the features or another seed's rows do not fit the predictions.
+        If the features, another seed's rows or the validation rows do not fit the predictions, or a layer is named
+        without a model and images.
     """
     predictions = run.predictions
+    if layer is not None and (run.classifier is None or run.images is None):
+        raise DataError("layer: expected a run with its model and images, to compute the layer's features")
+    if validation is not None:
+        check_other_rows(predictions, validation)
     matrix = None if features is None else np.asarray(features, np.float32)
     if matrix is not None and (matrix.ndim != 2 or len(matrix) != len(predictions) or not np.isfinite(matrix).all()):
         raise DataError(
@@ -188,4 +215,7 @@ def known_of(
         None if run.checkpoint is None else run.checkpoint / DYNAMICS,
         tuple(seeds),
         matrix,
+        run.classifier,
+        layer,
+        validation,
     )

@@ -45,6 +45,12 @@ class Material:
         Groups of classes; empty for none.
     features : array (N, D) or None
         An embedding of the user's choice, in the order of the predictions.
+    layer : str or None
+        A layer of the run's model whose features are clustered for slices.
+    validation : Predictions or None
+        Of the same model on other rows, to fit a temperature on.
+    costs : two floats
+        Of a false positive and of a false negative, for the threshold of two classes.
     has_votes, has_neighbours, has_copies : bool
         Whether human labels, nearest train rows and near-duplicates were joined.
     """
@@ -55,6 +61,9 @@ class Material:
     seeds: Sequence[Predictions] = ()
     groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
     features: ArrayLike | None = None
+    layer: str | None = None
+    validation: Predictions | None = None
+    costs: tuple[float, float] = (1.0, 1.0)
     has_votes: bool = False
     has_neighbours: bool = False
     has_copies: bool = False
@@ -67,7 +76,7 @@ class Material:
     @cached_property
     def findings(self) -> Findings:
         """What the run's model gets wrong, and why."""
-        return find(self.run, seeds=self.seeds, features=self.features)
+        return find(self.run, seeds=self.seeds, features=self.features, layer=self.layer, validation=self.validation)
 
     def class_names(self, column: str) -> pl.Expr:
         """Class numbers in ``column`` as the names of the classes."""
@@ -86,6 +95,9 @@ def join(
     train: Predictions | None = None,
     train_images: ImageSet | None = None,
     features: ArrayLike | None = None,
+    layer: str | None = None,
+    validation: Predictions | None = None,
+    costs: tuple[float, float] = (1.0, 1.0),
 ) -> Material:
     """The run with everything else that is known about its rows.
 
@@ -122,6 +134,9 @@ def join(
         seeds,
         groups or {},
         features,
+        layer,
+        validation,
+        costs,
         has_votes=votes is not None,
         has_neighbours=train is not None,
         has_copies=has_copies,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.analysis.calibration import temperature
 from workbench.analysis.gaps import calibration_p_value, signed_gap
 from workbench.core.records import FloatArray
 from workbench.findings.known import Known
@@ -120,8 +121,21 @@ def _finding(known: Known, group: _Group, left: Mask, p_value: float, chance: Fl
         "test of the number of correct rows, given each row's confidence",
         "recalibrate these confidences on rows kept aside; as long as their order is kept, no prediction changes"
         if group.words
-        else "fit a temperature on rows that the model is not judged on; it changes confidences and no prediction",
+        else _temperature(known),
         errors=int((~correct[mask]).sum()),
         p_value=p_value,
         explains=False,
+    )
+
+
+def _temperature(known: Known) -> str:
+    """What to do about confidence as a whole: with validation rows, the temperature and what it leaves."""
+    if known.validation is None:
+        return "fit a temperature on rows that the model is not judged on; it changes confidences and no prediction"
+    fitted = temperature(known.predictions, fitted_on=known.validation)
+    left = fitted.gap_after
+    return (
+        f"divide the logits by {fitted.temperature:.2f}, fitted on {fitted.fitted_rows:,} validation rows: confidence "
+        f"is then {abs(100 * left.value):.1f} points {'below' if left.value > 0 else 'above'} accuracy "
+        f"(accuracy less confidence {100 * left.low:+.1f} to {100 * left.high:+.1f}), and no prediction changes"
     )

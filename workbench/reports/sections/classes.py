@@ -37,7 +37,7 @@ def section(material: Material) -> Bundle:
             "asymmetries": uneven.with_columns(material.class_names("first"), material.class_names("second")),
             INDEX: error_index(predictions),
         },
-        metrics=metrics(predictions),
+        metrics=metrics(predictions, validation=material.validation),
     )
 
 

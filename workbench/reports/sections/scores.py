@@ -27,7 +27,9 @@ def section(material: Material) -> Bundle:
     drawn, ranked = curves(predictions), ranking(predictions)
     metrics: dict[str, Any] = {"ranking": ranked.to_json(), "review": _review(predictions), "sets": _sets(predictions)}
     if len(predictions.classes) == 2:
-        metrics["threshold"] = _plain(dataclasses.asdict(best_threshold(predictions)))
+        alarm, miss = material.costs
+        best = best_threshold(predictions, false_positive=alarm, false_negative=miss)
+        metrics["threshold"] = _plain(dataclasses.asdict(best)) | {"false_positive": alarm, "false_negative": miss}
     return Bundle(
         figures={
             "roc": lambda: figures.figure_of(figures.roc(drawn, ranked)),
