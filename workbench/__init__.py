@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from workbench.images import load_images
     from workbench.models.classifier import Classifier, classifier_of
     from workbench.models.weights import load_weights
+    from workbench.runs.ood import out_of_distribution
     from workbench.runs.opening import (
         analyse,
         open_example,
@@ -40,6 +41,7 @@ __all__ = [
     "open_example",
     "open_predictions",
     "open_run",
+    "out_of_distribution",
     "train_digits",
     "with_train",
     "with_votes",
@@ -52,6 +54,7 @@ _HOMES = {
     "analyse": "workbench.runs.opening",
     "classifier_of": "workbench.models.classifier",
     "findings": "workbench.findings",
+    "out_of_distribution": "workbench.runs.ood",
     "load_images": "workbench.images",
     "load_weights": "workbench.models.weights",
     "open_example": "workbench.runs.opening",

@@ -141,14 +141,18 @@ def ranking(predictions: Predictions, *, most_rows: int = MOST_ROWS, seed: int =
         own = label == k
         if own.all():
             continue
-        auc[:, k] = _delong(probability[own, k], probability[~own, k])
+        auc[:, k] = roc_auc(probability[own, k], probability[~own, k])
         value = float(average_precision_score(own, probability[:, k]))
         precision[:, k] = _on_logit(value, 1 / np.sqrt(own.sum() * max(value * (1 - value), 1e-12)), int(own.sum()))
     prevalence = np.bincount(label, minlength=classes) / len(label)
     return Ranking(predictions.classes, prevalence, Rate(*auc), Rate(*precision))
 
 
-def _delong(positive: FloatArray, negative: FloatArray) -> tuple[float, float, float]:
+def roc_auc(positive: FloatArray, negative: FloatArray) -> tuple[float, float, float]:
+    """The chance that a score of ``positive`` ``(m,)`` is above one of ``negative`` ``(n,)``, and its 95 % interval.
+
+    See `ranking` for its definition.
+    """
     m, n = len(positive), len(negative)
     ranks = stats.rankdata(np.concatenate([positive, negative]))
     above = (ranks[:m] - stats.rankdata(positive)) / n

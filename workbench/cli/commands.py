@@ -147,6 +147,27 @@ def evidence(options: argparse.Namespace) -> int:
     return 0
 
 
+def ood(options: argparse.Namespace) -> int:
+    """Score how far new images are from those that a model knows."""
+    from workbench.core.files import refuse_to_overwrite, write_atomically, write_json
+    from workbench.core.texts import csv_bytes
+    from workbench.runs.ood import out_of_distribution
+    from workbench.runs.opening import open_predictions, with_train
+
+    table, values = options.out / "ood.csv", options.out / "ood.json"
+    refuse_to_overwrite([table, values], options.force)
+    model = classifier_named(None, options.model) if options.model else None
+    run = open_predictions(options.predictions, options.checkpoint, options.data, classifier=model)
+    if options.train is not None:
+        run = with_train(run, options.train)
+    found = out_of_distribution(run, options.images)
+    options.out.mkdir(parents=True, exist_ok=True)
+    write_atomically(table, lambda path: path.write_bytes(csv_bytes(found.table)))
+    write_json(values, found.to_json())
+    print(found, f"written to {options.out}", sep="\n")
+    return 0
+
+
 def card(options: argparse.Namespace) -> int:
     """Write a checkpoint's model card."""
     from workbench.reports import card

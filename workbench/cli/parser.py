@@ -24,6 +24,7 @@ def parser() -> argparse.ArgumentParser:
     _predict(added.add_parser("predict", help="write a checkpoint's predictions on a split"))
     _report(added.add_parser("report", help="write figures and tables of a run's errors"))
     _findings(added.add_parser("findings", help="write what a model gets wrong and why, each with its proof"))
+    _ood(added.add_parser("ood", help="score how far new images are from those that a model knows"))
     _attribute(added.add_parser("attribute", help="compute attribution maps of many rows once and cache them"))
     _evidence(added.add_parser("evidence", help="evaluate attribution methods and rank them"))
     _card(added.add_parser("card", help="write a checkpoint's MODEL_CARD.md from its predictions"))
@@ -85,6 +86,18 @@ def _findings(one: argparse.ArgumentParser) -> None:
     one.add_argument("--out", type=Path, required=True, help="folder for findings.json, .csv and figure")
     one.add_argument("--force", action="store_true", help="replace what is in --out")
     one.set_defaults(run=reporting.findings)
+
+
+def _ood(one: argparse.ArgumentParser) -> None:
+    _model(one, "folder with the model and its predictions")
+    one.add_argument("--predictions", type=place, help="the model's predictions; default: those of --checkpoint")
+    one.add_argument(
+        "--train", type=Path, help="predictions on the train split, for distances to it; default: other rows"
+    )
+    one.add_argument("--images", type=Path, required=True, help="the new images: a folder of files, or as for --data")
+    one.add_argument("--out", type=Path, required=True, help="folder for ood.csv and ood.json")
+    one.add_argument("--force", action="store_true", help="replace what is in --out")
+    one.set_defaults(run=commands.ood)
 
 
 def _maps(one: argparse.ArgumentParser, targets: str) -> None:

@@ -38,20 +38,21 @@ def pooled_features(
 
     chosen = classifier.layer(layer)
     wanted = images.rows if rows is None else rows
+    batch = forward_batch(classifier, memory_gb)
     found: list[tuple[IntArray, ProbabilityArray]] = []
 
     def stop(_: torch.nn.Module, __: object, output: torch.Tensor) -> None:
-        raise _Stop(chosen.spatial(output).flatten(2).mean(2).float().cpu().numpy())
+        raise _ReachedError(chosen.spatial(output).flatten(2).mean(2).float().cpu().numpy())
 
     half = torch.autocast(classifier.device.type, torch.bfloat16, enabled=precision == "bfloat16")
     with preserve(classifier.module), torch.inference_mode(), half:
         classifier.module.get_submodule(chosen.name).register_forward_hook(stop)
-        for good, pixels, bad in batches(classifier.seen(images), wanted, forward_batch(classifier, memory_gb)):
+        for good, pixels, bad in batches(classifier.seen(images), wanted, batch):
             if bad:
                 raise DataError(next(iter(bad.values())))
             try:
                 classifier.module(classifier.prepare(pixels))
-            except _Stop as reached:
+            except _ReachedError as reached:
                 found.append((good, reached.features))
     whole = np.concatenate([features for _, features in found])
     if not np.isfinite(whole).all():
@@ -59,7 +60,7 @@ def pooled_features(
     return whole
 
 
-class _Stop(StopIteration):
+class _ReachedError(Exception):
     """The layer's features, on their way out of a pass that need not go on."""
 
     def __init__(self, features: ProbabilityArray) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from datetime import date, timedelta
+from dataclasses import replace
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +13,16 @@ import polars as pl
 import pytest
 
 from tests.benchmarks.planted import MAKERS
+from tests.factories import classifier, image_set
 from workbench.analysis.votes import join_votes
 from workbench.core.predictions import Predictions
 from workbench.core.records import ImageSet, Provenance
 from workbench.errors import DataError
 from workbench.findings.control import adjusted
+from workbench.findings.features import features_of
 from workbench.findings.find import find
 from workbench.findings.kinds import confusions
-from workbench.findings.known import Known
+from workbench.findings.known import Known, known_of
 from workbench.findings.record import Finding
 from workbench.runs.run import Run
 
@@ -399,3 +402,54 @@ def test_poor_images_within_their_classes() -> None:
     finding = found.of("quality", "slices")[0]
     assert small[finding.rows].mean() > 0.95
     assert not any("dark" in f.subject for f in found)
+
+
+def test_an_hour_is_a_slice() -> None:
+    generator = np.random.default_rng(5)
+    hours = generator.integers(0, 24, 3000)
+    days = generator.integers(0, 300, 3000)
+    label, predicted = failing(5, hours >= 20)
+    taken = [datetime(2026, 1, 1) + timedelta(days=int(d), hours=int(h)) for d, h in zip(days, hours, strict=True)]
+    found = only(run_of(label, sure(label, predicted), taken=taken), "slices")
+    assert re.search(r"hour of taken (19|20) to 23", found.sentence)
+
+
+def test_clusters_of_a_layer_are_slices_where_it_is_named() -> None:
+    images = image_set(600)
+    images = replace(images, pixels=np.asarray(images.pixels).copy())
+    generator = np.random.default_rng(6)
+    inside = generator.random(600) < 0.3
+    images.pixels[inside] //= 8
+    wrong = generator.random(600) < np.where(inside, 0.5, 0.02)
+    predicted = np.where(wrong, (images.labels + 1) % 3, images.labels)
+    p = Predictions.from_arrays(images.labels, np.eye(3)[predicted] * 0.6 + 0.4 / 3, images.classes)
+    model = classifier()
+    run = Run("r", p, images, model)
+    words = f"cluster of features of {next(iter(model.cam_layers))}"
+    names = [feature.name for feature in features_of(known_of(run, layer=next(iter(model.cam_layers))))]
+    assert words in names
+    assert words not in [feature.name for feature in features_of(known_of(run))]
+    with pytest.raises(DataError, match="expected a run with its model"):
+        find(replace(run, classifier=None), layer="layer1")
+
+
+def test_a_temperature_of_validation_rows_is_judged_on_the_others() -> None:
+    generator = np.random.default_rng(8)
+
+    def drawn(rows: int) -> Predictions:
+        scores = generator.normal(size=(rows, 4)) * 1.5
+        scores[np.arange(rows), generator.integers(0, 4, rows)] += 2
+        truth, shown = (np.exp(s) / np.exp(s).sum(1, keepdims=True) for s in (scores, 2 * scores))
+        label = (truth.cumsum(1) > generator.random(rows)[:, None]).argmax(1)
+        return Predictions.from_arrays(label, shown, CLASSES)
+
+    run, validation = Run("r", drawn(3000)), drawn(3000)
+    action = only(run, "calibration", validation=validation).action
+    factor = re.search(r"divide the logits by ([\d.]+), fitted on 3,000 validation rows", action)
+    assert factor
+    assert float(factor[1]) == pytest.approx(2, abs=0.15)
+    low, high = map(float, re.search(r"confidence ([+-][\d.]+) to ([+-][\d.]+)\)", action).groups())  # type: ignore[union-attr]
+    assert low < 0.8
+    assert high > -0.8
+    with pytest.raises(DataError, match="classes of the predictions"):
+        find(run, validation=Predictions.from_arrays([0, 1], np.eye(2), ("a", "b")))
