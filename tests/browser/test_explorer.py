@@ -52,9 +52,12 @@ def notebook(lab: tuple[Path, str], request: pytest.FixtureRequest, *code: str) 
     return name
 
 
-def explorer(page: Page) -> Locator:
+def explorer(page: Page, name: str = "Matrix") -> Locator:
+    """The explorer, with a view opened; without a name the one that it opens with."""
     shown = page.locator(READY)
     expect(shown).to_be_visible()
+    if name:
+        view(page, name)
     return shown
 
 
@@ -122,6 +125,51 @@ def test_cell_then_image_then_tag_and_the_tag_is_there_tomorrow(
     most_confused(page).click()
     expect(page.locator(f".wb-tile[data-row='{row}'] .wb-mark")).to_be_visible()
     page.evaluate("() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Light'})")
+
+
+def test_it_opens_with_findings_whose_rows_are_a_click_away(page: Page, lab, digits: str, request, shots) -> None:
+    open_and_run(page, lab[1], notebook(lab, request, digits, "explorer = workbench.Explorer(run)\nexplorer"))
+    explorer(page, "")
+    expect(page.locator(".wb-tabs [role=tab]").first).to_have_attribute("aria-selected", "true")
+    card = page.locator(".wb-card[data-kind=remainder]")
+    expect(card).to_contain_text("lie outside every finding")
+    expect(page.locator(".wb-missing-rules")).to_contain_text("votes")
+    card.locator(".wb-choose").click()
+    expect(page.locator(".wb-words")).to_contain_text("explained by no finding")
+    found = int(re.sub(r"\D", "", card.locator(".wb-choose").text_content() or ""))
+    expect(page.locator(".wb-tile").first).to_be_visible()
+    assert page.locator(".wb-tile").count() == found
+    card.locator(".wb-choose").click()
+    expect(page.locator(".wb-words")).to_contain_text("All ")
+    row = card.locator(".wb-thumb").first
+    row.click()
+    expect(page.locator(".wb-detail")).to_have_attribute("data-row", str(row.get_attribute("data-row")))
+    shoot(page, shots, "explorer_findings")
+
+
+def test_image_map_and_tags_fit_one_screen_and_arrows_walk(page: Page, lab, digits: str, request, shots) -> None:
+    page.set_viewport_size({"width": 1440, "height": 900})
+    open_and_run(page, lab[1], notebook(lab, request, digits, "workbench.Explorer(run)"))
+    explorer(page).scroll_into_view_if_needed()
+    page.locator(".wb-tile").first.click()
+    expect(page.locator(".wb-stage canvas")).to_be_visible()
+    expect(page.locator(".wb-decisions button").first).to_be_in_viewport()
+    for part in (".wb-picture canvas", ".wb-stage canvas", ".wb-bars", ".wb-tile.wb-shown"):
+        expect(page.locator(part).first).to_be_in_viewport(ratio=1)
+    rows = page.locator(".wb-tile").evaluate_all("tiles => tiles.slice(0, 6).map((tile) => tile.dataset.row)")
+    for row in rows[1:]:
+        page.keyboard.press("ArrowRight")
+        expect(page.locator(".wb-detail")).to_have_attribute("data-row", row)
+        expect(page.locator(".wb-tile.wb-shown")).to_have_attribute("data-row", row)
+    page.locator(".wb-title").click()
+    page.locator(".wb-detail .wb-walker button").first.click()
+    expect(page.locator(".wb-detail")).to_have_attribute("data-row", rows[4])
+    expect(page.locator(".wb-walker .wb-note")).to_contain_text("5 / ")
+    page.set_viewport_size({"width": 1024, "height": 768})
+    expect(page.locator(".wb-shut")).to_be_visible()
+    shoot(page, shots, "explorer_narrow_inspector")
+    page.locator(".wb-shut").click()
+    expect(page.locator(".wb-detail")).not_to_be_in_viewport()
 
 
 def test_circled_images_are_selected_here_and_in_the_kernel(page: Page, lab, digits: str, request, shots) -> None:

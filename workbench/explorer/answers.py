@@ -80,7 +80,7 @@ class Answers:
     def slowly(self, ask: str, content: dict[str, Any], job: Job) -> Reply:
         """The answer to a long question, computed in the worker thread."""
         known: dict[str, Callable[..., Reply]] = {
-            "causes": self._causes,
+            "findings": self._findings,
             "map": lambda name: self._map(name, job),
             "explain": lambda **what: self._explain_slowly(job, **what),
             "evidence": lambda **what: self._evidence(job, **what),
@@ -226,13 +226,12 @@ class Answers:
             explain(self.state.run, row, ["Grad-CAM"], [], ["predicted"], classifier=self._judge.classifier)
         return {}, []
 
-    def _causes(self) -> Reply:
-        summary, column = self.state.add_causes()
-        evidence = {str(row): text for row, text in self.state.causes.select("index", "evidence").iter_rows()}
-        reply = {"summary": summary.drop("examples").to_dicts(), "evidence": evidence}
-        if column is None:
-            return reply, []
-        return {**reply, "column": column.header()}, [column.values.tobytes()]
+    def _findings(self) -> Reply:
+        """The findings' cards, and a column of each in a buffer."""
+        found = self.state.add_findings()
+        headers = {name: column.header() for name, column in found.items()}
+        buffers = [column.values.tobytes() for column in found.values()]
+        return {**self.state.findings_header(), "columns": headers}, buffers
 
     def _map(self, name: str, job: Job) -> Reply:
         if name == NEIGHBOURS:

@@ -21,7 +21,7 @@ from workbench.core.stamp import stamp_of
 from workbench.errors import DataError
 from workbench.explorer.state import ExplorerState
 from workbench.explorer.words import NEIGHBOURS, PRINCIPAL
-from workbench.findings.causes import where_to_work
+from workbench.findings.pictures import pictures_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 GALLERY_IMAGES = 40
 GRID_IMAGES = 12
+SHOWN = 10  # findings in a figure
 
 
 def figure_bytes(state: ExplorerState, view: str, kind: str, classifier: Classifier | None = None) -> bytes:
@@ -42,9 +43,10 @@ def figure_bytes(state: ExplorerState, view: str, kind: str, classifier: Classif
 def figure(state: ExplorerState, view: str, classifier: Classifier | None = None) -> Figure:
     """A view as a figure for a paper.
 
-    ``matrix``, ``classes``, ``calibration``, ``causes`` and ``compare`` are of the whole run; ``gallery`` has the first
-    40 selected images; ``map`` rings all selected ones; ``detail`` has a row for each picked image (at most 12; for the
-    image shown if none is picked) and a column for each method, layer and target. ``classifier`` replaces the run's.
+    ``matrix``, ``classes``, ``calibration``, ``compare`` and ``findings`` (the ten most costly) are of the whole run;
+    ``gallery`` has the first 40 selected images; ``map`` rings all selected ones; ``detail`` has a row for each picked
+    image (at most 12; for the image shown if none is picked) and a column for each method, layer and target.
+    ``classifier`` replaces the run's.
 
     Raises
     ------
@@ -56,7 +58,7 @@ def figure(state: ExplorerState, view: str, classifier: Classifier | None = None
         "matrix": lambda: figures.figure_of(figures.confusion_matrix(confusion_matrix(predictions))),
         "classes": lambda: figures.figure_of(figures.class_error_rates(class_report(confusion_matrix(predictions)))),
         "calibration": lambda: figures.figure_of(figures.reliability(reliability(predictions))),
-        "causes": lambda: figures.figure_of(figures.causes(where_to_work(state.causes))),
+        "findings": lambda: _findings(state),
         "compare": lambda: _comparison(state),
         "gallery": lambda: _gallery(state),
         "map": lambda: _map(state),
@@ -65,6 +67,11 @@ def figure(state: ExplorerState, view: str, classifier: Classifier | None = None
     if view not in drawn:
         raise DataError(f"figure: expected one of {', '.join(drawn)}, not {view!r}")
     return drawn[view]()
+
+
+def _findings(state: ExplorerState) -> Figure:
+    found = state.findings
+    return figures.findings(found.table().head(SHOWN), pictures_of(state.run, found[:SHOWN]))
 
 
 def _comparison(state: ExplorerState) -> Figure:

@@ -59,7 +59,7 @@ def kept_with_notebook(state: ExplorerState) -> str:
         "The kernel that drew this explorer is gone. The notebook keeps a copy: the matrix and the "
         f"{len(rows):,} errors with the highest loss. Run the cell again for all images, maps and tags."
     )
-    text, _ = page(state, rows=rows, notes=[note], maps=False, find_causes=False)
+    text, _ = page(state, rows=rows, notes=[note], maps=False, find_findings=False)
     return (
         '<details class="wb-fallback"><summary>The copy of the explorer that this notebook keeps</summary>'
         f'<iframe sandbox="allow-scripts allow-downloads" loading="lazy" title="{html.escape(state.run.name)}" '
@@ -77,7 +77,7 @@ def page(
     rows: pl.DataFrame | None = None,
     notes: Sequence[str] = (),
     maps: bool = True,
-    find_causes: bool = True,
+    find_findings: bool = True,
     progress: Progress | None = None,
 ) -> tuple[str, list[str]]:
     """One HTML file with the views, the table, pictures and Grad-CAM at the last layer, and what it omits.
@@ -97,9 +97,10 @@ def page(
     parts = _Parts()
     header = state.header()
     header["notes"] += notes
-    summary: list[dict[str, Any]] = []
-    if find_causes:
-        summary = state.add_causes()[0].drop("examples").to_dicts()
+    found: dict[str, Any] | None = None
+    if find_findings:
+        state.add_findings()
+        found = state.findings_header()
     columns = columns_of(state.predictions, state.shown if rows is None else rows)
     for name, column in columns.items():
         parts.add(f"column {name}", np.ascontiguousarray(column.values).tobytes(), column=column.header())
@@ -117,7 +118,7 @@ def page(
     limit = round(limit_mb * 1e6)
 
     def room() -> int:
-        return limit - len(_document(state, header, parts, summary, targets).encode())
+        return limit - len(_document(state, header, parts, found, targets).encode())
 
     if room() < 0:
         raise DataError(
@@ -131,7 +132,7 @@ def page(
         _pictures(parts, images, ids, columns["correct"].values, room(), left_out)
     else:
         left_out.append("pictures: the images are not on this machine")
-    return _document(state, header, parts, summary, targets), left_out
+    return _document(state, header, parts, found, targets), left_out
 
 
 def _probabilities(parts: _Parts, state: ExplorerState, order: IntArray) -> None:
@@ -231,15 +232,13 @@ def _document(
     state: ExplorerState,
     header: dict[str, Any],
     parts: _Parts,
-    summary: Sequence[dict[str, Any]],
+    found: dict[str, Any] | None,
     targets: Sequence[str],
 ) -> str:
-    evidence = {str(row): text for row, text in state.causes.select("index", "evidence").iter_rows()} if summary else {}
     values = {
         "header": header,
         "parts": parts.index,
-        "summary": list(summary),
-        "evidence": evidence,
+        "findings": found,
         "targets": list(targets),
         "decisions": {str(row): decision.to_json() for row, decision in state.decisions.rows.items()},
         "images": state.run.images is not None,

@@ -16,12 +16,14 @@ from workbench.analysis.index import NAMES, row_ids, select
 from workbench.core.predictions import Predictions
 from workbench.core.records import IntArray, ProbabilityArray, Query
 from workbench.errors import DataError, OutputError
-from workbench.explorer import columns
+from workbench.explorer import cards, columns
+from workbench.explorer.cards import is_finding, membership
 from workbench.explorer.decisions import Decisions
 from workbench.explorer.selection import check_selection, inside, query
 from workbench.explorer.words import NEIGHBOURS, PRINCIPAL, START, shared_words
-from workbench.findings.causes import causes, where_to_work
+from workbench.findings.causes import causes
 from workbench.findings.find import find
+from workbench.findings.record import Findings
 from workbench.runs.run import Run
 
 CAUSE = "cause"
@@ -72,7 +74,7 @@ class ExplorerState(traitlets.HasTraits):
         whole = check_selection(proposal["value"], len(self.predictions.classes))
         known = {*self.predictions.scan().collect_schema(), *NAMES, CAUSE}
         used = [step["column"] for step in whole["steps"] if "column" in step] + [whole["order"]]
-        if unknown := [name for name in used if name not in known]:
+        if unknown := [name for name in used if name not in known and not is_finding(name)]:
             raise DataError(f"selection: expected one of the columns {', '.join(sorted(known))}, not {unknown[0]!r}")
         return whole
 
@@ -100,9 +102,12 @@ class ExplorerState(traitlets.HasTraits):
         DataError
             If a step names a column or a map that is not there.
         """
-        used = {step.get("column") for step in self.selection["steps"]} | {self.selection["order"]}
-        if CAUSE in used and CAUSE not in self.predictions.table.collect_schema():
-            self.add_causes()
+        used = {step.get("column", CAUSE) for step in self.selection["steps"]} | {self.selection["order"]}
+        late = [name for name in used if name == CAUSE or is_finding(name)]
+        if late and CAUSE not in self.predictions.table.collect_schema():
+            self.add_findings()
+        if gone := [name for name in late if name not in self.predictions.table.collect_schema()]:
+            raise DataError(f"selection: {gone[0]!r} is no finding of this run any more: remove its filter")
         return select(self.predictions, self.query)
 
     @property
@@ -123,18 +128,33 @@ class ExplorerState(traitlets.HasTraits):
         return np.array(chosen, np.int64)
 
     @cached_property
+    def findings(self) -> Findings:
+        """What the run's model gets wrong, and why; see `findings.find.find`."""
+        return find(self.run)
+
+    @cached_property
     def causes(self) -> pl.DataFrame:
         """A verdict for every error; see `findings.causes.causes`."""
-        return causes(self.run.predictions, find(self.run))
+        return causes(self.run.predictions, self.findings)
 
-    def add_causes(self) -> tuple[pl.DataFrame, columns.Column | None]:
-        """Find the causes, so that the selection can use the column ``cause``; return the summary and the column."""
-        found = self.causes.select("index", cause="verdict")
+    def add_findings(self) -> dict[str, columns.Column]:
+        """Look for findings, so that the selection can use their columns and ``cause``; return these."""
+        found = membership(self.findings, self.run.predictions.index)
+        added = self.causes.select("index", cause="verdict")
         if CAUSE not in self.predictions.table.collect_schema():
-            self.predictions = self.predictions.join(found)
-        words = self.predictions.table.sort("index").select("index", "cause").collect()
+            self.predictions = self.predictions.join(added).join(found)
+        names = [CAUSE, *(name for name in found.columns if name != "index")]
+        words = self.predictions.table.sort("index").select("index", *names).collect()
         shown = words if self.shown is None else words.join(self.shown, on="index", how="semi", maintain_order="left")
-        return where_to_work(self.causes), columns.category("cause", shown["cause"])
+        titles = {cards.column_name(finding): finding.subject for finding in self.findings}
+        made = {name: columns.category(titles.get(name, name), shown[name]) for name in names}
+        return {name: column for name, column in made.items() if column is not None}
+
+    def findings_header(self) -> dict[str, Any]:
+        """What the views show of the findings, and under which each error comes, as JSON values."""
+        wrong = self.run.predictions.scan().filter(~pl.col("correct")).select("index", "loss").collect()
+        evidence = {str(row): text for row, text in self.causes.select("index", "evidence").iter_rows()}
+        return {**cards.header(self.findings, dict(wrong.iter_rows())), "evidence": evidence}
 
     @cached_property
     def shown(self) -> pl.DataFrame | None:

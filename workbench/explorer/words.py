@@ -13,7 +13,7 @@ WRONG, AMBIGUOUS, IGNORE, *_ = TAGS  # those that decide what becomes of a train
 PRINCIPAL, NEIGHBOURS = "principal", "neighbours"
 LAYOUTS: Mapping[str, str] = {PRINCIPAL: "principal components", NEIGHBOURS: "neighbours (t-SNE)"}
 AT_ONCE = ("start", "thumbnails", "detail", "explain", "what_if", "decide", "undo", "redo", "code", "ping", "table")
-SLOWLY = ("causes", "map", "evidence", "figure", "warm_up")
+SLOWLY = ("findings", "map", "evidence", "figure", "warm_up")
 START: Mapping[str, Any] = {
     "steps": [],
     "wrong_only": True,

@@ -1,10 +1,12 @@
 import { h } from "./dom.js";
-import { percent } from "./numbers.js";
+import { counted, percent } from "./numbers.js";
 
-/** Probabilities as bars, with human labels where there are any. */
+const TOP_CLASSES = 3; // classes that are shown at once
+
+/** Probabilities as bars, the highest and the label first, the others to unfold; with human labels where there are any. */
 export function barsOf(bars, classes, label) {
   const best = bars.reduce((a, b) => (b.value > a.value ? b : a), bars[0]);
-  const rows = bars.map((bar) => {
+  const line = (bar) => {
     const roles = [bar.class === label && "true", bar === best && "predicted"].filter(Boolean);
     const name = h(
       "span",
@@ -29,11 +31,18 @@ export function barsOf(bars, classes, label) {
       ),
       h("span", { textContent: percent(bar.value) }),
     ];
-  });
+  };
+  const ranked = [...bars].sort((a, b) => b.value - a.value);
+  const first = ranked.filter((bar, place) => place < TOP_CLASSES || bar.class === label);
+  const others = ranked.filter((bar) => !first.includes(bar));
+  const grid = (some) => h("div", { className: "wb-bars" }, some.flatMap(line));
+  const more = others.length
+    ? h("details", {}, h("summary", { textContent: counted(others.length, "other class", "other classes") }), grid(others))
+    : null;
   const note = bars.some(({ votes }) => votes !== null)
     ? h("p", { className: "wb-note", textContent: "Bars: the model. Strokes: human labels." })
     : null;
-  return h("div", { className: "wb-bars-box" }, h("div", { className: "wb-bars" }, rows.flat()), note);
+  return h("div", { className: "wb-bars-box" }, grid(first), more, note);
 }
 
 /** An image on a canvas about `side` pixels long: small ones grow by whole pixels, large ones shrink. */

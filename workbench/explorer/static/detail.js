@@ -1,9 +1,9 @@
 import { barsOf, enlarged } from "./bars.js";
 import { decisionBar } from "./decisions.js";
-import { h, problemOf, redraw, toggle } from "./dom.js";
+import { button, h, problemOf, redraw, toggle } from "./dom.js";
 import { historyOf } from "./history.js";
 import { mapsSection } from "./mapsection.js";
-import { short } from "./numbers.js";
+import { count, short } from "./numbers.js";
 import { fromRgb } from "./picture.js";
 import { whatIfView } from "./whatif.js";
 
@@ -48,14 +48,30 @@ class DetailView {
     this.picture = h("div", { className: "wb-picture" });
     this.bars = h("div", {});
     this.body = h("div", { className: "wb-section" });
-    const columns = h(
-      "div",
-      { className: "wb-columns" },
-      this.picture,
-      this.bars,
-      h("div", { className: "wb-wide" }, this.tabs, this.body),
+    this.stage = h("div", { className: "wb-stage" });
+    this.why = h("div", { className: "wb-why wb-quiet" });
+    this.place = h("span", { className: "wb-note" });
+    const step = (text, places, title) =>
+      button(text, () => this.store.walk(places), { title, "aria-label": title.split(" (")[0] });
+    this.walker = h(
+      "span",
+      { className: "wb-walker" },
+      step("‹", -1, "Previous image (left arrow)"),
+      this.place,
+      step("›", 1, "Next image (right arrow)"),
+      button("✕", () => this.store.set({ selected: -1 }), { className: "wb-shut", title: "Close", "aria-label": "Close" }),
     );
-    this.node = h("div", { className: "wb-detail" }, this.heading, this.decisions.node, columns);
+    this.node = h(
+      "aside",
+      { className: "wb-detail", "aria-label": "The image in detail" },
+      h("div", { className: "wb-head-line" }, this.heading, this.walker),
+      h("div", { className: "wb-pair" }, this.picture, this.stage),
+      this.bars,
+      this.why,
+      this.decisions.node,
+      this.tabs,
+      this.body,
+    );
   }
 
   async show() {
@@ -69,7 +85,7 @@ class DetailView {
       return;
     }
     this.drawHeading(selected);
-    if (this.section === "maps") this.maps.ask(); // at once; its failure is told below
+    this.maps.ask(); // at once; its failure is told below
     try {
       const found = await this.keep(`detail ${selected}`, () => this.source.detail(selected));
       if (mine !== this.number) return;
@@ -79,13 +95,28 @@ class DetailView {
       return;
     }
     this.drawPicture(selected);
-    await this.drawSection();
+    await Promise.all([this.maps.drawStage(), this.drawSection()]);
+    if (mine === this.number) this.fetchAhead(selected);
+  }
+
+  /** Ask for what the images beside this one will show, one after another, unless another is shown by then. */
+  async fetchAhead(row) {
+    const mine = this.number;
+    try {
+      for (const next of this.store.beside(row)) {
+        if (mine !== this.number) return;
+        await this.keep(`detail ${next}`, () => this.source.detail(next));
+        if (this.source.can.maps && !this.maps.isSlow()) await this.maps.request({ ...this.maps.spec(), row: next });
+      }
+    } catch {
+      return; // told when that image is shown
+    }
   }
 
   clear() {
     this.detail = null;
     this.heading.textContent = CHOOSE;
-    [this.picture, this.bars, this.body, this.tabs].forEach((part) => part.replaceChildren());
+    [this.picture, this.stage, this.bars, this.why, this.body, this.tabs, this.place].forEach((part) => part.replaceChildren());
     delete this.node.dataset.row;
   }
 
@@ -93,9 +124,13 @@ class DetailView {
     const { table, evidence } = this.store;
     const position = table.position(row);
     const [label, predicted] = ["label", "predicted"].map((name) => table.text(name, position));
+    const { sequence } = this.store;
+    this.place.textContent = `${count(sequence.indexOf(position) + 1)} / ${count(sequence.length)}`;
     const why = evidence?.[row];
     const words = `#${row}: ${label}, ${label === predicted ? "correct" : `predicted as ${predicted}`}`;
-    this.heading.replaceChildren(words, why ? h("small", { className: "wb-note", textContent: why }) : "");
+    this.heading.textContent = words;
+    this.why.textContent = why ?? "";
+    this.why.title = why ?? "";
   }
 
   drawPicture(row) {
@@ -165,10 +200,12 @@ class DetailView {
     if (changed.has("selected") || changed.has("columns")) this.show();
     else if (
       ["methods", "layers", "targets"].some((name) => changed.has(name)) &&
-      this.detail &&
-      this.section === "maps"
-    )
-      this.maps.draw();
+      this.detail
+    ) {
+      this.maps.drawStage();
+      if (this.section === "maps") this.maps.draw();
+    } else if (changed.has("rows") && this.store.selection.selected >= 0)
+      this.drawHeading(this.store.selection.selected);
     if (changed.has("decisions") || changed.has("picked")) this.decisions.update();
   }
 }

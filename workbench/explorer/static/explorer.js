@@ -1,10 +1,10 @@
 import { calibrationView } from "./calibration.js";
-import { causesView, takeCauses } from "./causes.js";
 import { classesView } from "./classes.js";
 import { compareView } from "./compare.js";
 import { detailView } from "./detail.js";
 import { button, h, redraw } from "./dom.js";
 import { exportMenu } from "./exports.js";
+import { findingsView, takeFindings } from "./findings.js";
 import { filterBar } from "./filters.js";
 import { galleryView } from "./gallery.js";
 import { matrixView } from "./matrix.js";
@@ -16,11 +16,11 @@ import { scatterView } from "./scatter.js";
 
 /** Every view of the left side: its title, what makes it, and whether there is something to show. */
 const VIEWS = /** @type {Record<string, [string, (context: Context) => View, (context: Context) => boolean]>} */ ({
+  findings: ["Findings", findingsView, ({ source }) => Boolean(source.findings)],
   matrix: ["Matrix", matrixView, () => true],
   map: ["Map", scatterView, ({ source }) => source.can.map],
   classes: ["Classes", classesView, () => true],
   calibration: ["Calibration", calibrationView, () => true],
-  causes: ["Causes", causesView, ({ source }) => Boolean(source.causes)],
   compare: ["Compare", compareView, ({ header }) => Boolean(header.comparison)],
   table: ["Table", rowsView, () => true],
 });
@@ -51,7 +51,7 @@ class ExplorerView {
     this.filters = filterBar(context);
     this.exports = exportMenu(context, () => (this.current === "table" ? "gallery" : this.current));
     this.build(context.header);
-    this.open("matrix");
+    this.open(this.names[0]);
     this.listen();
   }
 
@@ -70,9 +70,10 @@ class ExplorerView {
       { className: "wb-top" },
       h("div", { className: "wb-side" }, this.tabs, this.left),
       h("div", { className: "wb-main" }, this.gallery.node),
+      this.detail.node,
     );
     this.root.classList.add("wb");
-    this.root.replaceChildren(title, this.exports.text, ...notes, this.filters.node, top, this.detail.node);
+    this.root.replaceChildren(title, this.exports.text, ...notes, this.filters.node, top);
   }
 
   /** Show a view on the left. */
@@ -134,6 +135,8 @@ class ExplorerView {
       detail.decisions.flip(this.tagKeys[event.key]);
       return true;
     }
+    const places = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (!command && !event.altKey && places) return store.walk(places);
     if (!command && event.key === "Backspace") {
       store.undo();
       return true;
@@ -148,8 +151,8 @@ class ExplorerView {
       for (const step of store.selection.steps) {
         if (step.kind === "inside" && !store.maps[step.map] && source.can.map)
           store.addMap(step.map, await source.map(step.map));
-        if (step.column === "cause" && !store.table.columns.cause && source.causes)
-          takeCauses(store, await source.causes());
+        if (step.column && !store.table.columns[step.column] && source.findings && !store.table.columns.cause)
+          takeFindings(store, await source.findings());
       }
     } catch (error) {
       this.filters.title.textContent = error.message;

@@ -1,4 +1,4 @@
-import { choice, h, keys, redraw } from "./dom.js";
+import { button, choice, h, keys, redraw } from "./dom.js";
 import { layout, lineAt, tileOf } from "./tiles.js";
 
 /** @import { Context, View } from "./types.d.ts" */
@@ -48,21 +48,14 @@ class GalleryView {
   drawControls() {
     const { order, descending } = this.store.selection;
     const titled = (names) => names.map((name) => [name, this.table.columns[name].title]);
-    const directions = [
-      ["true", "highest first"],
-      ["false", "lowest first"],
-    ];
-    const groups = [["", "nothing"], ...titled(this.table.names("class", "category", "flag"))];
+    const groups = [["", "not grouped"], ...titled(this.table.names("class", "category", "flag"))];
     redraw(
       this.controls,
       choice("Sort by", titled(this.table.names("number")), order, (next) => this.store.set({ order: next })),
-      choice(
-        "",
-        directions,
-        String(descending),
-        (next) => this.store.set({ descending: next === "true" }),
-        "Direction",
-      ),
+      button(descending ? "↓" : "↑", () => this.store.set({ descending: !descending }), {
+        title: descending ? "Highest first; turn round" : "Lowest first; turn round",
+        "aria-label": descending ? "Highest first" : "Lowest first",
+      }),
       choice("Group by", groups, this.group, (next) => {
         this.group = next;
         this.rebuild();
@@ -83,6 +76,7 @@ class GalleryView {
     );
     this.lines = made.lines;
     this.flat = this.group ? this.lines.flatMap(({ rows }) => (rows ? [...rows] : [])) : this.store.rows;
+    this.store.sequence = this.flat;
     this.space.style.height = `${made.height}px`;
     this.space.style.setProperty("--tile", `${this.size}px`);
     this.keepingFocus(() => {
@@ -236,17 +230,24 @@ class GalleryView {
     this.watcher.observe(this.scroller);
   }
 
-  /** Move the focus by some lines or tiles, and scroll to it. */
+  /** Move the focus by some lines or tiles; the image there is shown. */
   moveFocus(position, lines, tiles) {
     const target = lines ? this.beside(position, lines) : this.flat[this.flat.indexOf(position) + tiles];
     if (target === undefined || target < 0) return;
+    this.choose(this.table.id(target), {});
+    this.scrollTo(target);
+    this.tiles.get(this.table.id(target))?.focus();
+  }
+
+  /** Scroll until the tile at a position is in sight. */
+  scrollTo(target) {
     const line = this.lines.find(({ rows }) => rows?.includes(target));
+    if (!line) return;
     const { scrollTop, clientHeight } = this.scroller;
     if (line.top < scrollTop) this.scroller.scrollTop = line.top;
     else if (line.top + line.height > scrollTop + clientHeight)
       this.scroller.scrollTop = line.top + line.height - clientHeight;
     this.draw();
-    this.tiles.get(this.table.id(target))?.focus();
   }
 
   /** The row in the same column some lines of tiles away, -1 for none; headings are stepped over. */
@@ -263,7 +264,11 @@ class GalleryView {
     if (changed.has("rows") || changed.has("decisions")) {
       if (changed.has("rows")) this.scroller.scrollTop = 0;
       this.rebuild();
-    } else if (changed.has("selected") || changed.has("picked")) this.mark();
+    } else if (changed.has("selected") || changed.has("picked")) {
+      const { selected } = this.store.selection;
+      if (selected >= 0) this.scrollTo(this.table.position(selected));
+      this.mark();
+    }
   }
 
   close() {

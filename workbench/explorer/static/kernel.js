@@ -117,9 +117,10 @@ export function kernelSource(questions, start) {
       const [rgb, ...buffers] = found.buffers;
       return { ...found, rgb, maps: mapsOf({ maps: found.maps, buffers }) };
     },
-    async causes(tell) {
-      const { column, summary, evidence, buffers } = await ask.causes({}, words(tell));
-      return { summary, evidence, column: column && { ...column, values: valuesOf(column.dtype, buffers[0]) } };
+    async findings(tell) {
+      const { columns, buffers, ...found } = await ask.findings({}, words(tell));
+      const whole = ([name, column], k) => [name, { ...column, values: valuesOf(column.dtype, buffers[k]) }];
+      return { ...found, columns: Object.fromEntries(Object.entries(columns).map(whole)) };
     },
     async map(name, tell) {
       const { buffers, unkept } = await ask.map({ name }, words(tell));

@@ -67,16 +67,35 @@ function panelOf(map, image, { top, signed, ramp, prefix }, chips) {
   );
 }
 
+/** The largest value that the maps of a family are drawn with, and whether they are signed. */
+function drawnWith(family) {
+  const there = family.filter(({ values }) => values);
+  const signed = there.some((map) => map.signed);
+  const values = there.map((map) => map.values);
+  return { top: scaleOf(values, signed), signed };
+}
+
+/** One of some maps over its image, large and without words but for its name, on the scale that it has among them. */
+export function stagedMap(map, maps, image, { ramps }, own = false) {
+  const family = families(maps, own).find((one) => one.some(({ place }) => maps[place] === map));
+  const { top, signed } = drawnWith(family);
+  const canvas = map.values ? h("canvas", { width: SIDE, height: SIDE, role: "img" }) : null;
+  const words = `${map.kind ?? map.method}, why ${map.title}`;
+  if (canvas) {
+    const pixels = overlay(image, map.values, map.grid, top, signed, ramps[String(signed)], SIDE);
+    canvas.getContext("2d").putImageData(new ImageData(pixels, SIDE, SIDE), 0, 0);
+    canvas.setAttribute("aria-label", words);
+  }
+  const refused = canvas ? null : h("div", { className: "wb-refused wb-note", textContent: map.refused });
+  return h("figure", {}, canvas ?? refused, h("figcaption", { className: "wb-note", textContent: words, title: words }));
+}
+
 /** Panels of maps over their image, those that share a scale together with its bar. */
 export function mapPanels(maps, image, { ramps }, { own = false, prefix = "" } = {}) {
   const chips = new Map();
   const groups = families(maps, own).map((family) => {
     const there = family.filter(({ values }) => values);
-    const signed = there.some((map) => map.signed);
-    const top = scaleOf(
-      there.map(({ values }) => values),
-      signed,
-    );
+    const { top, signed } = drawnWith(family);
     const drawn = { top, signed, ramp: ramps[String(signed)], prefix };
     const [first] = family;
     const title = [first.model, first.kind ?? first.method, first.layer].filter(Boolean).join(" · ");

@@ -1,8 +1,9 @@
 import { button, choice, h, menu, problemOf, redraw, toggle } from "./dom.js";
-import { mapPanels, showVerdict } from "./maps.js";
+import { mapPanels, showVerdict, stagedMap } from "./maps.js";
 
 /** @import { Context } from "./types.d.ts" */
 
+const NO_MAP = "No map: a correct image has no other class to compare with.";
 const REST_MS = 500; // the evidence waits until the eye has come to rest
 
 /** The maps of the image shown: what is explained and how, the maps, and the evidence for each. */
@@ -36,6 +37,31 @@ class MapsSection {
     if (this.source.can.maps) this.request(this.spec()).catch(() => {}); // told when they are drawn
   }
 
+  /** Whether one of the methods takes long. */
+  isSlow() {
+    const { methods } = this.store.selection;
+    return this.source.methods.some((method) => method.slow && methods.includes(method.name));
+  }
+
+  /** Draw the first map beside the picture. */
+  async drawStage() {
+    const { stage, number } = this.detail;
+    if (!this.source.can.maps) {
+      stage.replaceChildren(h("p", { className: "wb-note", textContent: this.whyNone() }));
+      return;
+    }
+    const spec = this.spec();
+    try {
+      const found = await this.request(spec);
+      if (number !== this.detail.number || JSON.stringify(spec) !== JSON.stringify(this.spec())) return;
+      const first = found.maps.find(({ values }) => values) ?? found.maps[0];
+      if (!first) stage.replaceChildren(h("p", { className: "wb-note", textContent: NO_MAP }));
+      else stage.replaceChildren(stagedMap(first, found.maps, this.detail.detail.image, this.header, this.own));
+    } catch (error) {
+      if (number === this.detail.number) stage.replaceChildren(error.stopped ? "Stopped." : problemOf(error));
+    }
+  }
+
   /** Stop what is under way for the image shown before. */
   rest() {
     clearTimeout(this.timer);
@@ -49,7 +75,7 @@ class MapsSection {
       return;
     }
     const [mine, spec] = [this.detail.number, this.spec()];
-    const status = this.statusOf(spec);
+    const status = this.statusOf();
     const place = h("div", { className: "wb-families" });
     place.append(...body.querySelectorAll(".wb-families > *")); // the old ones stay until the new ones are there
     const { list } = this.menu;
@@ -70,9 +96,9 @@ class MapsSection {
     return `No maps: ${this.source.can.images ? "the model is" : "the images are"} not on this machine.`;
   }
 
-  statusOf({ methods }) {
+  statusOf() {
     const status = h("p", { className: "wb-note", role: "status" });
-    const slow = this.source.methods.some((method) => method.slow && methods.includes(method.name));
+    const slow = this.isSlow();
     status.textContent = slow ? "Computing the maps …" : "";
     if (slow)
       status.append(
@@ -86,7 +112,7 @@ class MapsSection {
   place(spec, found, place, status) {
     const { row, methods, layers, targets } = spec;
     const { groups, chips } = mapPanels(found.maps, this.detail.detail.image, this.header, { own: this.own });
-    status.textContent = found.maps.length ? "" : "No map: a correct image has no other class to compare with.";
+    status.textContent = found.maps.length ? "" : NO_MAP;
     place.replaceChildren(...groups);
     this.detail.node.dataset.maps = found.maps.length;
     this.detail.node.dataset.explained = `${row} ${methods} ${layers} ${targets}`;
@@ -215,6 +241,7 @@ class MapsSection {
       this.own ? "own" : "",
       (next) => {
         this.own = next === "own";
+        this.drawStage();
         this.draw();
       },
     );

@@ -129,6 +129,7 @@ class MatrixView {
     const corner = h("th", { className: "wb-corner" }, h("span", { textContent: "true ↓ predicted →" }));
     const longest = Math.max(...shown.map((k) => this.classes[k].length));
     this.grid.classList.toggle("wb-upright", longest <= 3); // names that short fit above their column as they are
+    this.grid.style.setProperty("--across", String(shown.length));
     redraw(
       this.grid,
       h(

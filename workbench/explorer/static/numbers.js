@@ -7,8 +7,8 @@ export function percent(share) {
 
 export const count = (value) => value.toLocaleString("en-GB");
 
-/** "1 image", "2 images". */
-export const counted = (value, noun) => `${count(value)} ${noun}${value === 1 ? "" : "s"}`;
+/** "1 image", "2 images"; a plural that is not formed by an s is named. */
+export const counted = (value, noun, plural = `${noun}s`) => `${count(value)} ${value === 1 ? noun : plural}`;
 
 /** A number with three significant digits, without a long tail of zeros. */
 export const short = (value) => (Number.isFinite(value) ? String(Number(value.toPrecision(3))) : "–");

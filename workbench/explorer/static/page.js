@@ -172,9 +172,7 @@ function pageSource(bundle, bytes, table) {
       if (!parts[`map ${name}`]) throw new Error("This page has the principal components only.");
       return valuesOf("f4", slice(`map ${name}`));
     },
-    causes: bundle.summary.length
-      ? async () => ({ summary: bundle.summary, evidence: bundle.evidence, column: null })
-      : null,
+    findings: bundle.findings ? async () => ({ ...bundle.findings, columns: {} }) : null,
   };
 }
 
@@ -192,7 +190,7 @@ function openPage() {
   }
   const table = new Table(columns);
   const store = new Store(bundle.header, table, decisionsOf(bundle.decisions));
-  store.evidence = bundle.evidence;
+  store.evidence = bundle.findings?.evidence ?? null;
   explorer(document.getElementById("root"), { store, source: pageSource(bundle, bytes, table), header: bundle.header });
 }
 

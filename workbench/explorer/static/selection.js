@@ -89,7 +89,7 @@ export function stepWords(step, table) {
         ? `${step.cells.length} cells of the matrix`
         : step.cells.map((cell) => cellWords(cell, classes)).join(" or ");
     case "any":
-      return `${title}: ${step.values.join(" or ")}`;
+      return step.values.length === 1 && step.values[0] === "yes" ? title : `${title}: ${step.values.join(" or ")}`;
     case "inside":
       return "circled on the map";
     case "tags":

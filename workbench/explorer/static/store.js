@@ -23,7 +23,9 @@ export class Store {
     /** @type {Record<string, Float32Array>} */
     this.maps = {};
     /** @type {Record<string, string> | null} */
-    this.evidence = null; // row id -> why it is an error, once the causes are known
+    this.evidence = null; // row id -> why it is an error, once the findings are known
+    /** @type {number[] | Uint32Array} */
+    this.sequence = []; // positions of the selected rows as the gallery has them, by group
     this.selection = { ...header.start };
     this.past = [];
     this.future = [];
@@ -33,6 +35,7 @@ export class Store {
 
   follow() {
     this.rows = selectRows(this.selection, this);
+    this.sequence = this.rows;
     this.words = describe(this.selection, this.table, this.rows.length, this.header.errors, this.header.rows);
   }
 
@@ -95,10 +98,32 @@ export class Store {
     this.travel(this.future, this.past);
   }
 
-  /** A column that came later, such as the causes. */
-  addColumn(name, column) {
-    this.table.add(name, column);
+  /** Columns that came later, such as those of findings. */
+  addColumns(columns) {
+    for (const [name, column] of Object.entries(columns)) this.table.add(name, column);
     this.refresh("columns");
+  }
+
+  /** Show an image in detail; where the selection does not hold it, all filters are removed. */
+  look(row) {
+    const held = this.rows.includes(this.table.position(row));
+    this.set(held ? { selected: row, picked: [] } : { selected: row, picked: [], steps: [], wrong_only: false });
+  }
+
+  /** Show the image some places on in the gallery, whose order is `sequence`; whether there is one. */
+  walk(places) {
+    const { selected } = this.selection;
+    const at = selected < 0 ? -1 : this.sequence.indexOf(this.table.position(selected));
+    const next = this.sequence[at < 0 ? 0 : at + places];
+    if (next === undefined) return false;
+    this.set({ selected: this.table.id(next), picked: [] });
+    return true;
+  }
+
+  /** The row ids beside one in the gallery, the next one first. */
+  beside(row) {
+    const at = this.sequence.indexOf(this.table.position(row));
+    return [at + 1, at - 1].filter((k) => k >= 0 && k < this.sequence.length).map((k) => this.table.id(this.sequence[k]));
   }
 
   addMap(name, points) {

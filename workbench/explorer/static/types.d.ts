@@ -117,7 +117,7 @@ export interface Source {
     tell?: (words: string) => void,
   ): Promise<{ maps: AttributionMap[]; verdicts?: Map<number, any> }>;
   map(name: string, tell?: (words: string) => void): Promise<Float32Array>;
-  causes?: ((tell?: (words: string) => void) => Promise<any>) | null;
+  findings?: ((tell?: (words: string) => void) => Promise<any>) | null;
   evidence?(spec: object, tell: (said: any) => void): Promise<any>;
   whatIf?(what: object): Promise<any>;
   decide?(change: object): Promise<any>;

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from tests.factories import classifier, image_set, predictions
+from workbench.core.predictions import Predictions
 from workbench.errors import DataError
 from workbench.explorer import columns, exports
 from workbench.explorer.selection import inside
@@ -126,11 +127,49 @@ def test_comparing_adds_outcomes() -> None:
     assert state.header()["comparison"]["fixed"] == len(state.rows)
 
 
-def test_causes_become_a_column_to_select_by() -> None:
+def planted(rows: int = 1200) -> ExplorerState:
+    """One camera fails."""
+    generator = np.random.default_rng(0)
+    label, old = generator.integers(0, 3, rows), generator.random(rows) < 0.2
+    wrong = generator.random(rows) < np.where(old, 0.5, 0.03)
+    predicted = np.where(wrong, (label + 1) % 3, label)
+    of = Predictions.from_arrays(label, np.eye(3)[predicted] * 0.7 + 0.1, ("a", "b", "c"))
+    own = pl.DataFrame({"index": of.index, "camera": np.where(old, "old", "new")})
+    return ExplorerState(Run("planted", of.join(own)))
+
+
+def test_findings_become_columns_to_select_by() -> None:
+    state = planted()
+    assert state.findings[0].subject == "camera old"
+    added, header = state.add_findings(), state.findings_header()
+    for card, finding in zip(header["cards"], state.findings, strict=True):
+        state.change(wrong_only=False, steps=[{"kind": "any", "column": card["column"], "values": ["yes"]}])
+        assert np.sort(state.rows).tolist() == np.sort(finding.rows).tolist()
+        column = added[card["column"]]
+        assert (column.values == column.categories.index("yes")).sum() == card["rows"] == len(finding.rows)
+        assert set(card["examples"]) <= set(finding.rows.tolist())
+        assert column.title == finding.subject
+    state.change(wrong_only=True, steps=[{"kind": "any", "column": header["remainder"]["column"], "values": ["yes"]}])
+    assert len(state.rows) == header["remainder"]["errors"] == len(state.findings.remainder)
+    worst = state.frame.sort("loss", descending=True)["loss"].head(6).to_list()
+    rows = state.frame.filter(pl.col("index").is_in(header["remainder"]["examples"]))
+    assert sorted(rows["loss"].to_list(), reverse=True) == worst
+    json.dumps(header, allow_nan=False)
+
+
+def test_a_finding_can_be_selected_before_it_was_looked_for() -> None:
+    step = {"kind": "any", "column": "slices: camera old", "values": ["yes"]}
+    state = ExplorerState(planted().run, selection={"steps": [step], "wrong_only": False})
+    assert (state.frame["camera"] == "old").all()
+    state.change(steps=[{**step, "column": "slices: camera new"}])
+    with pytest.raises(DataError, match="is no finding of this run"):
+        _ = state.frame
+
+
+def test_causes_are_a_column_to_select_by() -> None:
     state = bare()
-    summary, column = state.add_causes()
-    assert column is not None
-    counts = dict(summary.select("verdict", "errors").iter_rows())
+    column = state.add_findings()["cause"]
+    counts = dict(state.causes.group_by("verdict").len().iter_rows())
     for verdict, errors in counts.items():
         state.change(steps=[{"kind": "any", "column": "cause", "values": [verdict]}])
         assert len(state.rows) == errors
@@ -232,7 +271,7 @@ def test_columns_for_the_browser_keep_their_meaning() -> None:
     assert found["confidence"].values.dtype == np.float32
 
 
-@pytest.mark.parametrize("view", ["matrix", "classes", "calibration", "causes", "gallery", "map", "detail"])
+@pytest.mark.parametrize("view", ["matrix", "classes", "calibration", "findings", "gallery", "map", "detail"])
 @pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
 def test_every_view_is_a_figure(run: Run, view: str, kind: str) -> None:
     state = ExplorerState(run)

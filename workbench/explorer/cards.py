@@ -1,0 +1,79 @@
+"""Findings as the explorer shows them: cards for each, and columns to select their rows by."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from workbench.core.records import IntArray
+from workbench.findings.record import Finding, Findings
+from workbench.findings.registry import KINDS
+
+SHOWN = 6
+REMAINDER = "explained by no finding"
+YES, NO = "yes", "no"
+
+
+def column_name(finding: Finding) -> str:
+    """What the column of a finding is called, such as ``slices: camera old``."""
+    return f"{finding.kind}: {finding.subject}"
+
+
+def is_finding(column: str) -> bool:
+    """Whether a column is called as those of findings are."""
+    return column == REMAINDER or column.partition(": ")[0] in KINDS
+
+
+def membership(found: Findings, index: IntArray) -> pl.DataFrame:
+    """A column ``yes`` or ``no`` for each finding and for the remainder, beside the row ids."""
+    groups = {column_name(finding): finding.rows for finding in found} | {REMAINDER: found.remainder}
+    flags = {name: np.where(np.isin(index, rows), YES, NO) for name, rows in groups.items()}
+    return pl.DataFrame({"index": index, **flags})
+
+
+def cards(found: Findings, loss: dict[int, float]) -> list[dict[str, Any]]:
+    """What is shown of each finding, as JSON values; examples are its rows of highest ``loss``."""
+    return [_card(finding, found.errors, loss) for finding in found]
+
+
+def _card(finding: Finding, errors: int, loss: dict[int, float]) -> dict[str, Any]:
+    values = finding.to_json()
+    kept = ("kind", "subject", "sentence", "effect", "low", "high", "measure", "checked", "stable", "errors", "cost")
+    forecast = finding.forecast
+    return {
+        **{name: values[name] for name in (*kept, "action", "explains")},
+        "rows": len(finding.rows),
+        "column": column_name(finding),
+        "share": finding.cost / errors if errors else 0.0,
+        "forecast": "" if forecast is None else _forecast(forecast.gain, forecast.low, forecast.high),
+        "examples": examples(finding.rows, loss),
+    }
+
+
+def _forecast(gain: float, low: float, high: float) -> str:
+    words = f"accuracy {100 * gain:+.2f} points ({100 * low:+.2f} to {100 * high:+.2f})"
+    return words.replace("-", "−")
+
+
+def examples(rows: IntArray, loss: dict[int, float]) -> list[int]:
+    """Six row ids of the highest loss."""
+    return sorted(rows.tolist(), key=lambda row: -loss.get(row, 0.0))[:SHOWN]
+
+
+def header(found: Findings, loss: dict[int, float]) -> dict[str, Any]:
+    """Everything that the view of findings shows, as JSON values."""
+    return {
+        "cards": cards(found, loss),
+        "errors": found.errors,
+        "rows": found.rows,
+        "remainder": {
+            "column": REMAINDER,
+            "errors": len(found.remainder),
+            "unexplained": found.unexplained,
+            "examples": examples(found.remainder, loss),
+        },
+        "missing": list(found.missing),
+        "sampled": found.sample is not None,
+    }
