@@ -24,7 +24,7 @@ from tests.browser.conftest import jupyter, open_and_run
 from tests.browser.install import chromium
 from workbench.runs.opening import SHIPPED
 
-CLICKS, STARTS = 20, 5
+CLICKS, FRESH, STARTS = 20, 9, 5
 SHIPPED_RUN = "import workbench\nrun = workbench.open_run({folder!r})"
 MADE_UP = """
 import numpy as np
@@ -127,6 +127,26 @@ def images(page: Page, rows: list[str], *, rest: bool) -> list[list[float]]:
     )
 
 
+def walked(page: Page) -> list[list[float]]:
+    """The right arrow, to an image whose map was fetched ahead, until picture and map are drawn."""
+    return page.evaluate(  # type: ignore[no-any-return]
+        """async (count) => {
+            const found = [];
+            const press = () =>
+                one(".wb-detail").dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowRight", bubbles: true }));
+            for (let k = 0; k < count; k++) {
+                await idle();
+                await new Promise((resolve) => setTimeout(resolve, 700));  // as an eye rests
+                const before = one(".wb-detail").dataset.staged;
+                const drawn = ({ row, staged }) => staged !== before && staged === row;
+                found.push(await timed(press, () => drawn(one(".wb-detail").dataset)));
+            }
+            return found;
+        }""",
+        CLICKS,
+    )
+
+
 def sorts(page: Page) -> list[list[float]]:
     """All rows in another order, and the errors among them, in turn."""
     return page.evaluate(  # type: ignore[no-any-return]
@@ -214,6 +234,8 @@ def opened(browser: Any, address: str, folder: Path, code: str) -> Page:
     page: Page = browser.new_page(viewport={"width": 1500, "height": 1700})
     open_and_run(page, address, name)
     page.wait_for_selector(".wb[data-ready=yes]")
+    page.wait_for_selector(".wb-card[data-kind=remainder]")  # the findings, which are looked for first
+    page.locator(".wb-tabs [data-view=matrix]").click()
     page.evaluate(MEASURE)
     return page
 
@@ -222,15 +244,21 @@ def shipped(browser: Any, address: str, folder: Path) -> dict[str, Any]:
     run = shutil.copytree(SHIPPED, folder / "run", ignore=shutil.ignore_patterns("explorer"))
     page = opened(browser, address, folder, SHIPPED_RUN.format(folder=str(run)))
     found = summary("first_paint", starts(page))
+    page.wait_for_selector(".wb-card[data-kind=remainder]")
+    page.locator(".wb-tabs [data-view=matrix]").click()
     found |= summary("cell_to_gallery", cells(page))
     page.evaluate("() => [...document.querySelectorAll('.wb-chips .wb-chip')][0].click()")
     page.wait_for_function("() => gallery()")
-    rows = page.locator(".wb-tile").evaluate_all("tiles => tiles.map((tile) => tile.dataset.row)")[: 2 * CLICKS + 1]
+    page.get_by_label("Size").select_option("56")
+    page.wait_for_function("() => gallery()")
+    # every third, as the images beside one are fetched ahead
+    rows = page.locator(".wb-tile").evaluate_all("tiles => tiles.map((tile) => tile.dataset.row)")[::3][: 2 * FRESH + 1]
     images(page, rows[:1], rest=False)  # the first map waits for imports
-    found |= summary("fresh_gradcam", images(page, rows[1 : CLICKS + 1], rest=True))
-    found |= summary("fresh_gradcam_while_testing", images(page, rows[CLICKS + 1 :], rest=False))
+    found |= summary("fresh_gradcam", images(page, rows[1 : FRESH + 1], rest=True))
+    found |= summary("fresh_gradcam_while_testing", images(page, rows[FRESH + 1 :], rest=False))
     page.evaluate("() => idle()")
-    found |= summary("cached_map", images(page, rows[1 : CLICKS + 1], rest=False))
+    found |= summary("cached_map", images(page, rows[1 : FRESH + 1], rest=False))
+    found |= summary("next_image", walked(page))
     found |= summary("sort_10k", sorts(page))
     found |= summary("filter_10k", filters(page))
     found |= summary("map_10k", maps(page))

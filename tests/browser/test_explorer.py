@@ -584,6 +584,7 @@ def test_cat_taken_for_dog_in_the_notebook(browser, notebooks: Path, shots: Path
     with jupyter(notebooks, {}) as address:
         open_and_run(page, address, "explore_errors.ipynb", limit_s=420)
         shown = page.locator(READY).first
+        shown.locator("[data-view=matrix]").first.click()
         shown.locator("td button[data-true='3'][data-predicted='5']").click()
         expect(shown.locator(".wb-words")).to_have_text("95 of 953 errors: cat predicted as dog")
         shown.locator(".wb-tile").first.click()

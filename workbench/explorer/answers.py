@@ -24,6 +24,8 @@ from workbench.models.classifier import Classifier
 if TYPE_CHECKING:
     from workbench.explorer.judge import Judge
 
+FIRST_ROWS, FIRST_IMAGES = 50_000, 80
+
 
 class Answers:
     """Answers to the views' questions about one state.
@@ -72,6 +74,7 @@ class Answers:
             "decide": self._decide,
             "undo": lambda: self._decided(self.state.decisions.undo()),
             "redo": lambda: self._decided(self.state.decisions.redo()),
+            "decisions": lambda: (self._decisions(), []),
             "code": lambda: ({"text": self.state.code()}, []),
             "ping": lambda: ({}, []),
             "table": self._table,
@@ -89,17 +92,44 @@ class Answers:
         }
         return known[ask](**content)
 
+    def first(self) -> dict[str, Any]:
+        """What the first paint needs, in the widget's own state, so that it waits for no answer; empty if it is large.
+
+        ``start`` is the answer to that question, ``columns`` its columns with their bytes, ``thumbnails`` those of the
+        errors of highest loss.
+        """
+        if len(self.state.predictions) > FIRST_ROWS:
+            return {}
+        columns = {
+            name: {**column.header(), "data": np.ascontiguousarray(column.values).tobytes()}
+            for name, column in self.state.columns().items()
+        }
+        found: dict[str, Any] = {"start": self._started(), "columns": columns}
+        if self.state.run.images is not None:
+            reply, buffers = self._thumbnails(self.state.rows[:FIRST_IMAGES].tolist())
+            found["thumbnails"] = {**reply, "data": buffers[0]}
+        return found
+
     def _start(self, report: Report) -> Reply:
         """Everything that the views draw; the columns are sent ahead, in parts of at most 4 MB."""
         columns = self.state.columns()
         for name, column in columns.items():
             send_column(report, name, column)
+        return self._started(), []
+
+    def _decisions(self) -> dict[str, Any]:
+        decisions = self.state.decisions
+        return {
+            "decisions": {str(row): decision.to_json() for row, decision in decisions.rows.items()},
+            "unsaved": decisions.unsaved,
+        }
+
+    def _started(self) -> dict[str, Any]:
         run = self.state.run
         layers = [] if run.classifier is None else list(run.classifier.cam_layers.values())
         return {
             "header": self.state.header(),
-            "decisions": {str(row): decision.to_json() for row, decision in self.state.decisions.rows.items()},
-            "unsaved": self.state.decisions.unsaved,
+            **self._decisions(),
             "kept": self.state.decisions.path is not None,
             "methods": [method_header(name, run.classifier) for name in methods()],
             "layers": [{"name": layer.name, "grid": list(layer.grid)} for layer in layers],
@@ -111,7 +141,7 @@ class Answers:
                 "compare": self.state.compared is not None,
                 "fixes": self.state.decisions.for_training,
             },
-        }, []
+        }
 
     def _thumbnails(self, rows: list[int]) -> Reply:
         """Thumbnails of the rows, RGB, one after another in one buffer; the rows in ``missing`` have none."""

@@ -46,12 +46,14 @@ class Explorer(anywidget.AnyWidget):
     _esm = join_modules("widget.js")
     _css = text_of("workbench.css")
     selection = traitlets.Dict().tag(sync=True)
+    first = traitlets.Dict().tag(sync=True)
 
     def __init__(self, run: Run, *, compared: Run | None = None, selection: dict[str, Any] | None = None) -> None:
         super().__init__()
         self.state = ExplorerState(run, compared=compared, selection=selection or {})
         self._answers = Answers(self.state)
         self._worker = Worker()
+        self.first = self._answers.first()
         self.add_class("wb-explorer")
         traitlets.link((self.state, "selection"), (self, "selection"))
         self.on_msg(self._received)

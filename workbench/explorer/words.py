@@ -12,7 +12,10 @@ TAGS = ("wrong label", "ambiguous", "ignore", "interesting")
 WRONG, AMBIGUOUS, IGNORE, *_ = TAGS  # those that decide what becomes of a train row
 PRINCIPAL, NEIGHBOURS = "principal", "neighbours"
 LAYOUTS: Mapping[str, str] = {PRINCIPAL: "principal components", NEIGHBOURS: "neighbours (t-SNE)"}
-AT_ONCE = ("start", "thumbnails", "detail", "explain", "what_if", "decide", "undo", "redo", "code", "ping", "table")
+AT_ONCE = (
+    *("start", "thumbnails", "detail", "explain", "what_if", "decide", "undo", "redo", "decisions"),
+    *("code", "ping", "table"),
+)
 SLOWLY = ("findings", "map", "evidence", "figure", "warm_up")
 START: Mapping[str, Any] = {
     "steps": [],

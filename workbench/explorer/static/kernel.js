@@ -76,11 +76,22 @@ function mapsOf({ maps, buffers }) {
   return maps.map((map) => ({ ...map, values: values(map) }));
 }
 
-function picturesOf({ rows, missing, shape, buffers }) {
+function picturesOf({ rows, missing, shape }, rgb) {
   const found = new Map(missing.map((id) => [id, null]));
   const size = 3 * shape[0] * shape[1];
-  rows.forEach((id, k) => found.set(id, fromRgb(buffers[0].subarray(k * size, (k + 1) * size), ...shape)));
+  rows.forEach((id, k) => found.set(id, fromRgb(rgb.subarray(k * size, (k + 1) * size), ...shape)));
   return found;
+}
+
+/** The columns in a widget's own state. */
+export function columnsOf(columns) {
+  const whole = ([name, { data, ...column }]) => [name, { ...column, values: valuesOf(column.dtype, bytesOf(data)) }];
+  return Object.fromEntries(Object.entries(columns).map(whole));
+}
+
+async function askedPictures(ask, rows) {
+  const found = await ask({ rows });
+  return picturesOf(found, found.buffers[0]);
 }
 
 /** What is known of one image, with its pixels and those of the nearest train images. */
@@ -97,7 +108,8 @@ function detailOf(found) {
 }
 
 /** What the views may ask for, answered by the kernel; its questions have the names in `header.words.questions`. */
-export function kernelSource(questions, start) {
+export function kernelSource(questions, start, thumbnails = null) {
+  const kept = thumbnails ? picturesOf(thumbnails, bytesOf(thumbnails.data)) : new Map();
   const ask = Object.fromEntries(
     start.header.words.questions.map((name) => [name, (content, early) => questions.ask(name, content, early)]),
   );
@@ -106,7 +118,8 @@ export function kernelSource(questions, start) {
     methods: start.methods,
     layers: start.layers,
     keeps: start.kept,
-    thumbnails: new Thumbnails(async (rows) => picturesOf(await ask.thumbnails({ rows }))),
+    thumbnails: new Thumbnails((rows) => askedPictures(ask.thumbnails, rows), kept),
+    decisions: async () => (await ask.decisions()).decisions,
     detail: async (row) => detailOf(await ask.detail({ row })),
     explain: async (what, tell) => ({
       maps: mapsOf(await ask.explain({ ...what, second: start.can.compare }, words(tell))),

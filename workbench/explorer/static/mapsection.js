@@ -57,6 +57,7 @@ class MapsSection {
       const first = found.maps.find(({ values }) => values) ?? found.maps[0];
       if (!first) stage.replaceChildren(h("p", { className: "wb-note", textContent: NO_MAP }));
       else stage.replaceChildren(stagedMap(first, found.maps, this.detail.detail.image, this.header, this.own));
+      this.detail.node.dataset.staged = String(spec.row);
     } catch (error) {
       if (number === this.detail.number) stage.replaceChildren(error.stopped ? "Stopped." : problemOf(error));
     }

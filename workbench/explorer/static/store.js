@@ -140,6 +140,15 @@ export class Store {
     this.refresh("decisions");
   }
 
+  /** All decisions anew, from JSON, where they differ. */
+  replaceDecisions(values) {
+    const next = decisionsOf(values);
+    const text = (decisions) => JSON.stringify([...decisions].sort(([a], [b]) => a - b));
+    if (text(next) === text(this.decisions)) return;
+    this.decisions = next;
+    this.refresh("decisions");
+  }
+
   refresh(what) {
     const before = this.rows;
     this.follow();

@@ -1,9 +1,9 @@
 /** Small pictures by row id: fetched when first needed, a few hundred at a time, and kept. */
 export class Thumbnails {
-  constructor(load, limit = 20000) {
+  constructor(load, known = new Map(), limit = 20000) {
     this.load = load; // row ids -> promise of a Map of row id -> ImageData or null
     this.limit = limit;
-    this.known = new Map();
+    this.known = known;
     this.asked = new Set();
   }
 

@@ -121,6 +121,7 @@ export interface Source {
   evidence?(spec: object, tell: (said: any) => void): Promise<any>;
   whatIf?(what: object): Promise<any>;
   decide?(change: object): Promise<any>;
+  decisions?(): Promise<Record<string, Decision>>;
   undo?(): Promise<any>;
   redo?(): Promise<any>;
   figure?(view: string, format: string): Promise<{ name: string; bytes: BlobPart }>;

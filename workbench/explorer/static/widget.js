@@ -1,6 +1,6 @@
 import { h } from "./dom.js";
 import { explorer } from "./explorer.js";
-import { Questions, kernelSource } from "./kernel.js";
+import { Questions, columnsOf, kernelSource } from "./kernel.js";
 import { Store, decisionsOf } from "./store.js";
 import { Table, valuesOf } from "./table.js";
 
@@ -68,10 +68,10 @@ const fallbackOf = (root) => [
 ];
 
 /** Draw the explorer of what the kernel sent; what is returned takes it away. */
-function begin(root, model, questions, start, table) {
+function begin(root, model, questions, start, table, thumbnails) {
   fallbackOf(root).forEach((node) => (node.hidden = true)); // not needed now
   const store = new Store(start.header, table, decisionsOf(start.decisions));
-  const source = kernelSource(questions, start);
+  const source = kernelSource(questions, start, thumbnails);
   store.set(model.get("selection"), false);
   const close = explorer(root, { store, source, header: start.header });
   // the selection is one: here, in the kernel, and in every other view of this widget
@@ -83,6 +83,8 @@ function begin(root, model, questions, start, table) {
     model.save_changes();
   });
   root.log = questions.log;
+  if (thumbnails !== undefined) // the state is as old as the widget
+    source.decisions().then((decisions) => store.replaceDecisions(decisions), () => {}); // silence is told elsewhere
   if (start.can.maps) source.warmUp().catch(() => {}); // the first question for a map reports its failure
   return () => {
     model.off("change:selection", follow);
@@ -105,16 +107,20 @@ async function render({ model, el }) {
   };
   const changed = () => check();
   model.on("comm_live_update", changed);
-  questions
-    .ask("start", {}, columns.take)
-    .then((start) => {
-      if (!gone) leave = begin(root, model, questions, start, columns.table());
-    })
-    .catch((error) => {
-      fallbackOf(root).forEach((node) => (node.open = true));
-      root.textContent = `The explorer could not start: ${error.message}`;
-      root.classList.add("wb-problem");
-    });
+  const failed = (error) => {
+    fallbackOf(root).forEach((node) => (node.open = true));
+    root.textContent = `The explorer could not start: ${error.message}`;
+    root.classList.add("wb-problem");
+  };
+  const { start, columns: own, thumbnails = null } = model.get("first") ?? {};
+  if (start) leave = begin(root, model, questions, start, new Table(columnsOf(own)), thumbnails);
+  else
+    questions
+      .ask("start", {}, columns.take)
+      .then((answer) => {
+        if (!gone) leave = begin(root, model, questions, answer, columns.table());
+      })
+      .catch(failed);
   check(START_MS);
   return () => {
     gone = true;

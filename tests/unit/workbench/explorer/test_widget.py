@@ -56,6 +56,40 @@ def test_the_start_has_columns_in_parts_and_what_is_possible(run: Run) -> None:
     assert {m["name"] for m in reply["methods"] if m["slow"]} >= {"Score-CAM", "Occlusion"}
 
 
+def test_the_first_paint_comes_with_the_widgets_state(run: Run) -> None:
+    explorer = Explorer(run)
+    reply, _, early = Heard(explorer).ask("start")
+    first = explorer.first
+    assert first["start"] == {name: value for name, value in reply.items() if name != "id"}
+    assert list(first["columns"]) == [part["part"] for part in early]
+    losses = np.frombuffer(first["columns"]["loss"]["data"], first["columns"]["loss"]["dtype"])
+    np.testing.assert_array_equal(losses, run.predictions.columns("loss")["loss"].to_numpy())
+    shown = first["thumbnails"]
+    assert shown["rows"] == explorer.state.rows[: len(shown["rows"])].tolist()
+    assert len(shown["data"]) == len(shown["rows"]) * shown["shape"][0] * shown["shape"][1] * 3
+    assert Explorer(Run("many", predictions(60_000, classes=3))).first == {}
+
+
+def test_decisions_since_the_widget_was_made_are_asked_for(run: Run) -> None:
+    explorer = Explorer(run)
+    heard = Heard(explorer)
+    heard.ask("decide", rows=[3], add=["ambiguous"])
+    assert explorer.first["start"]["decisions"] == {}
+    assert heard.ask("decisions")[0]["decisions"]["3"]["tags"] == ["ambiguous"]
+
+
+def test_findings_come_with_a_column_each(run: Run) -> None:
+    reply, buffers, _ = Heard(Explorer(run)).ask("findings")
+    assert set(reply["columns"]) == {"cause", "explained by no finding", *(card["column"] for card in reply["cards"])}
+    assert len(buffers) == len(reply["columns"])
+    assert all(
+        len(buffer) == 60 * np.dtype(c["dtype"]).itemsize
+        for buffer, c in zip(buffers, reply["columns"].values(), strict=True)
+    )
+    assert reply["errors"] == run.predictions.error_count
+    assert any("votes" in line for line in reply["missing"])
+
+
 def test_large_columns_go_in_messages_of_at_most_4_mb() -> None:
     heard = Heard(Explorer(Run("many", predictions(600_000, classes=3))))
     heard.ask("start")
