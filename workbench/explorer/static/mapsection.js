@@ -59,7 +59,8 @@ class MapsSection {
       else stage.replaceChildren(stagedMap(first, found.maps, this.detail.detail.image, this.header, this.own));
       this.detail.node.dataset.staged = String(spec.row);
     } catch (error) {
-      if (number === this.detail.number) stage.replaceChildren(error.stopped ? "Stopped." : problemOf(error));
+      const words = error.stopped ? "Stopped." : "No map."; // why stands among the maps below
+      if (number === this.detail.number) stage.replaceChildren(h("p", { className: "wb-note", textContent: words }));
     }
   }
 

@@ -68,7 +68,7 @@ const fallbackOf = (root) => [
 ];
 
 /** Draw the explorer of what the kernel sent; what is returned takes it away. */
-function begin(root, model, questions, start, table, thumbnails) {
+function begin(root, model, questions, start, table, thumbnails, failed) {
   fallbackOf(root).forEach((node) => (node.hidden = true)); // not needed now
   const store = new Store(start.header, table, decisionsOf(start.decisions));
   const source = kernelSource(questions, start, thumbnails);
@@ -83,8 +83,7 @@ function begin(root, model, questions, start, table, thumbnails) {
     model.save_changes();
   });
   root.log = questions.log;
-  if (thumbnails !== undefined) // the state is as old as the widget
-    source.decisions().then((decisions) => store.replaceDecisions(decisions), () => {}); // silence is told elsewhere
+  if (failed) source.decisions().then((decisions) => store.replaceDecisions(decisions), failed); // since the widget was made
   if (start.can.maps) source.warmUp().catch(() => {}); // the first question for a map reports its failure
   return () => {
     model.off("change:selection", follow);
@@ -108,12 +107,14 @@ async function render({ model, el }) {
   const changed = () => check();
   model.on("comm_live_update", changed);
   const failed = (error) => {
-    fallbackOf(root).forEach((node) => (node.open = true));
+    leave();
+    leave = () => {};
+    fallbackOf(root).forEach((node) => Object.assign(node, { hidden: false, open: true }));
     root.textContent = `The explorer could not start: ${error.message}`;
     root.classList.add("wb-problem");
   };
   const { start, columns: own, thumbnails = null } = model.get("first") ?? {};
-  if (start) leave = begin(root, model, questions, start, new Table(columnsOf(own)), thumbnails);
+  if (start) leave = begin(root, model, questions, start, new Table(columnsOf(own)), thumbnails, failed);
   else
     questions
       .ask("start", {}, columns.take)
