@@ -562,7 +562,7 @@ def test_the_page_opens_from_disk_with_the_network_cut(
     see_maps(page)
     page.get_by_role("button", name="why not the true one").click()
     expect(page.locator(".wb-families canvas")).to_have_count(3)
-    for name in ("Map", "Causes", "Table", "Classes"):
+    for name in ("Map", "Findings", "Table", "Classes"):
         view(page, name)
     if shots is not None:
         page.screenshot(path=shots / f"page_{theme}.png", full_page=True)

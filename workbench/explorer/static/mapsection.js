@@ -60,7 +60,7 @@ class MapsSection {
       this.detail.node.dataset.staged = String(spec.row);
     } catch (error) {
       const words = error.stopped ? "Stopped." : "No map."; // why stands among the maps below
-      if (number === this.detail.number) stage.replaceChildren(h("p", { className: "wb-note", textContent: words }));
+      if (number === this.detail.number) stage.replaceChildren(h("p", { className: "wb-note", textContent: words, title: error.message }));
     }
   }
 
