@@ -421,7 +421,7 @@ def test_hostile_names_are_text_and_missing_files_are_told(page: Page, lab, requ
     expect(shown.locator(".wb-title")).to_contain_text("<b>run</b>")
     expect(shown.locator(".wb-tile span", has_text="<script>").first).to_be_visible()
     expect(shown.locator(".wb-missing").first).to_be_visible()
-    for name in ("Classes", "Table", "Causes", "Calibration", "Matrix"):
+    for name in ("Classes", "Table", "Findings", "Calibration", "Matrix"):
         view(page, name)
     wide = page.evaluate(
         "() => document.querySelector('.wb').scrollWidth <= document.querySelector('.wb').clientWidth + 1"

@@ -92,6 +92,11 @@ function begin(root, model, questions, start, table, thumbnails, failed) {
   };
 }
 
+/** Wait until a node stands in the document, as the copy that the notebook keeps beside it can't be found before. */
+async function placed(node, over) {
+  while (!node.isConnected && !over()) await new Promise((resolve) => setTimeout(resolve, 5));
+}
+
 async function render({ model, el }) {
   const root = h("div", { className: "wb", textContent: "Loading the run …" });
   el.append(root);
@@ -114,14 +119,14 @@ async function render({ model, el }) {
     root.classList.add("wb-problem");
   };
   const { start, columns: own, thumbnails = null } = model.get("first") ?? {};
-  if (start) leave = begin(root, model, questions, start, new Table(columnsOf(own)), thumbnails, failed);
-  else
-    questions
-      .ask("start", {}, columns.take)
-      .then((answer) => {
-        if (!gone) leave = begin(root, model, questions, answer, columns.table());
+  const begun = start
+    ? placed(root, () => gone).then(() => {
+        if (!gone) leave = begin(root, model, questions, start, new Table(columnsOf(own)), thumbnails, failed);
       })
-      .catch(failed);
+    : questions.ask("start", {}, columns.take).then((answer) => {
+        if (!gone) leave = begin(root, model, questions, answer, columns.table());
+      });
+  begun.catch(failed);
   check(START_MS);
   return () => {
     gone = true;
