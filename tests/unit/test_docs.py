@@ -47,6 +47,9 @@ def place(tmp_path: Path, digits_run: Path, monkeypatch: pytest.MonkeyPatch) -> 
         pixels = drawn.integers(0, 256, (60 + row, 80, 3), np.uint8)
         Image.fromarray(pixels).save(folder / f"{row}.jpg")
         paths.append((folder / f"{row}.jpg").relative_to(tmp_path).as_posix())
+    (tmp_path / "new_images").mkdir()
+    for row in range(3):
+        Image.fromarray(drawn.integers(0, 256, (40, 50, 3), np.uint8)).save(tmp_path / "new_images" / f"{row}.png")
     shares = drawn.dirichlet(np.ones(3), 12)
     frame = pl.DataFrame({"path": paths, "label": [path.split("/")[2] for path in paths]})
     frame.with_columns(pl.Series(f"probability_{k}", shares[:, k]) for k in range(3)).write_csv(tmp_path / "theirs.csv")
