@@ -97,6 +97,40 @@ test("listeners hear what changed, and nothing if nothing did", () => {
   assert.deepEqual(heard, [["order", "rows"], ["selected"]]);
 });
 
+test("the arrows walk the images in the gallery's order, and stop at its ends", () => {
+  const store = small();
+  assert.deepEqual(ids(store), [3, 5, 1, 4]);
+  assert.ok(store.walk(1));
+  assert.equal(store.selection.selected, 3);
+  assert.ok(store.walk(1));
+  assert.deepEqual([store.selection.selected, store.beside(5)], [5, [1, 3]]);
+  store.set({ selected: 4 });
+  assert.ok(!store.walk(1));
+  assert.equal(store.selection.selected, 4);
+  store.sequence = Uint32Array.from([...store.rows].reverse()); // as a gallery with groups has them
+  assert.ok(store.walk(1));
+  assert.equal(store.selection.selected, 1);
+});
+
+test("an image outside the selection is shown without filters", () => {
+  const store = small();
+  store.set(withCells(store.selection, [[2, 1]], false));
+  store.look(3);
+  assert.deepEqual([store.selection.selected, store.selection.steps], [3, []]);
+  assert.ok(ids(store).includes(3));
+});
+
+test("decisions made elsewhere replace those that a view began with", () => {
+  const store = small();
+  const heard = [];
+  store.subscribe((changed) => heard.push([...changed]));
+  store.replaceDecisions({});
+  assert.deepEqual(heard, []);
+  store.replaceDecisions({ 5: { tags: ["ambiguous"], label: null, note: "" } });
+  assert.deepEqual([...store.decisions.keys()], [5]);
+  assert.deepEqual(heard, [["decisions"]]);
+});
+
 test("inside a polygon, by the even-odd rule", () => {
   const points = Float32Array.of(0.5, 0.5, 2, 2, -1, 0.5, 0.25, 0.9);
   assert.deepEqual([...insidePolygon(points, [0, 0, 1, 0, 1, 1, 0, 1])], [1, 0, 0, 1]);

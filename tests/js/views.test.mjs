@@ -3,6 +3,7 @@ import test from "node:test";
 
 import { csvOf } from "../../workbench/explorer/static/csv.js";
 import { countsOf, describeCell, mostConfused, strength } from "../../workbench/explorer/static/confusion.js";
+import { kernelSource } from "../../workbench/explorer/static/kernel.js";
 import { historyWords } from "../../workbench/explorer/static/history.js";
 import { layout } from "../../workbench/explorer/static/tiles.js";
 import { families } from "../../workbench/explorer/static/maps.js";
@@ -138,6 +139,24 @@ test("pictures are asked for once, in parts, and a missing one is known", async 
   await thumbnails.need(ids_);
   assert.deepEqual(asked, [256, 44]);
   assert.ok(thumbnails.has(3) && thumbnails.has(299));
+});
+
+test("findings are asked for once, and again after a failure", async () => {
+  let asked = 0;
+  const column = { title: "old camera", kind: "category", dtype: "u1", categories: ["no", "yes"] };
+  const questions = {
+    ask: async () => {
+      asked += 1;
+      if (asked === 1) throw new Error("no memory");
+      return { cards: [], columns: { "slices: old camera": column }, buffers: [Uint8Array.of(0, 1)] };
+    },
+  };
+  const source = kernelSource(questions, { header: { words: { questions: ["findings"] } }, can: {} });
+  await assert.rejects(source.findings(), /no memory/);
+  const [first, second] = await Promise.all([source.findings(), source.findings()]);
+  assert.equal(first, second);
+  assert.equal(asked, 2);
+  assert.deepEqual([...first.columns["slices: old camera"].values], [0, 1]);
 });
 
 test("an image's history says what it never was", () => {

@@ -107,8 +107,15 @@ function detailOf(found) {
   return { ...found, rgb, nearest: found.nearest.map(pictured) };
 }
 
+async function askedFindings(ask, tell) {
+  const { columns, buffers, ...found } = await ask({}, words(tell));
+  const whole = ([name, column], k) => [name, { ...column, values: valuesOf(column.dtype, buffers[k]) }];
+  return { ...found, columns: Object.fromEntries(Object.entries(columns).map(whole)) };
+}
+
 /** What the views may ask for, answered by the kernel; its questions have the names in `header.words.questions`. */
 export function kernelSource(questions, start, thumbnails = null) {
+  let found = null; // the findings, asked for once by whichever view needs them first
   const kept = thumbnails ? picturesOf(thumbnails, bytesOf(thumbnails.data)) : new Map();
   const ask = Object.fromEntries(
     start.header.words.questions.map((name) => [name, (content, early) => questions.ask(name, content, early)]),
@@ -130,10 +137,12 @@ export function kernelSource(questions, start, thumbnails = null) {
       const [rgb, ...buffers] = found.buffers;
       return { ...found, rgb, maps: mapsOf({ maps: found.maps, buffers }) };
     },
-    async findings(tell) {
-      const { columns, buffers, ...found } = await ask.findings({}, words(tell));
-      const whole = ([name, column], k) => [name, { ...column, values: valuesOf(column.dtype, buffers[k]) }];
-      return { ...found, columns: Object.fromEntries(Object.entries(columns).map(whole)) };
+    findings(tell) {
+      found ??= askedFindings(ask.findings, tell).catch((error) => {
+        found = null;
+        throw error;
+      });
+      return found;
     },
     async map(name, tell) {
       const { buffers, unkept } = await ask.map({ name }, words(tell));
