@@ -126,7 +126,7 @@ class MatrixView {
       ),
     );
     if (this.buttons.length) this.buttons[0].tabIndex = 0;
-    const corner = h("th", { className: "wb-corner" }, h("span", { textContent: "true ↓ predicted →" }));
+    const corner = h("th", { className: "wb-corner" }, h("span", {}, "predicted →", h("br"), "true ↓"));
     const longest = Math.max(...shown.map((k) => this.classes[k].length));
     this.grid.classList.toggle("wb-upright", longest <= 3); // names that short fit above their column as they are
     this.grid.style.setProperty("--across", String(shown.length));
