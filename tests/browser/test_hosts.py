@@ -35,7 +35,6 @@ def page(browser):
 def use(page: Page) -> None:
     """Cell, image, maps: what the widget needs its kernel for."""
     explorer(page)
-    page.locator("[data-view=matrix]").first.click()
     cell = most_confused(page)
     count = int(cell.text_content() or 0)
     cell.click()
