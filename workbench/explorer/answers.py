@@ -105,7 +105,7 @@ class Answers:
             for name, column in self.state.columns().items()
         }
         found: dict[str, Any] = {"start": self._started(), "columns": columns}
-        if self.state.run.images is not None:
+        if self.state.run.images is not None and not self.state.selection["steps"]:  # a filter may take long to follow
             reply, buffers = self._thumbnails(self.state.rows[:FIRST_IMAGES].tolist())
             found["thumbnails"] = {**reply, "data": buffers[0]}
         return found

@@ -16,9 +16,14 @@ REMAINDER = "explained by no finding"
 YES, NO = "yes", "no"
 
 
-def column_name(finding: Finding) -> str:
-    """What the column of a finding is called, such as ``slices: camera old``."""
-    return f"{finding.kind}: {finding.subject}"
+def column_names(found: Findings) -> list[str]:
+    """What the column of each finding is called, such as ``slices: camera old``; later ones of a name are numbered."""
+    names: list[str] = []
+    for finding in found:
+        name = f"{finding.kind}: {finding.subject}"
+        same = sum(other.partition(" (no. ")[0] == name for other in names)
+        names.append(f"{name} (no. {same + 1})" if same else name)
+    return names
 
 
 def is_finding(column: str) -> bool:
@@ -28,24 +33,26 @@ def is_finding(column: str) -> bool:
 
 def membership(found: Findings, index: IntArray) -> pl.DataFrame:
     """A column ``yes`` or ``no`` for each finding and for the remainder, beside the row ids."""
-    groups = {column_name(finding): finding.rows for finding in found} | {REMAINDER: found.remainder}
+    groups = {name: finding.rows for name, finding in zip(column_names(found), found, strict=True)}
+    groups[REMAINDER] = found.remainder
     flags = {name: np.where(np.isin(index, rows), YES, NO) for name, rows in groups.items()}
     return pl.DataFrame({"index": index, **flags})
 
 
 def cards(found: Findings, loss: dict[int, float]) -> list[dict[str, Any]]:
     """What is shown of each finding, as JSON values; examples are its rows of highest ``loss``."""
-    return [_card(finding, found.errors, loss) for finding in found]
+    named = zip(column_names(found), found, strict=True)
+    return [_card(name, finding, found.errors, loss) for name, finding in named]
 
 
-def _card(finding: Finding, errors: int, loss: dict[int, float]) -> dict[str, Any]:
+def _card(column: str, finding: Finding, errors: int, loss: dict[int, float]) -> dict[str, Any]:
     values = finding.to_json()
     kept = ("kind", "subject", "sentence", "effect", "low", "high", "measure", "checked", "stable", "errors", "cost")
     forecast = finding.forecast
     return {
         **{name: values[name] for name in (*kept, "action", "explains")},
         "rows": len(finding.rows),
-        "column": column_name(finding),
+        "column": column,
         "share": finding.cost / errors if errors else 0.0,
         "forecast": "" if forecast is None else _forecast(forecast.gain, forecast.low, forecast.high),
         "examples": examples(finding.rows, loss),

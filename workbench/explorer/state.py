@@ -146,7 +146,8 @@ class ExplorerState(traitlets.HasTraits):
         names = [CAUSE, *(name for name in found.columns if name != "index")]
         words = self.predictions.table.sort("index").select("index", *names).collect()
         shown = words if self.shown is None else words.join(self.shown, on="index", how="semi", maintain_order="left")
-        titles = {cards.column_name(finding): finding.subject for finding in self.findings}
+        subjects = [finding.subject for finding in self.findings]
+        titles = dict(zip(cards.column_names(self.findings), subjects, strict=True))
         made = {name: columns.category(titles.get(name, name), shown[name]) for name in names}
         return {name: column for name, column in made.items() if column is not None}
 

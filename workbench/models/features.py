@@ -39,7 +39,7 @@ def pooled_features(
     chosen = classifier.layer(layer)
     wanted = images.rows if rows is None else rows
     batch = forward_batch(classifier, memory_gb)
-    found: list[tuple[IntArray, ProbabilityArray]] = []
+    found: list[ProbabilityArray] = []
 
     def stop(_: torch.nn.Module, __: object, output: torch.Tensor) -> None:
         raise _ReachedError(chosen.spatial(output).flatten(2).mean(2).float().cpu().numpy())
@@ -47,14 +47,14 @@ def pooled_features(
     half = torch.autocast(classifier.device.type, torch.bfloat16, enabled=precision == "bfloat16")
     with preserve(classifier.module), torch.inference_mode(), half:
         classifier.module.get_submodule(chosen.name).register_forward_hook(stop)
-        for good, pixels, bad in batches(classifier.seen(images), wanted, batch):
+        for _, pixels, bad in batches(classifier.seen(images), wanted, batch):
             if bad:
                 raise DataError(next(iter(bad.values())))
             try:
                 classifier.module(classifier.prepare(pixels))
             except _ReachedError as reached:
-                found.append((good, reached.features))
-    whole = np.concatenate([features for _, features in found])
+                found.append(reached.features)
+    whole = np.concatenate(found)
     if not np.isfinite(whole).all():
         raise DataError(f"the output of layer {layer!r} is not finite: the weights are damaged")
     return whole

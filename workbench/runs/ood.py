@@ -39,7 +39,7 @@ class OutOfDistribution:
     table : pl.DataFrame
         A row for each image, most foreign first: ``row``, ``path`` where there is one, ``predicted``, ``confidence``,
         ``distance`` and ``energy``, and the rank of each of these two among the model's own rows,
-        ``p_distance`` and ``p_energy``: 0.05 means that 5 % of its own rows are as foreign.
+        ``p_distance`` and ``p_energy``: 0.05 means that 5 % of those are as foreign.
     shares : dict
         For each score the share of images whose rank is at most 0.05, with its 95 % interval (Wilson); 5 % would be
         expected of images like the model's own.
@@ -69,8 +69,8 @@ class OutOfDistribution:
             for score, (value, low, high) in self.shares.items()
         ]
         lines += [
-            f"images with {name} are told from its own by {score} with an AUC of {one.auc:.2f} ({one.low:.2f} to "
-            f"{one.high:.2f}); where 95 % of its own are accepted, {one.missed:.0%} of these are, too"
+            f"images with {name} are told from the model's by {score} with an AUC of {one.auc:.2f} ({one.low:.2f} to "
+            f"{one.high:.2f}); at the limit that accepts 95 % of the model's rows, {one.missed:.0%} of these pass"
             for score, sets in self.judged.items()
             for name, one in sets.items()
         ]

@@ -89,11 +89,6 @@ export function columnsOf(columns) {
   return Object.fromEntries(Object.entries(columns).map(whole));
 }
 
-async function askedPictures(ask, rows) {
-  const found = await ask({ rows });
-  return picturesOf(found, found.buffers[0]);
-}
-
 /** What is known of one image, with its pixels and those of the nearest train images. */
 function detailOf(found) {
   const buffers = [...found.buffers];
@@ -107,8 +102,8 @@ function detailOf(found) {
   return { ...found, rgb, nearest: found.nearest.map(pictured) };
 }
 
-async function askedFindings(ask, tell) {
-  const { columns, buffers, ...found } = await ask({}, words(tell));
+/** Findings with the values of their columns, from what is said of them and one buffer each. */
+function findingsOf({ columns, buffers, ...found }) {
   const whole = ([name, column], k) => [name, { ...column, values: valuesOf(column.dtype, buffers[k]) }];
   return { ...found, columns: Object.fromEntries(Object.entries(columns).map(whole)) };
 }
@@ -125,7 +120,10 @@ export function kernelSource(questions, start, thumbnails = null) {
     methods: start.methods,
     layers: start.layers,
     keeps: start.kept,
-    thumbnails: new Thumbnails((rows) => askedPictures(ask.thumbnails, rows), kept),
+    thumbnails: new Thumbnails(async (rows) => {
+      const answer = await ask.thumbnails({ rows });
+      return picturesOf(answer, answer.buffers[0]);
+    }, kept),
     decisions: async () => (await ask.decisions()).decisions,
     detail: async (row) => detailOf(await ask.detail({ row })),
     explain: async (what, tell) => ({
@@ -138,10 +136,8 @@ export function kernelSource(questions, start, thumbnails = null) {
       return { ...found, rgb, maps: mapsOf({ maps: found.maps, buffers }) };
     },
     findings(tell) {
-      found ??= askedFindings(ask.findings, tell).catch((error) => {
-        found = null;
-        throw error;
-      });
+      found ??= ask.findings({}, words(tell)).then(findingsOf);
+      found.catch(() => (found = null)); // the next view asks again
       return found;
     },
     async map(name, tell) {

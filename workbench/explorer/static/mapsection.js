@@ -51,6 +51,7 @@ class MapsSection {
       return;
     }
     const spec = this.spec();
+    stage.replaceChildren(h("div", { className: "wb-skeleton", "aria-hidden": "true" })); // never another image's map
     try {
       const found = await this.request(spec);
       if (number !== this.detail.number || JSON.stringify(spec) !== JSON.stringify(this.spec())) return;

@@ -64,3 +64,45 @@ def test_bad_input_is_one_line(trained: tuple[Path, Path], tmp_path: Path, capsy
     assert "the model has 3 (ant, bee, cow)" in line
     assert "nothing to report on" in bad_command(capsys, "report", "--out", out)
     assert not Path(out).exists()
+
+
+def test_costs_and_validation_rows_decide_threshold_and_temperature(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, seed in (("judged", 1), ("kept", 2)):
+        store.write(predictions(400, classes=2, seed=seed), tmp_path / name)
+    report = ["report", "--predictions", str(tmp_path / "judged")]
+    written = {}
+    for name, options in {"plain": [], "dear": ["--costs", "1,20", "--validation", str(tmp_path / "kept")]}.items():
+        assert main([*report, *options, "--out", str(tmp_path / name)]) == 0
+        written[name] = json.loads((tmp_path / name / "metrics.json").read_text())
+    plain, dear = (written[name]["threshold"] for name in ("plain", "dear"))
+    assert (plain["false_negative"], dear["false_negative"]) == (1, 20)
+    assert dear["threshold"] < plain["threshold"]
+    scaling = written["dear"]["temperature_scaling"]
+    assert (scaling["fitted_rows"], scaling["judged_rows"]) == (400, 400)
+    assert written["plain"]["temperature_scaling"]["judged_rows"] == 200
+    capsys.readouterr()
+    for costs in ("1", "0,1", "1,x", "1,inf", "1,2,3"):
+        assert "expected two numbers above 0" in bad_command(capsys, *report, "--costs", costs, "--out", "none")
+    store.write(predictions(400, classes=3), tmp_path / "others")
+    told = bad_command(capsys, *report, "--validation", str(tmp_path / "others"), "--out", str(tmp_path / "none"))
+    assert "validation: expected the classes of the predictions" in told
+    assert not (tmp_path / "none").exists()
+
+
+def test_new_images_are_scored(trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint, data = map(str, trained)
+    command = ["ood", "--checkpoint", checkpoint, "--data", data, "--images", data, "--out", str(tmp_path / "ood")]
+    assert main(command) == 0
+    said = json.loads((tmp_path / "ood" / "ood.json").read_text())
+    assert set(said["shares"]) == {"distance", "energy"}
+    assert set(said["judged"]["energy"]) == {"parts shuffled", "phases scrambled"}
+    with (tmp_path / "ood" / "ood.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert all(0 < float(row["p_distance"]) <= 1 for row in rows)
+    capsys.readouterr()
+    assert "exists already" in bad_command(capsys, *command)
+    command[command.index("--images") + 1] = str(tmp_path / "nowhere")
+    assert "nowhere is missing" in bad_command(capsys, *command, "--force")
+    assert len(rows) == len((tmp_path / "ood" / "ood.csv").read_text().splitlines()) - 1

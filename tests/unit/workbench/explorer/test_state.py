@@ -1,6 +1,7 @@
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -155,6 +156,18 @@ def test_findings_become_columns_to_select_by() -> None:
     rows = state.frame.filter(pl.col("index").is_in(header["remainder"]["examples"]))
     assert sorted(rows["loss"].to_list(), reverse=True) == worst
     json.dumps(header, allow_nan=False)
+
+
+def test_findings_of_one_subject_have_a_column_each() -> None:
+    state = planted()
+    first = state.findings[0]
+    again = replace(first, rows=first.rows[:5])
+    state.__dict__["findings"] = replace(state.findings, found=(first, again))
+    names = [card["column"] for card in state.findings_header()["cards"]]
+    assert names == ["slices: camera old", "slices: camera old (no. 2)"]
+    state.add_findings()
+    state.change(wrong_only=False, steps=[{"kind": "any", "column": names[1], "values": ["yes"]}])
+    assert sorted(state.rows) == sorted(first.rows[:5])
 
 
 def test_a_finding_can_be_selected_before_it_was_looked_for() -> None:

@@ -10,6 +10,8 @@ import pytest
 
 from tests.factories import classifier, image_set, predictions
 from workbench.attribution.registry import methods
+from workbench.core.records import ImageArray, ImageSet
+from workbench.errors import DataError
 from workbench.explorer.widget import Explorer
 from workbench.explorer.work import Job, Worker
 from workbench.models.predict import predict
@@ -68,6 +70,24 @@ def test_the_first_paint_comes_with_the_widgets_state(run: Run) -> None:
     assert shown["rows"] == explorer.state.rows[: len(shown["rows"])].tolist()
     assert len(shown["data"]) == len(shown["rows"]) * shown["shape"][0] * shown["shape"][1] * 3
     assert Explorer(Run("many", predictions(60_000, classes=3))).first == {}
+
+
+def test_a_filter_or_lost_images_do_not_hold_up_the_first_paint(run: Run) -> None:
+    step = {"kind": "any", "column": "cause", "values": ["unexplained"]}
+    filtered = Explorer(run, selection={"steps": [step]})
+    assert "thumbnails" not in filtered.first
+    assert "findings" not in vars(filtered.state)
+
+    class Lost(ImageSet):
+        def image(self, row: int) -> ImageArray:
+            raise DataError(f"image {row}: no such file")
+
+    images = run.images
+    assert images is not None
+    lost = Lost(images.pixels, images.labels, images.classes, images.split, images.digest)
+    shown = Explorer(dataclasses.replace(run, images=lost)).first["thumbnails"]
+    assert shown["rows"] == []
+    assert len(shown["missing"]) > 0
 
 
 def test_decisions_since_the_widget_was_made_are_asked_for(run: Run) -> None:
