@@ -96,6 +96,11 @@ def out_of_distribution(run: Run, images: ImageSet | Path | str, *, seed: int = 
     seed : int
         Of the sample and of the planted images.
 
+    Returns
+    -------
+    OutOfDistribution
+        A row for each image, most foreign first, the share that is foreign, and how well the scores tell planted sets.
+
     Raises
     ------
     DataError

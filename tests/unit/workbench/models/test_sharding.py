@@ -47,17 +47,23 @@ def test_a_killed_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        sharding.predict_into(c, images, tmp_path, progress=stop)
+        sharding.predict_into(c, images, tmp_path / "resumed", progress=stop)
     with pytest.raises(DataError, match="is missing"):
-        store.read(tmp_path)
+        store.read(tmp_path / "resumed")
     with pytest.raises(DataError, match="unfinished run of other weights"):
-        sharding.predict_into(classifier(), image_set(10), tmp_path)
+        sharding.predict_into(classifier(), image_set(10), tmp_path / "resumed")
     calls = []
     plain = predict.predict
     monkeypatch.setattr(sharding, "predict", lambda *a, **k: calls.append(k["rows"]) or plain(*a, **k))
-    sharding.predict_into(c, images, tmp_path)
+    sharding.predict_into(c, images, tmp_path / "resumed")
     assert [int(rows[0]) for rows in calls] == [4, 8]  # the first part was there
-    same(store.read(tmp_path), plain(c, images))
+    resumed = store.read(tmp_path / "resumed")
+    sharding.predict_into(c, images, tmp_path / "never stopped")
+    same(resumed, store.read(tmp_path / "never stopped"))  # the same parts: bit for bit, on any processor
+    whole = plain(c, images)  # another batch, whose products may be summed in another order
+    np.testing.assert_allclose(resumed.probability, whole.probability, atol=1e-6)
+    for name in ("index", "label", "predicted"):
+        np.testing.assert_array_equal(getattr(resumed, name), getattr(whole, name))
 
 
 def test_a_finished_rank_waits_for_the_others(tmp_path: Path) -> None:
