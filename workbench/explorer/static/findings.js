@@ -165,10 +165,11 @@ class FindingsView {
   /** Called when the view comes into sight. */
   shown() {
     if (!this.asked) this.load();
+    else this.draw();
   }
 
   update(changed) {
-    if (changed.has("steps")) this.draw();
+    if (changed.has("steps") && this.node.isConnected) this.draw(); // out of sight it is drawn when it is shown
   }
 }
 
