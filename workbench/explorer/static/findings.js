@@ -98,7 +98,7 @@ class FindingsView {
       h(
         "p",
         { className: "wb-note" },
-        `${cost ? `${cost}; ` : ""}checked by ${one.checked}${one.stable ? `; ${one.stable}` : ""}`,
+        `${cost ? `${cost}; ` : ""}checked: ${one.checked}${one.stable ? `; ${one.stable}` : ""}`,
       ),
       h("p", { className: "wb-note" }, `→ ${one.action}${one.forecast ? `: ${one.forecast}` : ""}`),
       h("div", { className: "wb-bar" }, this.strip(one.examples), node),
