@@ -355,14 +355,34 @@ def test_no_key_leaks_to_the_notebook(page: Page, lab, digits: str, request) -> 
     assert page.evaluate("() => document.activeElement.closest('.wb') !== null"), "the focus left the explorer"
 
 
-def test_what_if_follows_the_sliders(page: Page, lab, digits: str, request, shots) -> None:
-    open_and_run(page, lab[1], notebook(lab, request, digits, "workbench.Explorer(run)"))
+LATE_FINDINGS = """
+import pathlib, time
+import workbench.explorer.state as state
+find_at_once = state.find
+def find_late(*what, **how):
+    while not pathlib.Path("{gate}").exists():
+        time.sleep(0.05)
+    return find_at_once(*what, **how)
+state.find = find_late
+"""
+
+
+def test_what_if_follows_the_sliders_and_findings_that_come_late_leave_it_alone(
+    page: Page, lab, digits: str, request, tmp_path: Path, shots
+) -> None:
+    gate = tmp_path / "findings"
+    code = digits + LATE_FINDINGS.format(gate=gate.as_posix())
+    open_and_run(page, lab[1], notebook(lab, request, code, "workbench.Explorer(run)"))
     explorer(page)
     see_maps(page)
     page.get_by_role("button", name="What if").click()
     result = page.locator(".wb-result")
     expect(result).to_have_attribute("data-code", "Change()")
     page.get_by_label("rotate (degrees)").fill("90")
+    expect(result).to_have_attribute("data-code", "Change(rotate=90)")
+    gate.touch()
+    view(page, "Findings")
+    expect(page.locator(".wb-card[data-kind]").first).to_be_visible()
     expect(result).to_have_attribute("data-code", "Change(rotate=90)")
     box = page.locator(".wb-cutout").bounding_box()
     assert box is not None

@@ -197,15 +197,15 @@ class DetailView {
   }
 
   update(changed) {
-    if (changed.has("selected") || changed.has("columns")) this.show();
-    else if (
-      ["methods", "layers", "targets"].some((name) => changed.has(name)) &&
-      this.detail
-    ) {
-      this.maps.drawStage();
-      if (this.section === "maps") this.maps.draw();
-    } else if (changed.has("rows") && this.store.selection.selected >= 0)
-      this.drawHeading(this.store.selection.selected);
+    const { selected } = this.store.selection;
+    if (changed.has("selected")) this.show();
+    else {
+      if (this.detail && ["methods", "layers", "targets"].some((name) => changed.has(name))) {
+        this.maps.drawStage();
+        if (this.section === "maps") this.maps.draw();
+      }
+      if (selected >= 0 && (changed.has("rows") || changed.has("columns"))) this.drawHeading(selected);
+    }
     if (changed.has("decisions") || changed.has("picked")) this.decisions.update();
   }
 }
