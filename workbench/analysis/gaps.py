@@ -129,6 +129,17 @@ class Gap:
     low: float
     high: float
 
+    @property
+    def words(self) -> str:
+        """The gap and its interval in words, such as "confidence is 4.9 points below accuracy (4.4 to 5.3)"."""
+        if self.low <= 0 <= self.high:
+            ends = f"{100 * self.low:+.1f} to {100 * self.high:+.1f} points".replace("-", "−")
+            return f"confidence and accuracy do not differ beyond chance (accuracy less confidence: {ends})"
+        size = 100 * abs(self.value)
+        low, high = sorted(100 * (end if self.value > 0 else -end) for end in (self.low, self.high))
+        side = "below" if self.value > 0 else "above"
+        return f"confidence is {size:.1f} points {side} accuracy ({low:.1f} to {high:.1f})"
+
 
 def signed_gap(confidence: FloatArray, correct: NDArray[np.bool_]) -> Gap:
     """The signed calibration gap of rows, given their confidences ``(n,)`` and whether they are correct.

@@ -52,6 +52,7 @@ def _card(column: str, finding: Finding, errors: int, loss: dict[int, float]) ->
     return {
         **{name: values[name] for name in (*kept, "action", "explains")},
         "rows": len(finding.rows),
+        "gap": "" if finding.gap is None or finding.kind == "calibration" else f"there {finding.gap.words}",
         "column": column,
         "share": finding.cost / errors if errors else 0.0,
         "forecast": "" if forecast is None else _forecast(forecast.gain, forecast.low, forecast.high),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.analysis.gaps import Gap, signed_gap
 from workbench.analysis.strata import Excess, Strata, excess
 from workbench.findings.known import Known
 from workbench.findings.record import Finding
@@ -44,8 +45,9 @@ def group_finding(
     note: str = "",
     stable: str = "",
     needed: tuple[str, ...] = (),
+    among: NDArray[np.bool_] | None = None,
 ) -> Finding:
-    """The finding that rows ``inside`` ``(N,)``, called ``words``, are misclassified more often."""
+    """The finding that rows ``inside`` ``(N,)``, called ``words``, fail more often; ``among``: the rows judged."""
     return Finding(
         kind,
         subject,
@@ -64,4 +66,12 @@ def group_finding(
         p_value=found.p_value,
         stable=stable,
         needed=needed,
+        gap=gap_of(known, inside if among is None else inside & among),
     )
+
+
+def gap_of(known: Known, rows: NDArray[np.bool_]) -> Gap | None:
+    """The signed calibration gap of rows ``(N,)``; None without rows or probabilities."""
+    if not known.predictions.has_probabilities or not rows.any():
+        return None
+    return signed_gap(known.predictions.confidence[rows].astype(np.float64), ~known.wrong[rows])

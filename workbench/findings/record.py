@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from workbench.analysis.gaps import Gap
 from workbench.core.records import IntArray
+
+GAP_COLUMNS = {"confidence_gap": "value", "confidence_gap_low": "low", "confidence_gap_high": "high"}
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,9 @@ class Finding:
         What had to be known for it, such as human labels.
     explains : bool
         Whether its rows count as explained: a confusion or a gap of confidence says where errors are, not why.
+    gap : Gap or None
+        Accuracy less mean confidence of the rows that it was judged on, where these were not chosen by their answers:
+        errors alone have an accuracy of 0, whatever the calibration.
     """
 
     kind: str
@@ -85,6 +91,7 @@ class Finding:
     forecast: Forecast | None = None
     needed: tuple[str, ...] = ()
     explains: bool = True
+    gap: Gap | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON values; a number that is not finite is null."""
@@ -93,7 +100,8 @@ class Finding:
             if isinstance(value, float | np.floating):
                 values[name] = float(value) if np.isfinite(value) else None
         forecast = None if self.forecast is None else self.forecast.to_json()
-        return {**values, "rows": self.rows.tolist(), "needed": list(self.needed), "forecast": forecast}
+        gap = None if self.gap is None else asdict(self.gap)
+        return {**values, "rows": self.rows.tolist(), "needed": list(self.needed), "forecast": forecast, "gap": gap}
 
 
 @dataclass(frozen=True)
@@ -188,7 +196,9 @@ class Findings(Sequence[Finding]):
             schema={name: kinds.get(name, pl.String) for name in names},
             orient="row",
         )
+        gaps = {name: [getattr(one.gap, part, None) for one in self.found] for name, part in GAP_COLUMNS.items()}
         return frame.with_columns(
+            **{name: pl.Series(values, dtype=pl.Float64) for name, values in gaps.items()},
             rows=pl.Series([len(finding.rows) for finding in self.found], dtype=pl.Int64),
             examples=pl.Series(
                 [" ".join(map(str, finding.rows[:5].tolist())) for finding in self.found], dtype=pl.String

@@ -98,7 +98,7 @@ class FindingsView {
       h(
         "p",
         { className: "wb-note" },
-        `${cost ? `${cost}; ` : ""}checked: ${one.checked}${one.stable ? `; ${one.stable}` : ""}`,
+        [cost, one.gap, `checked: ${one.checked}`, one.stable].filter(Boolean).join("; "),
       ),
       h("p", { className: "wb-note" }, `→ ${one.action}${one.forecast ? `: ${one.forecast}` : ""}`),
       h("div", { className: "wb-bar" }, this.strip(one.examples), node),

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from workbench.analysis.calibration import temperature
 from workbench.analysis.gaps import calibration_p_value, signed_gap
 from workbench.core.records import FloatArray
+from workbench.findings.groups import gap_of
 from workbench.findings.known import Known
 from workbench.findings.record import Finding, Found
 
@@ -125,6 +126,7 @@ def _finding(known: Known, group: _Group, left: Mask, p_value: float, chance: Fl
         errors=int((~correct[mask]).sum()),
         p_value=p_value,
         explains=False,
+        gap=gap_of(known, mask),
     )
 
 

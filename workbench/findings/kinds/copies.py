@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from workbench.analysis.copies import copies_within
 from workbench.analysis.statistics import wilson_interval
+from workbench.findings.groups import gap_of
 from workbench.findings.known import NO_IMAGES, Known
 from workbench.findings.record import Finding, Found
 
@@ -61,6 +62,7 @@ def _across(known: Known) -> list[Finding]:
                 errors=int((copied & known.wrong).sum()),
                 needed=("train predictions and images",),
                 explains=False,
+                gap=gap_of(known, copied),
             )
         )
     if other.any():
@@ -103,6 +105,7 @@ def _within(known: Known) -> list[Finding]:
                     "keep one of each in the split",
                     errors=int((rows & known.wrong).sum()),
                     explains=False,
+                    gap=gap_of(known, rows),
                 )
             )
     return found
@@ -126,4 +129,5 @@ def _conflict(known: Known, mask: NDArray[np.bool_], what: str, needed: tuple[st
         errors=errors,
         cost=float(errors),
         needed=needed,
+        gap=gap_of(known, mask),
     )

@@ -44,7 +44,9 @@ def find(known: Known) -> Found:
     for words, kind, mask in tried:
         found = excess_within_classes(known, mask, seen)
         if found.p_value <= 0.05:
-            candidates.append(group_finding(known, "quality", words.lower(), words, mask, found, ACTIONS[kind]))
+            candidates.append(
+                group_finding(known, "quality", words.lower(), words, mask, found, ACTIONS[kind], among=seen)
+            )
     return Found(candidates, len(tried))
 
 

@@ -185,4 +185,5 @@ def _finding(
         f"alone tells {share:.0%} of the property",
         note=" on the half that it was not found on",
         stable=f"p < .05 in {again} of {SPLITS} random halves of the rows that did not find it",
+        among=held,
     )

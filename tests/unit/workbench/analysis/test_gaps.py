@@ -81,6 +81,15 @@ def test_a_calibrated_model_has_almost_none() -> None:
     assert smooth_ece(binary(np.full(100, 0.7), np.arange(100) < 70)) <= 1e-3
 
 
+def test_a_gap_in_words_has_a_direction_where_one_holds() -> None:
+    words = [signed_gap(np.full(100, c), np.arange(100) < 80).words for c in (0.7, 0.9, 0.81)]
+    assert words[0] == "confidence is 10.0 points below accuracy (1.1 to 16.7)"
+    assert words[1] == "confidence is 10.0 points above accuracy (3.3 to 18.9)"
+    assert words[2].startswith(
+        "confidence and accuracy do not differ beyond chance (accuracy less confidence: −9.9 to +"
+    )
+
+
 def test_no_rows_are_refused() -> None:
     with pytest.raises(DataError, match="at least one row"):
         signed_gap(np.zeros(0), np.zeros(0, bool))

@@ -82,6 +82,27 @@ def test_a_column_of_the_users_own_is_the_first_finding() -> None:
     assert re.match(r"camera old: 5\d\.\d% are misclassified, against [23]\.\d% of the other rows", found[0].sentence)
 
 
+def test_the_gap_of_a_finding_is_of_rows_that_neither_found_it_nor_were_chosen_by_their_answers() -> None:
+    generator = np.random.default_rng(0)
+    gaps = []
+    for seed in range(20):
+        camera = generator.choice(["old", "new"], 2000, p=[0.2, 0.8])
+        label, answer = failing(seed, camera == "old", 0.3, 0.05)
+        run = run_of(label, sure(label, answer, 0.75), camera=camera)
+        found = only(run, "slices").gap
+        assert found is not None
+        assert found.confidence == pytest.approx(0.75, abs=1e-6)
+        assert found.accuracy != np.mean((label == answer)[camera == "old"])  # of a half of the rows alone
+        gaps.append((found.low <= -0.05 <= found.high, found.value))
+    assert sum(held for held, _ in gaps) >= 17
+    assert np.mean([value for _, value in gaps]) == pytest.approx(-0.05, abs=0.02)
+    errors = only(run, "unsettled", seeds=[Predictions.from_arrays(label, sure(label, label), CLASSES)])
+    assert errors.gap is None
+    table = find(run).table()
+    assert table.filter(kind="slices")["confidence_gap"].to_list() == [found.value]
+    assert table.schema["confidence_gap_low"] == pl.Float64
+
+
 def test_columns_of_every_type_are_looked_at() -> None:
     generator = np.random.default_rng(2)
     inside = generator.random(3000) < 0.2
