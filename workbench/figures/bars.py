@@ -20,7 +20,7 @@ from workbench.figures.names import name_rows
 def _nothing(ax: Axes, words: str) -> Axes:
     """A panel with a sentence in place of data, where there is nothing to draw."""
     ax.set_axis_off()
-    ax.text(0.5, 0.5, words, ha="center", va="center", fontsize=11, transform=ax.transAxes)
+    ax.text(0.5, 0.5, textwrap.fill(words, 56), ha="center", va="center", transform=ax.transAxes)
     return ax
 
 
@@ -29,7 +29,7 @@ def asymmetries(frame: pl.DataFrame, classes: Sequence[str], *, count: int = 10,
     held = frame.filter(pl.col("adjusted_p_value") < 0.05)
     shown = held.head(count).reverse()
     with mpl.rc_context(STYLE):
-        ax = own_axes(ax, (8, 0.5 * max(len(shown), 2) + 1.6))
+        ax = own_axes(ax, 0.5 * max(len(shown), 2) + 1.6)
         if len(frame) == 0:
             return _nothing(ax, "No two classes are confused with each other.")
         if len(held) == 0:
@@ -43,12 +43,12 @@ def asymmetries(frame: pl.DataFrame, classes: Sequence[str], *, count: int = 10,
             ax.text(there[place], place, note, va="center", fontsize=9)
         pairs = shown.select("first", "second").iter_rows()
         name_rows(ax, places, [f"{classes[a]} → {classes[b]}" for a, b in pairs])
-        ax.set_xlim(0, float(there.max()) * 1.3)  # the first of a pair has the larger share
+        ax.set_xlim(0, float(there.max()) * 1.9)  # room for the notes; the first of a pair has the larger share
         ax.xaxis.set_major_formatter(PercentFormatter(1.0))
         plain_grid(ax)
         ax.tick_params(axis="y", length=0)
         ax.set_xlabel(
-            f"Share of the true class ({len(held)} of {len(frame)} pairs differ, p corrected for all of them)"
+            f"Share of the true class\n({len(held)} of {len(frame)} pairs differ, p corrected for all of them)"
         )
         ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
     return ax
@@ -62,7 +62,7 @@ def outcomes(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
         "both misclassified": (comparison.both_wrong, MUTED),
     }
     with mpl.rc_context(STYLE):
-        ax = own_axes(ax, (7.5, 2.6))
+        ax = own_axes(ax, 2.6)
         for place, (_, (count, colour)) in enumerate(reversed(bars.items())):
             ax.barh(place, count, 0.62, color=colour)
             ax.text(count, place, f" {count:,}", va="center", fontsize=10)
@@ -72,7 +72,7 @@ def outcomes(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
         ax.tick_params(axis="y", length=0)
         ax.set_xlabel("Images")
         ax.set_title(
-            f"Accuracy {comparison.difference:+.2%} ({comparison.low:+.2%} to {comparison.high:+.2%}), "
+            f"Accuracy {comparison.difference:+.2%} ({comparison.low:+.2%} to {comparison.high:+.2%}),\n"
             f"exact McNemar p = {comparison.test.p_value:.2g}",
             loc="left",
             fontsize=11,
@@ -86,7 +86,7 @@ def class_differences(comparison: Comparison, *, ax: Axes | None = None) -> Axes
         comparison.classes.with_columns(net=pl.col("fixed") - pl.col("broken")).sort("net", "class").head(SHOWN_ROWS)
     )
     with mpl.rc_context(STYLE):
-        ax = own_axes(ax, (8, 0.42 * len(shown) + 1.6))
+        ax = own_axes(ax, 0.42 * len(shown) + 1.6)
         places = np.arange(len(shown))
         ax.barh(places, shown["fixed"], 0.62, color=SECOND, label="fixed")
         ax.barh(places, -shown["broken"], 0.62, color=ACCENT, label="broken")
@@ -109,13 +109,13 @@ def causes(table: pl.DataFrame, *, ax: Axes | None = None) -> Axes:
     """How many of the errors have each cause, with the interval of the share and what to do about it."""
     shown = table.reverse()
     with mpl.rc_context(STYLE):
-        ax = own_axes(ax, (9, 0.8 * max(len(shown), 2) + 1.2))
+        ax = own_axes(ax, 0.8 * max(len(shown), 2) + 1.2)
         if len(shown) == 0:
             return _nothing(ax, "No row is misclassified.")
         rate = Rate(*(shown[name].to_numpy() for name in ("share", "low", "high")))
         interval_dots(ax, shown["verdict"].to_list(), rate, [f"{n:,}" for n in shown["errors"]])
         for place, action in enumerate(shown["action"]):
-            words = textwrap.fill(textwrap.shorten(action, 168, placeholder=" …"), 84)
+            words = textwrap.fill(textwrap.shorten(action, 120, placeholder=" …"), 58)
             ax.text(0.008, place - 0.2, words, color=INK, fontsize=8.5, alpha=0.75, va="top", linespacing=1.1)
         ax.set_ylim(-0.75, len(shown) - 0.4)
         ax.set_xlim(0, max(0.6, float(rate.high.max()) * 1.1))

@@ -21,6 +21,8 @@ from workbench.errors import DataError
 from workbench.figures.names import families, missing_characters_told, name_rows
 
 INK, GRID, ACCENT = "#222222", "#DDDDDD", "#B5403A"
+WIDTH = 5.2  # inches: printed in a paper's column, 3.35 inches wide, text of 9 to 10 points has about 6
+PAPER: Any = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # behind words, so that no line crosses them
 SHOWN_ROWS = 40  # at most, in a figure with a line for each item
 SECOND, MUTED = "#2F6DA8", "#8C8C8C"
 KINDS: Any = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
@@ -39,9 +41,9 @@ STYLE: Any = {
 }
 
 
-def own_axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
-    """The axes given, or new ones alone on a figure of ``size`` inches."""
-    return Figure(figsize=size, layout="constrained").subplots() if ax is None else ax
+def own_axes(ax: Axes | None, height: float, width: float = WIDTH) -> Axes:
+    """The axes given, or new ones alone on a figure of so many inches."""
+    return Figure(figsize=(width, height), layout="constrained").subplots() if ax is None else ax
 
 
 def interval_dots(
@@ -52,7 +54,8 @@ def interval_dots(
     ax.hlines(places, rate.low, rate.high, color=colour, linewidth=2.5, alpha=0.45)
     ax.plot(rate.value, places, "o", color=colour, markersize=7)
     for place, note in enumerate(notes or ()):
-        ax.text(rate.high[place], place, f"  {note}", va="center", fontsize=9)
+        at = (rate.high[place], place)
+        ax.annotate(note, at, (6, 0), textcoords="offset points", va="center", fontsize=9, bbox=PAPER)
     name_rows(ax, places, names)
     ax.set_ylim(-0.6, len(names) - 0.4)
     ax.xaxis.set_major_formatter(PercentFormatter(1.0))

@@ -24,13 +24,13 @@ def reliability(
     shown = [diagram] if compared is None else [diagram, compared]
     labels = list(names) or ["model"] if compared is None else list(names) or ["before", "after"]
     with mpl.rc_context(STYLE):
-        ax = own_axes(ax, (6.4, 6.6))
+        ax = own_axes(ax, 5.4)
         ax.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle="--")
         for result, label, colour, marker in zip(shown, labels, (ACCENT, SECOND), "os", strict=False):
             there = result.counts > 0
             # where all rows of a bin are correct (or misclassified) no resample differs, and the interval has no width
             ax.vlines(result.confidence[there], result.low[there], result.high[there], color=colour, alpha=0.5, lw=2)
-            text = f"{label}: {result.direction}, ECE {result.ece:.1%}"
+            text = f"{label}: {result.direction},\nECE {result.ece:.1%}"
             points = (result.confidence[there], result.accuracy[there])
             ax.plot(*points, color=colour, marker=marker, markersize=6, linewidth=1, label=text)
         edges, counts = diagram.edges, diagram.counts
@@ -55,7 +55,7 @@ def class_calibration(classes: Sequence[str], diagrams: Sequence[Reliability], *
     errors = [diagram.error for diagram in diagrams]
     order = np.argsort([one.value for one in errors], kind="stable")[-SHOWN_ROWS:]
     with mpl.rc_context(STYLE):
-        ax = own_axes(ax, (7, 0.4 * len(order) + 1.2))
+        ax = own_axes(ax, 0.4 * len(order) + 1.2)
         for place, k in enumerate(order):
             ax.hlines(place, errors[k].low, errors[k].high, color=ACCENT, linewidth=2.5, alpha=0.45)
             ax.plot(errors[k].value, place, "o", color=ACCENT, markersize=7)
@@ -71,7 +71,7 @@ def class_calibration(classes: Sequence[str], diagrams: Sequence[Reliability], *
 def risk_coverage(curve: RiskCoverage, *, ax: Axes | None = None) -> Axes:
     """Error rate among the most confident rows against their share of all rows."""
     with mpl.rc_context(STYLE):
-        ax = own_axes(ax, (6.4, 4.2))
+        ax = own_axes(ax, 4.2)
         ax.plot(curve.coverage, curve.risk, color=ACCENT, linewidth=2)
         ax.fill_between(curve.coverage, curve.risk, color=ACCENT, alpha=0.12)
         for wanted in (0.8, 0.9):

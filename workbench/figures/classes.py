@@ -20,6 +20,7 @@ from workbench.figures.base import (
     SECOND,
     SHOWN_ROWS,
     STYLE,
+    WIDTH,
     figure_of,
     interval_dots,
     own_axes,
@@ -28,6 +29,7 @@ from workbench.figures.base import (
 from workbench.figures.names import CHARACTER, FREE, HEIGHT, longest_line, name_rows, wrap
 
 SHOWN_CLASSES = 25
+CELL, SLANTED = 0.36, 16  # inches: room for four digits at 9 points; characters of a name that may be slanted
 
 
 def confusion_matrix(
@@ -50,7 +52,7 @@ def confusion_matrix(
     wrong = np.ma.masked_array(values, np.eye(len(values), dtype=bool))
     with mpl.rc_context(STYLE):
         names = [wrap(name) for name in matrix.classes]
-        ax = own_axes(ax, _matrix_size(names))
+        ax = own_axes(ax, *_matrix_size(names))
         largest = max(float(wrong.max() or 0), 1e-9)
         labels = np.array([[f"{v:.0f}" if by is None else f"{100 * v:.1f}" for v in row] for row in values])
         sns.heatmap(
@@ -77,22 +79,22 @@ def confusion_matrix(
             ax.text(k + 0.5, k + 0.5, labels[k, k], ha="center", va="center", fontsize=9, fontweight="bold")
         ax.set(xlabel=answer, ylabel="True class")
         ax.tick_params(length=0)
-        if longest_line(names) > FREE - 8:  # slanted names of this length would run into each other
+        if longest_line(names) > SLANTED:  # slanted names of this length would run into each other
             ax.set_xticks(ax.get_xticks(), names, rotation=90, ha="center", multialignment="right")
         else:
             ax.set_xticks(ax.get_xticks(), names, rotation=40, ha="right", rotation_mode="anchor")
         ax.set_yticks(ax.get_yticks(), names, rotation=0)
         total, errors = int(matrix.counts.sum()), int(matrix.counts.sum() - np.trace(matrix.counts))
-        ax.set_title(title.format(errors=errors, total=total), loc="left", fontsize=12)
+        ax.set_title(title.format(errors=errors, total=total), loc="left", fontsize=11)
     return ax
 
 
 def _matrix_size(names: Sequence[str]) -> tuple[float, float]:
-    """Inches of a confusion matrix: room for names of two lines a cell, and for their length at two sides."""
-    more = CHARACTER * max(0, longest_line(names) - FREE // 2)
+    """Height and width of a confusion matrix in inches: room for numbers and names in a cell, and for long names."""
+    more = CHARACTER * max(0, longest_line(names) - FREE)
     lines = max(name.count("\n") + 1 for name in names)
-    side = max(0.0, (HEIGHT * lines + 0.05) * len(names) - 5.2) if lines > 1 or more else 0.0
-    return 8.2 + more + side, 7.2 + more + side
+    side = max(WIDTH, max(CELL, HEIGHT * lines + 0.05) * len(names) + 1.6)
+    return side - 0.8 + more, side + more
 
 
 def whole_matrix(matrix: ConfusionMatrix, *, ax: Axes | None = None) -> Axes:
@@ -104,7 +106,7 @@ def whole_matrix(matrix: ConfusionMatrix, *, ax: Axes | None = None) -> Axes:
     np.fill_diagonal(shares, np.nan)
     largest = float(np.nan_to_num(shares).max()) or 1.0
     with mpl.rc_context(STYLE):
-        ax = own_axes(ax, (8.2, 7.2))
+        ax = own_axes(ax, 4.6)
         shown = ax.imshow(
             shares,
             cmap=sns.light_palette(ACCENT, as_cmap=True),
@@ -115,14 +117,14 @@ def whole_matrix(matrix: ConfusionMatrix, *, ax: Axes | None = None) -> Axes:
         bar.ax.yaxis.set_major_formatter(PercentFormatter(1.0))
         ax.set(xlabel="Predicted class (number)", ylabel="True class (number)")
         total, errors = int(matrix.counts.sum()), int(matrix.counts.sum() - np.trace(matrix.counts))
-        ax.set_title(f"{errors:,} of {total:,} images misclassified, {len(shares):,} classes", loc="left", fontsize=12)
+        ax.set_title(f"{errors:,} of {total:,} images misclassified, {len(shares):,} classes", loc="left", fontsize=11)
     return ax
 
 
 def confusion_beside_people(model: ConfusionMatrix, people: ConfusionMatrix) -> Figure:
     """The model's matrix and that of the human majority, side by side."""
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(16, 7), layout="constrained")
+        figure = Figure(figsize=(2 * WIDTH, WIDTH - 0.8), layout="constrained")
         left, right = figure.subplots(1, 2)
         confusion_matrix(model, ax=left)
         confusion_matrix(
@@ -138,7 +140,7 @@ def most_confused_pairs(matrix: ConfusionMatrix, *, count: int = 30, ax: Axes | 
     """The largest cells off the diagonal, largest at the top: a readable form for very many classes."""
     pairs = most_confused(matrix, count)[::-1]
     with mpl.rc_context(STYLE):
-        ax = own_axes(ax, (8, 0.32 * max(2, len(pairs)) + 1.2))
+        ax = own_axes(ax, 0.32 * max(2, len(pairs)) + 1.2)
         ax.barh(range(len(pairs)), [rows for _, _, rows in pairs], 0.62, color=ACCENT)
         for place, (_, _, rows) in enumerate(pairs):
             ax.text(rows, place, f" {rows:,}", va="center", fontsize=9)
@@ -147,7 +149,7 @@ def most_confused_pairs(matrix: ConfusionMatrix, *, count: int = 30, ax: Axes | 
         plain_grid(ax)
         ax.tick_params(axis="y", length=0)
         ax.set_xlabel("Images")
-        ax.set_title(f"The most confused pairs of {len(matrix.classes):,} classes", loc="left", fontsize=12)
+        ax.set_title(f"The most confused pairs of {len(matrix.classes):,} classes", loc="left", fontsize=11)
     return ax
 
 
@@ -161,7 +163,7 @@ def class_error_rates(report: ClassReport, *, ax: Axes | None = None) -> Axes:
     order = _hardest(np.argsort(np.nan_to_num(report.error_rate.value, nan=-1.0), kind="stable"))
     shown = _ordered(report.error_rate, order)
     with mpl.rc_context(STYLE):
-        ax = own_axes(ax, (8, 0.42 * len(order) + 1.4))
+        ax = own_axes(ax, 0.42 * len(order) + 1.4)
         notes = [f"{report.errors[k]} of {report.support[k]}" for k in order]
         interval_dots(ax, [report.classes[k] for k in order], shown, notes)
         overall = report.errors.sum() / max(1, report.support.sum())
@@ -178,7 +180,7 @@ def class_rates(report: ClassReport, *, ax: Axes | None = None) -> Axes:
     order = _hardest(np.argsort(-np.nan_to_num(report.f1.value, nan=2.0), kind="stable"))
     rates = {"precision": (report.precision, SECOND), "recall": (report.recall, ACCENT), "F1": (report.f1, INK)}
     with mpl.rc_context(STYLE):
-        ax = own_axes(ax, (8, 0.55 * len(order) + 1.4))
+        ax = own_axes(ax, 0.55 * len(order) + 1.4)
         for number, (name, (rate, colour)) in enumerate(rates.items()):
             places, shown = np.arange(len(order)) + 0.22 * (1 - number), _ordered(rate, order)
             ax.hlines(places, shown.low, shown.high, color=colour, linewidth=2, alpha=0.45)

@@ -18,7 +18,7 @@ COLOURS = ("#B5403A", "#2F6DA8", "#4C8C4A", "#C98A1B", "#7A5AA6", "#1F9E9A", "#D
 def roc(frame: pl.DataFrame, ranked: Ranking, *, ax: Axes | None = None) -> Axes:
     """The ROC curves of `analysis.baselines.curves`, a line a class; of many the ten of lowest area."""
     with mpl.rc_context(STYLE):
-        ax = own_axes(ax, (5.6, 5.0))
+        ax = own_axes(ax, 4.6)
         ax.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle="--")
         for colour, name, value in _shown(ranked, ranked.auc.value.tolist()):
             lines = frame.filter(pl.col("class") == name)
@@ -30,7 +30,7 @@ def roc(frame: pl.DataFrame, ranked: Ranking, *, ax: Axes | None = None) -> Axes
 def precision_recall(frame: pl.DataFrame, ranked: Ranking, *, ax: Axes | None = None) -> Axes:
     """The precision-recall curves, a line a class; of many the ten of lowest average precision."""
     with mpl.rc_context(STYLE):
-        ax = own_axes(ax, (5.6, 5.0))
+        ax = own_axes(ax, 4.6)
         for colour, name, value in _shown(ranked, ranked.precision.value.tolist()):
             lines = frame.filter(pl.col("class") == name)
             ax.plot(lines["recall"], lines["precision"], color=colour, linewidth=1.6, label=f"{wrap(name)} {value:.3f}")

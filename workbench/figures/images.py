@@ -120,7 +120,7 @@ def _bar(figure: Figure, ax: Axes, top: float, signed: bool, *, own: bool) -> No
 def group_map(mean: ProbabilityArray, region: NDArray[np.bool_], *, ax: Axes | None = None) -> Axes:
     """The mean map ``(h, w)`` of a group of images, with the outline of a region bool ``(side, side)`` drawn on it."""
     with mpl.rc_context(STYLE):
-        ax = own_axes(ax, (3.6, 3.3))
+        ax = own_axes(ax, 3.3, 3.6)
         top, side = render.scale_of(mean, signed=True), len(region)
         picture = render.colour(render.upsample(mean, side, side), top, signed=True)
         _picture(ax, picture)

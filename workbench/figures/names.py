@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 LINE = 30  # characters of a name in a line
-FREE = 24  # characters that every figure has room for
+FREE = 16  # characters that every figure has room for
 CHARACTER, HEIGHT = 0.085, 0.17  # inches of a character and of a line, at 10 points
 # families with the scripts that matplotlib's own font lacks, as systems have them
 FAMILIES = (

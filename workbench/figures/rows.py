@@ -26,7 +26,7 @@ def suspects(frame: pl.DataFrame, classes: Sequence[str], *, count: int = 12, ax
     )
     shown = groups.head(count).reverse()
     with mpl.rc_context(STYLE):
-        ax = own_axes(ax, (7.5, 0.4 * max(len(shown), 2) + 1.3))
+        ax = own_axes(ax, 0.4 * max(len(shown), 2) + 1.3)
         ax.barh(range(len(shown)), shown["len"], 0.62, color=ACCENT)
         for place, number in enumerate(shown["len"]):
             ax.text(number, place, f" {number}", va="center", fontsize=9)
@@ -44,7 +44,7 @@ def cartography(frame: pl.DataFrame, *, ax: Axes | None = None) -> Axes:
     """The data map: mean probability of the label against its spread over the epochs; colour: correctness."""
     shown = frame.sample(min(SHOWN_POINTS, len(frame)), seed=0)
     with mpl.rc_context(STYLE):
-        ax = own_axes(ax, (7, 5.4))
+        ax = own_axes(ax, 4.0)
         points = ax.scatter(
             shown["variability"],
             shown["confidence"],
@@ -57,7 +57,7 @@ def cartography(frame: pl.DataFrame, *, ax: Axes | None = None) -> Axes:
             rasterized=True,
         )
         bar = ax.figure.colorbar(points, ax=ax, format=PercentFormatter(1.0), shrink=0.8)
-        bar.set_label("Correctness: share of epochs with a correct prediction")
+        bar.set_label("Share of epochs with a correct prediction")
         bar.outline.set_visible(False)
         ax.set(xlabel="Variability of the label's probability", ylabel="Mean probability of the label", ylim=(0, 1))
         plain_grid(ax, "both")
@@ -70,7 +70,7 @@ def human_against_model(model: ClassReport, people: ClassReport, *, ax: Axes | N
     """Error rate of model and human majority for each class, with intervals; the model's highest at the top."""
     order = np.argsort(np.nan_to_num(model.error_rate.value, nan=-1.0), kind="stable")[-SHOWN_ROWS:]
     with mpl.rc_context(STYLE):
-        ax = own_axes(ax, (8, 0.5 * len(order) + 1.5))
+        ax = own_axes(ax, 0.5 * len(order) + 1.5)
         for shift, report, colour, marker, name in (
             (0.15, model, ACCENT, "o", "model"),
             (-0.15, people, SECOND, "s", "human majority"),
@@ -91,7 +91,7 @@ def human_against_model(model: ClassReport, people: ClassReport, *, ax: Axes | N
 def neighbours(similarity: ProbabilityArray, correct: NDArray[np.bool_], *, ax: Axes | None = None) -> Axes:
     """Similarity to the nearest train image, for correct and for misclassified rows, each as a share."""
     with mpl.rc_context(STYLE):
-        ax = own_axes(ax, (7, 3.8))
+        ax = own_axes(ax, 3.8)
         edges = np.linspace(float(similarity.min()), 1, 31).tolist()
         for mask, colour, name in ((correct, MUTED, "correct"), (~correct, ACCENT, "misclassified")):
             if mask.any():
@@ -125,7 +125,7 @@ def embedding_map(
     For more than ten classes all points are grey. Axes have no unit and no labels.
     """
     with mpl.rc_context(STYLE):
-        ax = own_axes(ax, (7.2, 6))
+        ax = own_axes(ax, 4.3)
         few = len(classes) <= len(PALETTE)
         colours = np.array([PALETTE[k % len(PALETTE)] for k in range(len(classes))])[label] if few else MUTED
         size = float(np.clip(20_000 / len(points), 1, 12))

@@ -83,10 +83,8 @@ def test_nothing_found_is_a_sentence() -> None:
     texts = [text.get_text() for text in figures.findings(FOUND.table().clear()).texts]
     assert texts == ["No finding holds on these rows."]
     none = figures.asymmetries(UNEVEN.with_columns(adjusted_p_value=0.5), P.classes)
-    assert (
-        none.texts[0].get_text()
-        == f"0 of {len(UNEVEN)} pairs of classes are confused more often one way than the other."
-    )
+    words = f"0 of {len(UNEVEN)} pairs of classes are confused more often one way than the other."
+    assert none.texts[0].get_text().split() == words.split()
 
 
 def test_the_matrix_says_its_counts() -> None:

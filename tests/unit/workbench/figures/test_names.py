@@ -79,6 +79,15 @@ def test_no_name_is_clipped_overlapped_or_shrunk(names: list[str]) -> None:
         assert share > 0.3, f"{title}: the plot has {share:.0%} of its figure"
 
 
+@pytest.mark.parametrize("count", [2, 10])
+def test_text_is_legible_in_a_column_of_a_paper(count: int) -> None:
+    """In a column of 3.35 inches no text has less than 5 points, the least that journals ask for."""
+    for title, ax in drawn(SHORT[:count]).items():
+        figure = figures.figure_of(ax)
+        smallest = min(text.get_fontsize() for text in figure.findobj(mpl.text.Text) if text.get_text())
+        assert smallest * min(1, 3.35 / figure.get_size_inches()[0]) >= 5, title
+
+
 @pytest.mark.parametrize("name", [*PLANTS, *TWO, *LONG, "", "a", "   "])
 def test_wrapping_keeps_every_letter(name: str) -> None:
     lines = wrap(name).split("\n")
