@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from workbench.images import load_images
     from workbench.models.classifier import Classifier, classifier_of
     from workbench.models.weights import load_weights
+    from workbench.runs.cohorts import cohorts
     from workbench.runs.ood import out_of_distribution
     from workbench.runs.opening import (
         analyse,
@@ -35,6 +36,7 @@ __all__ = [
     "Run",
     "analyse",
     "classifier_of",
+    "cohorts",
     "findings",
     "load_images",
     "load_weights",
@@ -53,6 +55,7 @@ _HOMES = {
     "Run": "workbench.runs.run",
     "analyse": "workbench.runs.opening",
     "classifier_of": "workbench.models.classifier",
+    "cohorts": "workbench.runs.cohorts",
     "findings": "workbench.findings",
     "out_of_distribution": "workbench.runs.ood",
     "load_images": "workbench.images",

@@ -111,8 +111,11 @@ test("rows as CSV keep quotes, commas and line breaks", () => {
     label: column("class", Uint16Array.of(0), ['a "b", c']),
     margin: column("number", Float64Array.of(NaN)),
   });
-  const decisions = new Map([[7, { tags: ["x", "y"] }]]);
-  assert.equal(csvOf({ table, rows: [0], decisions }), 'index,label,margin,tags\r\n7,"a ""b"", c",,x; y\r\n');
+  const decisions = new Map([[7, { tags: ["x", "y"], label: 0, note: "=1" }]]);
+  assert.equal(
+    csvOf({ table, rows: [0], decisions }),
+    `index,label,margin,tags,corrected_label,note\r\n7,"a ""b"", c",,x; y,"a ""b"", c",'=1\r\n`,
+  );
 });
 
 test("colours of few classes are the palette's, of numbers the ramp's, of none grey", () => {

@@ -43,6 +43,26 @@ def proportion(successes: IntArray, trials: IntArray) -> Rate:
     return Rate(value, *wilson_interval(successes, trials))
 
 
+def newcombe(first: int, of_first: int, second: int, of_second: int) -> tuple[float, float, float]:
+    """The difference of two independent shares, first less second, and its 95 % interval.
+
+    Newcombe 1998, doi 10.1002/(SICI)1097-0258(19980430)17:8<873::AID-SIM779>3.0.CO;2-I, method 10: Wilson's intervals
+    of both, brought together; without continuity correction.
+
+    Raises
+    ------
+    DataError
+        If a share is of no rows, or a count lies beyond its rows.
+    """
+    if min(of_first, of_second) < 1:
+        raise DataError("difference of shares: expected at least one row on both sides")
+    p, q = first / of_first, second / of_second
+    (p_low, q_low), (p_high, q_high) = wilson_interval([first, second], [of_first, of_second])
+    low = p - q - np.hypot(p - p_low, q_high - q)
+    high = p - q + np.hypot(p_high - p, q - q_low)
+    return p - q, float(low), float(high)
+
+
 def percentile_interval(samples: FloatArray, axis: int = 0) -> tuple[FloatArray, FloatArray]:
     """The 2.5th and 97.5th percentile over ``axis``: Efron's percentile bootstrap interval at 95 %.
 

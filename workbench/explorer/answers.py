@@ -14,7 +14,16 @@ from workbench.core.records import ImageArray
 from workbench.core.texts import csv_bytes
 from workbench.errors import DataError
 from workbench.explorer.details import Details
-from workbench.explorer.replies import THUMBNAIL, Reply, bars_of, images_here, maps_reply, method_header, send_column
+from workbench.explorer.replies import (
+    THUMBNAIL,
+    Reply,
+    bars_of,
+    columns_reply,
+    images_here,
+    maps_reply,
+    method_header,
+    send_column,
+)
 from workbench.explorer.state import ExplorerState
 from workbench.explorer.words import NEIGHBOURS, SLOWLY
 from workbench.explorer.work import Job, Report
@@ -75,6 +84,10 @@ class Answers:
             "undo": lambda: self._decided(self.state.decisions.undo()),
             "redo": lambda: self._decided(self.state.decisions.redo()),
             "decisions": lambda: (self._decisions(), []),
+            "cohorts": self._cohorts,
+            "save_cohort": self._save_cohort,
+            "remove_cohort": self._remove_cohort,
+            "similar": self._details.similar,
             "code": lambda: ({"text": self.state.code()}, []),
             "ping": lambda: ({}, []),
             "table": self._table,
@@ -119,6 +132,7 @@ class Answers:
 
     def _decisions(self) -> dict[str, Any]:
         decisions = self.state.decisions
+        decisions.refresh()  # another person may be at work on this run
         return {
             "decisions": {str(row): decision.to_json() for row, decision in decisions.rows.items()},
             "unsaved": decisions.unsaved,
@@ -138,6 +152,7 @@ class Answers:
                 "maps": run.images is not None and run.classifier is not None,
                 "map": "embedding" in run.predictions.table.collect_schema(),
                 "neighbours": run.train is not None,
+                "similar": self._details.can_compare,
                 "compare": self.state.compared is not None,
                 "fixes": self.state.decisions.for_training,
             },
@@ -239,6 +254,22 @@ class Answers:
             "unsaved": decisions.unsaved,
         }, []
 
+    def _cohorts(self) -> Reply:
+        """The cohorts' rates, and a column of each in a buffer."""
+        return columns_reply({"cohorts": self.state.cohorts_header()}, self.state.add_cohorts())
+
+    def _save_cohort(self, name: str, words: str, selection: dict[str, Any]) -> Reply:
+        """Save the rows of a selection, or several that are picked, under a name."""
+        self.state.selection = selection  # what the views show may be ahead of what the kernel was told
+        picked = self.state.selection["picked"]
+        rows = picked if len(picked) > 1 else self.state.rows.tolist()
+        self.state.cohorts.save(name, rows, words)
+        return self._cohorts()
+
+    def _remove_cohort(self, name: str) -> Reply:
+        self.state.cohorts.remove(name)
+        return self._cohorts()
+
     def _table(self, what: str) -> Reply:
         """A file to download: the decisions as CSV, or the fixes for training as JSON."""
         from workbench.explorer import exports
@@ -258,10 +289,8 @@ class Answers:
 
     def _findings(self) -> Reply:
         """The findings' cards, and a column of each in a buffer."""
-        found = self.state.add_findings()
-        headers = {name: column.header() for name, column in found.items()}
-        buffers = [column.values.tobytes() for column in found.values()]
-        return {**self.state.findings_header(), "columns": headers}, buffers
+        columns = self.state.add_findings()
+        return columns_reply(self.state.findings_header(), columns)
 
     def _map(self, name: str, job: Job) -> Reply:
         if name == NEIGHBOURS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -31,12 +32,17 @@ def is_finding(column: str) -> bool:
     return column == REMAINDER or column.partition(": ")[0] in KINDS
 
 
+def flags(groups: Mapping[str, IntArray], index: IntArray) -> pl.DataFrame:
+    """A column ``yes`` or ``no`` for each group of row ids, beside the row ids ``(N,)``."""
+    marked = {name: np.where(np.isin(index, rows), YES, NO) for name, rows in groups.items()}
+    return pl.DataFrame({"index": index, **marked})
+
+
 def membership(found: Findings, index: IntArray) -> pl.DataFrame:
     """A column ``yes`` or ``no`` for each finding and for the remainder, beside the row ids."""
     groups = {name: finding.rows for name, finding in zip(column_names(found), found, strict=True)}
     groups[REMAINDER] = found.remainder
-    flags = {name: np.where(np.isin(index, rows), YES, NO) for name, rows in groups.items()}
-    return pl.DataFrame({"index": index, **flags})
+    return flags(groups, index)
 
 
 def cards(found: Findings, loss: dict[int, float]) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from workbench.analysis.compare import Comparison
 from workbench.analysis.confusion import confusion_matrix, similarity_order
 from workbench.core.predictions import DERIVED, Predictions
 from workbench.core.records import ConfusionMatrix
+from workbench.explorer.words import COHORT
 from workbench.images import render
 
 BROWSER_ROWS = 2_000_000
@@ -93,7 +94,8 @@ def _ordered(names: Sequence[str]) -> list[str]:
 
 
 def _column(series: pl.Series, classes: tuple[str, ...]) -> Column | None:
-    name, title = series.name, TITLES.get(series.name, series.name.replace("_", " "))
+    name = series.name
+    title = name if name.startswith(COHORT) else TITLES.get(name, name.replace("_", " "))
     if name in ("label", "predicted"):
         return Column(title, "class", series.to_numpy().astype(np.uint16), classes)
     if series.dtype == pl.Boolean:

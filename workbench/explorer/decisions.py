@@ -264,7 +264,10 @@ class Decisions:
         return np.array(sorted(found), np.int64)
 
     def table(self) -> pl.DataFrame:
-        """One row per decision: index, label, predicted, tags (joined by "; "), corrected_label, note."""
+        """One row per decision: index, label, predicted, tags (joined by "; "), corrected_label, note, data, split.
+
+        ``data`` (the identity of the data) and ``split`` tell which rows the ids are of.
+        """
         self.refresh()
         classes, of = self._predictions.classes, self._predictions
         places = [of.position(row) for row in sorted(self.rows)]
@@ -277,8 +280,10 @@ class Decisions:
                 "tags": ["; ".join(d.tags) for d in decided],
                 "corrected_label": [None if d.label is None else classes[d.label] for d in decided],
                 "note": [d.note for d in decided],
+                "data": [of.provenance.data] * len(decided),
+                "split": [of.provenance.split] * len(decided),
             },
-            schema_overrides={"index": pl.Int64, "corrected_label": pl.String},
+            schema_overrides={"index": pl.Int64, **dict.fromkeys(("corrected_label", "data", "split"), pl.String)},
         )
 
     @property

@@ -16,7 +16,8 @@ from workbench.explorer.state import ExplorerState
 from workbench.images import render
 
 LARGEST = 512
-NEAREST = 6
+NEAREST, SIMILAR = 6, 24
+MOST_COMPARED = 200_000  # rows among which similar images are looked for
 
 
 class Details:
@@ -63,6 +64,42 @@ class Details:
             reply["nearest"], pictures = self._nearest(one["embedding"].to_numpy())
             buffers += pictures
         return reply, buffers
+
+    @property
+    def can_compare(self) -> bool:
+        """Whether there are embeddings of few enough rows to compare an image with all of them at once."""
+        return "embedding" in self.columns and len(self.state.run.predictions) <= MOST_COMPARED
+
+    def similar(self, row: int) -> Reply:
+        """The images of this run whose embeddings are most like one's, by cosine similarity, most similar first.
+
+        Raises
+        ------
+        DataError
+            If there are no embeddings, or too many rows.
+        """
+        predictions = self.state.run.predictions
+        if not self.can_compare:
+            raise DataError(
+                f"similar images: expected embeddings of at most {MOST_COMPARED:,} rows: predict with a model of this "
+                "machine, which keeps them"
+            )
+        place = predictions.position(row)
+        found = nearest(self._own[place : place + 1], self._own, SIMILAR + 1)
+        pairs = zip(found.places[0].tolist(), found.similarity[0].tolist(), strict=True)
+        others = [(at, alike) for at, alike in pairs if at != place][:SIMILAR]
+        return {
+            "rows": [int(predictions.index[at]) for at, _ in others],
+            "similarity": [round(alike, 4) for _, alike in others],
+        }, []
+
+    @cached_property
+    def _own(self) -> ProbabilityArray:
+        """The run's embeddings, of length 1."""
+        embedding = self.state.run.predictions.embedding
+        if embedding is None:
+            raise DataError("similar images: these predictions have no embeddings")
+        return unit(embedding)
 
     @cached_property
     def columns(self) -> list[str]:

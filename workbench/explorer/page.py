@@ -239,6 +239,7 @@ def _document(
         "header": header,
         "parts": parts.index,
         "findings": found,
+        "cohorts": state.cohorts_header(),
         "targets": list(targets),
         "decisions": {str(row): decision.to_json() for row, decision in state.decisions.rows.items()},
         "images": state.run.images is not None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +30,12 @@ def send_column(report: Report, name: str, column: Column) -> None:
     for first in range(0, max(1, len(data)), MESSAGE_BYTES):
         part = data[first : first + MESSAGE_BYTES]
         report({"part": name, "column": column.header(), "bytes": len(data), "first": first}, [part])
+
+
+def columns_reply(said: dict[str, Any], columns: Mapping[str, Column]) -> Reply:
+    """What is said, and columns that came later, with the values of each in a buffer."""
+    headers = {name: column.header() for name, column in columns.items()}
+    return {**said, "columns": headers}, [np.ascontiguousarray(one.values).tobytes() for one in columns.values()]
 
 
 def images_here(images: ImageSet | None) -> ImageSet:

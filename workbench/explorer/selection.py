@@ -20,6 +20,7 @@ _FIELDS: Mapping[str, tuple[str, ...]] = {
     "any": ("column", "values"),
     "inside": ("map", "polygon"),
     "tags": ("words",),
+    "rows": ("rows", "words"),
 }
 
 
@@ -32,12 +33,13 @@ def check_selection(selection: Mapping[str, Any], classes: int) -> dict[str, Any
     - ``range``: ``column`` is at least ``low`` and below ``high``, None for no bound;
     - ``any``: ``column`` has one of the ``values`` (names);
     - ``inside``: the row's point on the ``map`` lies within ``polygon``, a flat list of x and y;
-    - ``tags``: the row has one of the tags in ``words``.
+    - ``tags``: the row has one of the tags in ``words``;
+    - ``rows``: the row is one of ``rows``, which ``words`` describe.
 
     Raises
     ------
     DataError
-        If a field or kind of step is unknown, a field is missing, or a class does not exist.
+        If a field or kind of step is unknown, a field is missing, a class does not exist, or rows are no row ids.
     """
     if unknown := sorted(set(selection) - set(START)):
         raise DataError(f"selection: expected some of {', '.join(START)}, not {unknown[0]!r}")
@@ -51,6 +53,8 @@ def check_selection(selection: Mapping[str, Any], classes: int) -> dict[str, Any
         bounds = [step[name] for name in ("low", "high")] if kind == "range" else []
         if strange := [one for one in bounds if one is not None and not _is_number(one)]:
             raise DataError(f"range: expected numbers, or None for no bound, not {strange[0]!r}")
+        if kind == "rows" and not all(type(row) is int for row in step["rows"]):
+            raise DataError("rows: expected a list of row ids")
         if kind == "cells" and any(not -1 <= c < classes for cell in step["cells"] for c in cell):
             raise DataError(f"cells: expected classes from 0 to {classes - 1}, or -1 for any, not {step['cells']}")
     return whole
@@ -78,8 +82,7 @@ def query(
         elif kind == "any":
             parts.append(f"{_name(step['column'])} IN ({', '.join(map(_text, step['values']))})")
         else:
-            found = rows_inside(step["map"], step["polygon"]) if kind == "inside" else rows_tagged(step["words"])
-            parts.append(f"index IN ({', '.join(map(str, found.tolist()))})" if len(found) else "index < 0")
+            parts.append(_among(step["rows"] if kind == "rows" else _found(step, rows_inside, rows_tagged).tolist()))
     where = " AND ".join(part for part in parts if part)
     return Query(
         wrong_only=selection["wrong_only"], where=where, order=selection["order"], descending=selection["descending"]
@@ -100,6 +103,18 @@ def inside(points: ProbabilityArray, polygon: Sequence[float]) -> NDArray[np.boo
             crossing: FloatArray = x0 + (y - y0) / (y1 - y0) * (x1 - x0)
             odd ^= ((y0 > y) != (y1 > y)) & (x < crossing)
     return odd
+
+
+def _found(
+    step: Mapping[str, Any],
+    rows_inside: Callable[[str, Sequence[float]], IntArray],
+    rows_tagged: Callable[[Sequence[str]], IntArray],
+) -> IntArray:
+    return rows_inside(step["map"], step["polygon"]) if step["kind"] == "inside" else rows_tagged(step["words"])
+
+
+def _among(rows: Sequence[int]) -> str:
+    return f"index IN ({', '.join(map(str, rows))})" if len(rows) else "index < 0"
 
 
 def _cell(true: int, predicted: int, classes: Sequence[str]) -> str:

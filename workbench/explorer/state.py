@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import polars as pl
 import traitlets
+from polars.selectors import by_name
 
 from workbench.analysis import projection
 from workbench.analysis.compare import compare, pair_rows
 from workbench.analysis.index import NAMES, row_ids, select
+from workbench.analysis.models import differences
 from workbench.core.predictions import Predictions
 from workbench.core.records import IntArray, ProbabilityArray, Query
 from workbench.errors import DataError, OutputError
 from workbench.explorer import cards, columns
-from workbench.explorer.cards import is_finding, membership
+from workbench.explorer.cards import flags, is_finding, membership
 from workbench.explorer.decisions import Decisions
 from workbench.explorer.selection import check_selection, inside, query
-from workbench.explorer.words import NEIGHBOURS, PRINCIPAL, START, shared_words
+from workbench.explorer.words import COHORT, NEIGHBOURS, PRINCIPAL, START, shared_words
 from workbench.findings.causes import causes
 from workbench.findings.find import find
 from workbench.findings.record import Findings
+from workbench.runs.cohorts import cohorts
 from workbench.runs.run import Run
 
 CAUSE = "cause"
@@ -61,9 +64,12 @@ class ExplorerState(traitlets.HasTraits):
                 "write their report with `python -m workbench report`, or export the model's probabilities too"
             )
         self.run, self.compared = run, compared
-        self.predictions = run.predictions
+        self.cohorts = cohorts(run)
+        self._rows = run.predictions  # of which `predictions` has further columns
         if compared is not None:
-            self.predictions = _with_outcomes(run.predictions, compared.predictions)
+            self._rows = _with_outcomes(run.predictions, compared.predictions)
+        self._found = False  # whether `predictions` has the columns of findings
+        self.predictions = self._joined()
         self.maps: dict[str, ProbabilityArray] = {}
         self.unkept = ""  # why a layout could not be saved for the next time
         super().__init__(**{"selection": {}, **traits})
@@ -104,10 +110,10 @@ class ExplorerState(traitlets.HasTraits):
         """
         used = {step.get("column", CAUSE) for step in self.selection["steps"]} | {self.selection["order"]}
         late = [name for name in used if name == CAUSE or is_finding(name)]
-        if late and CAUSE not in self.predictions.table.collect_schema():
+        if late and not self._found:
             self.add_findings()
-        if gone := [name for name in late if name not in self.predictions.table.collect_schema()]:
-            raise DataError(f"selection: {gone[0]!r} is no finding of this run any more: remove its filter")
+        if gone := [name for name in used if name not in {*self.predictions.scan().collect_schema(), *NAMES}]:
+            raise DataError(f"selection: {gone[0]!r} is not there any more: remove its filter")
         return select(self.predictions, self.query)
 
     @property
@@ -139,16 +145,54 @@ class ExplorerState(traitlets.HasTraits):
 
     def add_findings(self) -> dict[str, columns.Column]:
         """Look for findings, so that the selection can use their columns and ``cause``; return these."""
-        found = membership(self.findings, self.run.predictions.index)
-        added = self.causes.select("index", cause="verdict")
-        if CAUSE not in self.predictions.table.collect_schema():
-            self.predictions = self.predictions.join(added).join(found)
-        names = [CAUSE, *(name for name in found.columns if name != "index")]
-        words = self.predictions.table.sort("index").select("index", *names).collect()
-        shown = words if self.shown is None else words.join(self.shown, on="index", how="semi", maintain_order="left")
+        self._found = True
+        self.predictions = self._joined()
         subjects = [finding.subject for finding in self.findings]
         titles = dict(zip(cards.column_names(self.findings), subjects, strict=True))
-        made = {name: columns.category(titles.get(name, name), shown[name]) for name in names}
+        return self._sent({CAUSE: CAUSE, **titles, cards.REMAINDER: cards.REMAINDER})
+
+    def add_cohorts(self) -> dict[str, columns.Column]:
+        """Take over the cohorts as they are saved now, so that the selection can use their columns; return these."""
+        self.predictions = self._joined()
+        return self._sent({name: name for name in self._cohort_columns()})
+
+    def _joined(self) -> Predictions:
+        """The rows with a column of each cohort, and of each finding once these are known."""
+        named = self._cohort_columns()
+        whole = self._rows.join(flags(named, self._rows.index)) if named else self._rows
+        if not self._found:
+            return whole
+        added = self.causes.select("index", cause="verdict")
+        return whole.join(added).join(membership(self.findings, self._rows.index))
+
+    def cohorts_header(self) -> list[dict[str, Any]]:
+        """What the views show of each cohort: its rates, and with a second model the change.
+
+        A cohort of errors alone has no change that means anything: any other model does better there.
+        """
+        lines = self.cohorts.table().to_dicts()
+        for line in lines:
+            name = line["cohort"]
+            line |= {"column": f"{COHORT}{name}", "words": self.cohorts[name].words}
+        if self.compared is not None:
+            mixed = {line["cohort"] for line in lines if 0 < line["errors"] < line["rows"]}
+            groups = {name: rows for name, rows in self.cohorts.groups.items() if name in mixed}
+            changes = differences(self.run.predictions, self.compared.predictions, groups).to_dicts()
+            change_of = {change["group"]: change for change in changes}
+            for line in lines:
+                if change := change_of.get(line["cohort"]):
+                    line["change"] = {name: change[name] for name in ("difference", "low", "high")}
+        return lines
+
+    def _cohort_columns(self) -> dict[str, IntArray]:
+        """Row ids by the name of the column."""
+        return {f"{COHORT}{name}": rows for name, rows in self.cohorts.groups.items()}
+
+    def _sent(self, titles: Mapping[str, str]) -> dict[str, columns.Column]:
+        """Columns of words for the views, by name."""
+        words = self.predictions.table.sort("index").select("index", by_name(*titles)).collect()
+        shown = words if self.shown is None else words.join(self.shown, on="index", how="semi", maintain_order="left")
+        made = {name: columns.category(title, shown[name]) for name, title in titles.items()}
         return {name: column for name, column in made.items() if column is not None}
 
     def findings_header(self) -> dict[str, Any]:

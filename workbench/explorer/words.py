@@ -8,12 +8,16 @@ from typing import Any
 from workbench.analysis.compare import BOTH_CORRECT, BOTH_WRONG, BROKEN, FIXED
 from workbench.core.records import TARGETS, VERDICTS
 
-TAGS = ("wrong label", "ambiguous", "ignore", "interesting")
-WRONG, AMBIGUOUS, IGNORE, *_ = TAGS  # those that decide what becomes of a train row
+TAGS = ("wrong label", "ambiguous", "ignore", "interesting", "label confirmed")
+WRONG, AMBIGUOUS, IGNORE, *_, CONFIRMED = TAGS  # the first three decide what becomes of a train row
+ANSWERS: Mapping[str, str] = {"yes": WRONG, "no": CONFIRMED, "unsure": AMBIGUOUS}  # to "is the label wrong?"
+MARKS: Mapping[str, str] = dict(zip(TAGS, "≠?⊘★✓", strict=True))  # of each tag, on its picture
+COHORT = "cohort: "  # what the column of a cohort is called, before its name
 PRINCIPAL, NEIGHBOURS = "principal", "neighbours"
 LAYOUTS: Mapping[str, str] = {PRINCIPAL: "principal components", NEIGHBOURS: "neighbours (t-SNE)"}
 AT_ONCE = (
     *("start", "thumbnails", "detail", "explain", "what_if", "decide", "undo", "redo", "decisions"),
+    *("cohorts", "save_cohort", "remove_cohort", "similar"),
     *("code", "ping", "table"),
 )
 SLOWLY = ("findings", "map", "evidence", "figure", "warm_up")
@@ -31,11 +35,14 @@ START: Mapping[str, Any] = {
 
 
 def shared_words() -> dict[str, Any]:
-    """The words as JSON values: tags, verdicts, outcomes by their count's name, layouts, targets and questions."""
+    """The words as JSON values: tags, verdicts, outcomes by their count's name, layouts, targets, questions."""
     return {
         "tags": list(TAGS),
         "verdicts": list(VERDICTS),
         "outcomes": {"fixed": FIXED, "broken": BROKEN, "both_wrong": BOTH_WRONG, "both_right": BOTH_CORRECT},
+        "answers": dict(ANSWERS),
+        "marks": dict(MARKS),
+        "cohort": COHORT,
         "layouts": dict(LAYOUTS),
         "targets": list(TARGETS),
         "questions": [*AT_ONCE, *SLOWLY],

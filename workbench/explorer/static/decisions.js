@@ -32,12 +32,17 @@ class DecisionBar {
     if (rows.length) await this.commit(() => this.source.decide({ rows, ...fields }));
   }
 
+  /** A change of some rows, or none to undo the last: why it is not kept, or an empty text. */
+  make(change) {
+    return change ? this.commit(() => this.source.decide(change)) : this.travel(true);
+  }
+
   /** Undo, or redo, the last decision. */
   travel(back) {
     return this.commit(() => (back ? this.source.undo() : this.source.redo()));
   }
 
-  /** Make a change, and say whether it is kept. */
+  /** Make a change, and say whether it is kept; what is returned says why not. */
   async commit(make) {
     this.status.textContent = "saving …";
     try {
@@ -45,10 +50,12 @@ class DecisionBar {
       this.store.decide(changed);
       this.status.classList.toggle("wb-problem", Boolean(unsaved));
       if (unsaved) this.status.textContent = `Not saved, and kept here until the next try: ${unsaved}`;
-      else this.status.textContent = this.source.keeps ? "saved" : "kept until the kernel ends: this run has no folder";
+      else this.status.textContent = this.source.keeps ? "saved" : this.source.kept ?? "kept until the kernel ends: this run has no folder";
+      return unsaved ?? "";
     } catch (error) {
       this.status.classList.add("wb-problem");
       this.status.textContent = error.message;
+      return error.message;
     }
   }
 
@@ -65,7 +72,7 @@ class DecisionBar {
     const first = this.decisionOf(rows[0]);
     const [added, note] = [this.tagInput(), this.noteInput(first)];
     const typing =
-      this.node.contains(document.activeElement) && document.activeElement.matches("input")
+      this.node.contains(document.activeElement) && document.activeElement.matches("input, textarea")
         ? document.activeElement
         : null;
     const many = rows.length > 1 ? h("b", { textContent: counted(rows.length, "image") }) : "";
@@ -96,9 +103,9 @@ class DecisionBar {
   }
 
   noteInput({ note }) {
-    const input = h("input", {
-      type: "text",
+    const input = h("textarea", {
       placeholder: "note",
+      rows: 2,
       value: note,
       maxLength: 2000,
       className: "wb-noteinput",

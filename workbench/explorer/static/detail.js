@@ -15,6 +15,7 @@ const SECTIONS = {
   maps: ["Maps", () => true],
   what_if: ["What if", ({ source, detail }) => source.can.maps && source.whatIf && detail?.shape],
   history: ["Training history", ({ detail }) => detail?.history],
+  similar: ["Similar images", ({ source }) => source.can.similar],
   nearest: ["Nearest train images", ({ detail }) => detail?.nearest?.length],
 };
 
@@ -176,7 +177,49 @@ class DetailView {
     else if (section === "history") body.replaceChildren(historyOf(detail.history, this.header.classes, this.label()));
     else if (section === "nearest")
       body.replaceChildren(h("div", { className: "wb-panels" }, detail.nearest.map(nearestPanel)));
+    else if (section === "similar") await this.similar(body);
     else body.replaceChildren(whatIfView(this.context, detail, this.store.selection.selected));
+  }
+
+  /** The images of the run that the model sees most alike. */
+  async similar(body) {
+    const { table, selection } = this.store;
+    const { selected } = selection;
+    const found = await this.keep(`similar ${selected}`, () => this.source.similar(selected));
+    if (selected !== this.store.selection.selected || this.section !== "similar") return;
+    const wrong = found.rows.filter((row) => table.position(row) >= 0 && !table.value("correct", table.position(row))).length;
+    const note = `The ${count(found.rows.length)} images of this run whose features are most like this one's (cosine of the last layer's): ${count(wrong)} are misclassified.`;
+    const words = `most similar to #${selected}`;
+    const show = () =>
+      this.store.set({ steps: [{ kind: "rows", rows: [selected, ...found.rows], words }], wrong_only: false });
+    body.replaceChildren(
+      h("p", { className: "wb-note", textContent: note }),
+      h("div", { className: "wb-similar" }, found.rows.map((row, k) => this.alike(row, found.similarity[k]))),
+      h("p", {}, button("Show them in the gallery", show)),
+    );
+    if (!this.source.can.images) return;
+    await this.source.thumbnails.need(found.rows);
+    for (const canvas of /** @type {NodeListOf<HTMLElement>} */ (body.querySelectorAll(".wb-similar canvas")))
+      this.source.thumbnails.paint(canvas, Number(canvas.parentElement.dataset.row));
+  }
+
+  alike(row, similarity) {
+    const position = this.store.table.position(row);
+    const [label, predicted] = ["label", "predicted"].map((name) => (position < 0 ? "" : this.store.table.text(name, position)));
+    const words = label === predicted ? label : `${label} → ${predicted}`;
+    return h(
+      "button",
+      {
+        type: "button",
+        className: "wb-thumb",
+        title: `#${row}: ${words}, similarity ${short(similarity)}`,
+        "aria-label": `Show image ${row}: ${words}`,
+        dataset: { row },
+        onclick: () => this.store.look(row),
+      },
+      h("canvas", { width: 1, height: 1 }),
+      h("span", { className: label === predicted ? "wb-note" : "wb-wrong", textContent: words }),
+    );
   }
 
   /** The label of the image shown, as a class number. */

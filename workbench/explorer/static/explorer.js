@@ -1,16 +1,21 @@
 import { calibrationView } from "./calibration.js";
 import { classesView } from "./classes.js";
 import { compareView } from "./compare.js";
+import { cohortsView } from "./cohorts.js";
 import { detailView } from "./detail.js";
 import { button, h, redraw } from "./dom.js";
 import { exportMenu } from "./exports.js";
+import { helpBox } from "./help.js";
 import { findingsView, takeFindings } from "./findings.js";
+import { facetsView } from "./facets.js";
 import { filterBar } from "./filters.js";
 import { galleryView } from "./gallery.js";
 import { matrixView } from "./matrix.js";
 import { count, percent, wilson } from "./numbers.js";
 import { rowsView } from "./rows.js";
 import { scatterView } from "./scatter.js";
+import { deckOf } from "./triage.js";
+import { whyStrip } from "./why.js";
 
 /** @import { Context, View } from "./types.d.ts" */
 
@@ -18,6 +23,8 @@ import { scatterView } from "./scatter.js";
 const VIEWS = /** @type {Record<string, [string, (context: Context) => View, (context: Context) => boolean]>} */ ({
   findings: ["Findings", findingsView, ({ source }) => Boolean(source.findings)],
   matrix: ["Matrix", matrixView, () => true],
+  facets: ["Filter", facetsView, () => true],
+  cohorts: ["Cohorts", cohortsView, ({ source }) => Boolean(source.saveCohort || source.cohorts)],
   map: ["Map", scatterView, ({ source }) => source.can.map],
   classes: ["Classes", classesView, () => true],
   calibration: ["Calibration", calibrationView, () => true],
@@ -49,6 +56,9 @@ class ExplorerView {
     this.gallery = galleryView(context);
     this.detail = detailView(context);
     this.filters = filterBar(context);
+    this.why = whyStrip(context);
+    this.deck = context.source.decide ? deckOf(context, (change) => this.detail.decisions.make(change)) : null;
+    this.help = helpBox();
     this.exports = exportMenu(context, () => (this.current === "table" ? "gallery" : this.current));
     this.build(context.header);
     this.open(this.names[0]);
@@ -62,18 +72,35 @@ class ExplorerView {
       "header",
       { className: "wb-title" },
       h("div", {}, h("b", { textContent: header.name }), accuracyWords(header)),
-      this.exports.node,
+      h("div", { className: "wb-bar wb-tools" }, this.tools(), this.exports.node),
     );
     const notes = header.notes.map((note) => h("div", { className: "wb-banner" }, marked(note)));
     const top = h(
       "div",
       { className: "wb-top" },
       h("div", { className: "wb-side" }, this.tabs, this.left),
-      h("div", { className: "wb-main" }, this.gallery.node),
+      h("div", { className: "wb-main" }, this.why.node, this.gallery.node),
       this.detail.node,
     );
     this.root.classList.add("wb");
-    this.root.replaceChildren(title, this.exports.text, ...notes, this.filters.node, top);
+    const boxes = [this.help, this.deck?.node].filter(Boolean);
+    this.root.replaceChildren(title, this.exports.text, ...notes, this.filters.node, top, ...boxes);
+  }
+
+  tools() {
+    const whole = document.fullscreenEnabled
+      ? button("⛶", () => this.wholeScreen(), { title: "Whole screen (F)", "aria-label": "Whole screen" })
+      : null;
+    return [
+      this.deck ? button("Review", () => this.deck.open(), { title: "Review the labels of the selected images one by one (R)" }) : null,
+      whole,
+      button("?", () => this.help.showModal(), { title: "Keys (?)", "aria-label": "Keys" }),
+    ];
+  }
+
+  wholeScreen() {
+    if (document.fullscreenElement === this.root) document.exitFullscreen();
+    else this.root.requestFullscreen().catch(() => {}); // a host that forbids it leaves the explorer as it is
   }
 
   /** Show a view on the left. */
@@ -109,7 +136,7 @@ class ExplorerView {
       if (taken && taken !== "pressed") event.preventDefault();
     });
     /** @type {View[]} */
-    const everything = [...Object.values(this.views), this.gallery, this.detail, this.filters];
+    const everything = [...Object.values(this.views), this.gallery, this.detail, this.filters, this.why];
     const leave = this.store.subscribe((changed) => {
       everything.forEach((view) => view.update(changed));
       if (changed.has("steps")) this.bring();
@@ -137,6 +164,16 @@ class ExplorerView {
     }
     const places = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
     if (!command && !event.altKey && places) return store.walk(places);
+    const box = {
+      "?": () => this.help.showModal(),
+      r: () => this.deck?.open(),
+      m: () => this.detail.maps.turn(),
+      f: () => document.fullscreenEnabled && this.wholeScreen(),
+    }[event.key.toLowerCase()];
+    if (!command && !event.altKey && box) {
+      box();
+      return true;
+    }
     if (!command && event.key === "Backspace") {
       store.undo();
       return true;

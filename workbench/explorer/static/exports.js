@@ -33,8 +33,7 @@ class ExportMenu {
   items() {
     const rows = () => this.file({ name: "rows.csv", bytes: csvOf(this.store) });
     const items = [this.heading("rows"), this.item("Selected rows (CSV)", "Writing the rows", rows)];
-    if (!this.source.figure) return items;
-    for (const [view, name] of FIGURES)
+    for (const [view, name] of this.source.figure ? FIGURES : [])
       items.push(
         this.heading(`figure: ${name}`),
         h(
@@ -44,12 +43,9 @@ class ExportMenu {
         ),
       );
     const table = (what) => async () => this.file(await this.source.table(what));
-    items.push(this.heading("decisions"), this.item("Tags and notes (CSV)", "Writing", table("decisions")));
+    if (this.source.table) items.push(this.heading("decisions"), this.item("Tags and notes (CSV)", "Writing", table("decisions")));
     if (this.source.can.fixes) items.push(this.item("Fixes for training (JSON)", "Writing", table("fixes")));
-    items.push(
-      this.heading("code"),
-      this.item("Code for this view", "Writing", () => this.code()),
-    );
+    if (this.source.code) items.push(this.heading("code"), this.item("Code for this view", "Writing", () => this.code()));
     return items;
   }
 

@@ -17,10 +17,14 @@ function effectWords({ effect, low, high, measure }) {
   return low === null ? `${say(effect)} ${unit}` : `${say(effect)} ${unit} (${say(low)} to ${say(high)})`;
 }
 
+const RESTATED = ["confusions", "calibration"]; // kinds whose rows follow from the answer: they explain no selection
+
 /** Take in the columns of the findings and under which each error comes, for all views. */
-export function takeFindings(store, { evidence, columns }) {
+export function takeFindings(store, { evidence, columns, cards }) {
   store.evidence = evidence;
   store.addColumns(columns);
+  for (const { kind, column } of cards)
+    if (RESTATED.includes(kind) && store.table.columns[column]) store.table.columns[column].restates = true;
 }
 
 /** What the model gets wrong, most costly first: a card a finding, the remainder, and what was not looked for. */

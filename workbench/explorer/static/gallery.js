@@ -15,9 +15,10 @@ const SIZES = [
 /** The selected images as tiles; only those in sight are on the page. */
 class GalleryView {
   /** @param {Context} context */
-  constructor({ store, source }) {
+  constructor({ store, source, header }) {
     this.store = store;
     this.source = source;
+    this.marks = header.words.marks;
     this.table = store.table;
     this.size = 84;
     this.group = "";
@@ -135,6 +136,7 @@ class GalleryView {
     const tags = this.store.decisions.get(this.table.id(position))?.tags ?? [];
     return tileOf(this.table, position, {
       tags,
+      marks: this.marks,
       length: this.store.rows.length,
       top,
       left,

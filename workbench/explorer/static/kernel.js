@@ -102,8 +102,8 @@ function detailOf(found) {
   return { ...found, rgb, nearest: found.nearest.map(pictured) };
 }
 
-/** Findings with the values of their columns, from what is said of them and one buffer each. */
-function findingsOf({ columns, buffers, ...found }) {
+/** An answer with the values of its columns, from what is said of them and one buffer each. */
+function withColumns({ columns, buffers, ...found }) {
   const whole = ([name, column], k) => [name, { ...column, values: valuesOf(column.dtype, buffers[k]) }];
   return { ...found, columns: Object.fromEntries(Object.entries(columns).map(whole)) };
 }
@@ -136,10 +136,14 @@ export function kernelSource(questions, start, thumbnails = null) {
       return { ...found, rgb, maps: mapsOf({ maps: found.maps, buffers }) };
     },
     findings(tell) {
-      found ??= ask.findings({}, words(tell)).then(findingsOf);
+      found ??= ask.findings({}, words(tell)).then(withColumns);
       found.catch(() => (found = null)); // the next view asks again
       return found;
     },
+    cohorts: async () => withColumns(await ask.cohorts()),
+    saveCohort: async (what) => withColumns(await ask.save_cohort(what)),
+    removeCohort: async (name) => withColumns(await ask.remove_cohort({ name })),
+    similar: (row) => ask.similar({ row }),
     async map(name, tell) {
       const { buffers, unkept } = await ask.map({ name }, words(tell));
       if (unkept) tell?.(`This layout is not kept for the next time: ${unkept}`);

@@ -1,5 +1,5 @@
 import { h } from "./dom.js";
-import { gradient, overlay, scaleOf } from "./picture.js";
+import { STRENGTH, gradient, overlay, scaleOf } from "./picture.js";
 import { percent, short } from "./numbers.js";
 
 const SIDE = 160;
@@ -76,13 +76,13 @@ function drawnWith(family) {
 }
 
 /** One of some maps over its image, large and without words but for its name, on the scale that it has among them. */
-export function stagedMap(map, maps, image, { ramps }, own = false) {
+export function stagedMap(map, maps, image, { ramps }, { own = false, strength = STRENGTH } = {}) {
   const family = families(maps, own).find((one) => one.some(({ place }) => maps[place] === map));
   const { top, signed } = drawnWith(family);
   const canvas = map.values ? h("canvas", { width: SIDE, height: SIDE, role: "img" }) : null;
   const words = `${map.kind ?? map.method}, why ${map.title}`;
   if (canvas) {
-    const pixels = overlay(image, map.values, map.grid, top, signed, ramps[String(signed)], SIDE);
+    const pixels = overlay(image, map.values, map.grid, top, signed, ramps[String(signed)], SIDE, strength);
     canvas.getContext("2d").putImageData(new ImageData(pixels, SIDE, SIDE), 0, 0);
     canvas.setAttribute("aria-label", words);
   }

@@ -1,5 +1,6 @@
 import { button, choice, h, menu, problemOf, redraw, toggle } from "./dom.js";
 import { mapPanels, showVerdict, stagedMap } from "./maps.js";
+import { STRENGTH } from "./picture.js";
 
 /** @import { Context } from "./types.d.ts" */
 
@@ -14,6 +15,9 @@ class MapsSection {
     this.source = source;
     this.header = header;
     this.detail = detail; // the view that this is a section of
+    this.strength = STRENGTH; // of the map beside the picture, 0 to 1
+    /** @type {(() => void) | null} */
+    this.staged = null; // draws that map anew
     this.own = false; // whether each map has its own scale
     this.boxes = new Map(); // method -> its box in the menu
     this.menu = this.methodMenu();
@@ -51,18 +55,42 @@ class MapsSection {
       return;
     }
     const spec = this.spec();
+    this.staged = null;
     stage.replaceChildren(h("div", { className: "wb-skeleton", "aria-hidden": "true" })); // never another image's map
     try {
       const found = await this.request(spec);
       if (number !== this.detail.number || JSON.stringify(spec) !== JSON.stringify(this.spec())) return;
       const first = found.maps.find(({ values }) => values) ?? found.maps[0];
       if (!first) stage.replaceChildren(h("p", { className: "wb-note", textContent: NO_MAP }));
-      else stage.replaceChildren(stagedMap(first, found.maps, this.detail.detail.image, this.header, this.own));
+      else this.staged = () => this.drawStaged(first, found.maps);
+      this.staged?.();
       this.detail.node.dataset.staged = String(spec.row);
     } catch (error) {
       const words = error.stopped ? "Stopped." : "No map."; // why stands among the maps below
       if (number === this.detail.number) stage.replaceChildren(h("p", { className: "wb-note", textContent: words, title: error.message }));
     }
+  }
+
+  /** The first map over its picture, with a slider for how strong it is. */
+  drawStaged(map, maps) {
+    const { stage, detail } = this.detail;
+    const figure = () => stagedMap(map, maps, detail.image, this.header, { own: this.own, strength: this.strength });
+    const shown = stage.querySelector("figure");
+    if (shown) {
+      shown.replaceWith(figure());
+      stage.querySelector("input").value = String(this.strength);
+      return;
+    }
+    const slider = h("input", { type: "range", min: 0, max: 1, step: 0.05, value: this.strength, "aria-label": "Strength of the map", title: "Strength of the map (M)" });
+    slider.oninput = () => this.turn(Number(slider.value));
+    slider.onkeydown = (event) => event.stopPropagation();
+    stage.replaceChildren(figure(), map.values ? slider : "");
+  }
+
+  /** Show the map with a strength; without one: alone, then the picture alone, then over it. */
+  turn(strength = null) {
+    this.strength = strength ?? (this.strength === 1 ? 0 : this.strength === 0 ? STRENGTH : 1);
+    this.staged?.();
   }
 
   /** Stop what is under way for the image shown before. */

@@ -15,12 +15,12 @@ export const short = (value) => (Number.isFinite(value) ? String(Number(value.to
 
 const Z = 1.959963984540054;
 
-/** Bounds of the 95 % Wilson interval of hits among rows; 0 to 1 without rows. */
-export function wilson(hits, rows) {
+/** Bounds of the Wilson interval of hits among rows, 95 % by default; 0 to 1 without rows. */
+export function wilson(hits, rows, z = Z) {
   if (rows === 0) return [0, 1];
   const p = hits / rows;
-  const middle = p + (Z * Z) / (2 * rows);
-  const half = Z * Math.sqrt((p * (1 - p)) / rows + (Z * Z) / (4 * rows * rows));
-  const scale = 1 + (Z * Z) / rows;
+  const middle = p + (z * z) / (2 * rows);
+  const half = z * Math.sqrt((p * (1 - p)) / rows + (z * z) / (4 * rows * rows));
+  const scale = 1 + (z * z) / rows;
   return [Math.max(0, (middle - half) / scale), Math.min(1, (middle + half) / scale)];
 }

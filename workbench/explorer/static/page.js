@@ -1,4 +1,5 @@
 import { explorer } from "./explorer.js";
+import { LocalDecisions } from "./local.js";
 import { Store, decisionsOf } from "./store.js";
 import { Table, halves, valuesOf } from "./table.js";
 import { Thumbnails } from "./thumbnails.js";
@@ -139,6 +140,10 @@ function barsOfRow(probability, position, count, label) {
   return shown.sort((a, b) => a.class - b.class);
 }
 
+/** The columns of the cohorts, which the page holds with all others. */
+const cohortColumns = (table, prefix) =>
+  Object.fromEntries(Object.entries(table.columns).filter(([name]) => name.startsWith(prefix)));
+
 /** What the views may ask for, answered from the page itself. */
 function pageSource(bundle, bytes, table) {
   const { header, parts } = bundle;
@@ -146,6 +151,7 @@ function pageSource(bundle, bytes, table) {
   const probability = parts.probability ? valuesOf("u2", slice("probability")) : null;
   const grids = parts.grids ? new Grids(bundle, halves(slice("grids")), table) : null;
   const sheets = new Sheets(parts, slice);
+  const own = new LocalDecisions(decisionsOf(bundle.decisions));
   return {
     can: {
       images: bundle.images,
@@ -154,6 +160,7 @@ function pageSource(bundle, bytes, table) {
       neighbours: false,
       compare: Boolean(header.comparison),
       fixes: false,
+      similar: false,
     },
     methods: [{ name: "Grad-CAM", family: "class activation", layers: true, slow: false, citation: "" }],
     noMaps: "This page keeps no maps.",
@@ -172,6 +179,12 @@ function pageSource(bundle, bytes, table) {
       if (!parts[`map ${name}`]) throw new Error("This page has the principal components only.");
       return valuesOf("f4", slice(`map ${name}`));
     },
+    decide: async (change) => own.decide(change),
+    undo: async () => own.undo(),
+    redo: async () => own.redo(),
+    kept: "kept until this page is closed: export them",
+    table: async () => ({ name: "decisions.csv", bytes: own.csv(table, header.classes, header.provenance) }),
+    cohorts: async () => ({ cohorts: bundle.cohorts, columns: cohortColumns(table, header.words.cohort) }),
     findings: bundle.findings ? async () => ({ ...bundle.findings, columns: {} }) : null,
   };
 }

@@ -47,7 +47,7 @@ export function rampPlace(value, top, signed) {
 export const STRENGTH = 0.65;
 
 /** The map in colours over a grey copy of the image (over plain grey without one), both enlarged to `side` pixels, as RGBA bytes. */
-export function overlay(image, map, grid, top, signed, ramp, side) {
+export function overlay(image, map, grid, top, signed, ramp, side, strength = STRENGTH) {
   const large = upsample(map, grid, side, side);
   const out = new Uint8ClampedArray(4 * side * side);
   for (let y = 0; y < side; y++) {
@@ -59,7 +59,7 @@ export function overlay(image, map, grid, top, signed, ramp, side) {
         : 128;
       const colour = 3 * rampPlace(large[y * side + x], top, signed);
       const target = 4 * (y * side + x);
-      for (let c = 0; c < 3; c++) out[target + c] = Math.round((1 - STRENGTH) * grey + STRENGTH * ramp[colour + c]);
+      for (let c = 0; c < 3; c++) out[target + c] = Math.round((1 - strength) * grey + strength * ramp[colour + c]);
       out[target + 3] = 255;
     }
   }

@@ -31,6 +31,10 @@ function test(step, { table, maps, decisions }) {
       (columns && key(-1, predicted[k])) ||
       (rows && columns && key(-1, -1));
   }
+  if (step.kind === "rows") {
+    const wanted = new Set(step.rows);
+    return (k) => wanted.has(table.id(k));
+  }
   if (step.kind === "tags") {
     const words = new Set(step.words);
     return (k) => (decisions.get(table.id(k))?.tags ?? []).some((word) => words.has(word));
@@ -92,6 +96,8 @@ export function stepWords(step, table) {
       return step.values.length === 1 && step.values[0] === "yes" ? title : `${title}: ${step.values.join(" or ")}`;
     case "inside":
       return "circled on the map";
+    case "rows":
+      return step.words;
     case "tags":
       return `tagged ${step.words.join(" or ")}`;
     default: {

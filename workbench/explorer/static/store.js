@@ -104,6 +104,20 @@ export class Store {
     this.refresh("columns");
   }
 
+  /** Columns whose names begin alike, as they are now: those that are not among them any more are gone. */
+  replaceColumns(prefix, columns) {
+    const { columns: known } = this.table;
+    const gone = Object.keys(known).filter((name) => name.startsWith(prefix) && !(name in columns));
+    const same = (name) => known[name] && JSON.stringify(known[name].values) === JSON.stringify(columns[name].values);
+    const fresh = Object.keys(columns).filter((name) => !same(name));
+    if (!gone.length && !fresh.length) return;
+    gone.forEach((name) => this.table.remove(name));
+    fresh.forEach((name) => this.table.add(name, columns[name]));
+    const steps = this.selection.steps.filter(({ column }) => !gone.includes(column));
+    if (steps.length < this.selection.steps.length) this.set({ steps }, false);
+    this.refresh("columns");
+  }
+
   /** Show an image in detail; where the selection does not hold it, all filters are removed. */
   look(row) {
     const held = this.rows.includes(this.table.position(row));

@@ -40,6 +40,11 @@ export class Table {
     this.orders.delete(name);
   }
 
+  remove(name) {
+    delete this.columns[name];
+    this.orders.delete(name);
+  }
+
   value(name, position) {
     return this.columns[name].values[position];
   }

@@ -1,6 +1,7 @@
 import { h } from "./dom.js";
 import { count, percent } from "./numbers.js";
 
+const OWN_MARK = "●"; // of the user's own tags
 const HEADING_HEIGHT = 30;
 const TOP_EDGE = 4; // room for the frame of the selected picture
 
@@ -61,7 +62,7 @@ export function lineAt(lines, top) {
 }
 
 /** The tile of a row, placed at `top` and `left`; `length` rows are in the list. */
-export function tileOf(table, position, { tags, length, top, left, pictured }) {
+export function tileOf(table, position, { tags, marks, length, top, left, pictured }) {
   const id = table.id(position);
   const { label, predicted, correct, confidence, sentence } = labelOf(table, position, tags);
   const line = (textContent, className = "") => h("span", { textContent, className });
@@ -82,6 +83,6 @@ export function tileOf(table, position, { tags, length, top, left, pictured }) {
     line(label),
     correct ? line("✓ correct") : line(`→ ${predicted}`, "wb-wrong"),
     line(confidence, "wb-note"),
-    tags.length ? h("i", { className: "wb-mark", title: tags.join(", "), textContent: "●" }) : null,
+    tags.length ? h("i", { className: "wb-mark", title: tags.join(", "), textContent: tags.map((tag) => marks[tag] ?? OWN_MARK).join("") }) : null,
   );
 }

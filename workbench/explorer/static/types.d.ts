@@ -7,12 +7,13 @@ export interface Column {
   kind: "class" | "number" | "flag" | "category";
   dtype: string;
   categories: string[];
+  restates?: boolean;
   values: ArrayLike<number> & Iterable<number> & { forEach(call: (value: number, k: number) => void): void };
 }
 
 /** One filter; which fields it has follows from its kind, as `selection.check_selection` in Python describes. */
 export interface Step {
-  kind: "cells" | "range" | "any" | "inside" | "tags";
+  kind: "cells" | "range" | "any" | "inside" | "tags" | "rows";
   cells?: number[][];
   column?: string;
   low?: number | null;
@@ -20,7 +21,8 @@ export interface Step {
   values?: (string | number)[];
   map?: string;
   polygon?: number[];
-  words?: string[];
+  words?: string[] | string;
+  rows?: number[];
 }
 
 export interface Selection {
@@ -49,6 +51,9 @@ export interface Words {
   layouts: Record<string, string>;
   targets: string[];
   questions: string[];
+  answers: Record<string, string>;
+  cohort: string;
+  marks: Record<string, string>;
 }
 
 /** What the views say of the run as a whole: `ExplorerState.header` in Python. */
@@ -75,6 +80,7 @@ export interface Header {
   palette: string[];
   words: Words;
   start: Selection;
+  provenance: { data: string | null; split: string | null };
   comparison?: Record<string, any> & { name: string };
 }
 
@@ -105,12 +111,13 @@ export interface AttributionMap {
 
 /** What the views ask for: answered by the kernel in a notebook, by the page itself in a file. */
 export interface Source {
-  can: { images: boolean; maps: boolean; map: boolean; neighbours: boolean; compare: boolean; fixes: boolean };
+  can: { images: boolean; maps: boolean; map: boolean; neighbours: boolean; compare: boolean; fixes: boolean; similar: boolean };
   methods: Method[];
   layers: { name: string; grid: number[] }[];
   thumbnails: Thumbnails;
   noMaps?: string;
   keeps?: boolean;
+  kept?: string;
   detail(row: number): Promise<any>;
   explain(
     spec: { row: number; methods: string[]; layers: string[]; targets: string[] },
@@ -118,6 +125,10 @@ export interface Source {
   ): Promise<{ maps: AttributionMap[]; verdicts?: Map<number, any> }>;
   map(name: string, tell?: (words: string) => void): Promise<Float32Array>;
   findings?: ((tell?: (words: string) => void) => Promise<any>) | null;
+  cohorts?(): Promise<any>;
+  saveCohort?(what: object): Promise<any>;
+  removeCohort?(name: string): Promise<any>;
+  similar?(row: number): Promise<{ rows: number[]; similarity: number[] }>;
   evidence?(spec: object, tell: (said: any) => void): Promise<any>;
   whatIf?(what: object): Promise<any>;
   decide?(change: object): Promise<any>;

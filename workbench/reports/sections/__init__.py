@@ -10,6 +10,7 @@ from workbench.reports.material import Material
 from workbench.reports.sections import (
     calibration,
     classes,
+    cohorts,
     comparison,
     findings,
     groups,
@@ -36,6 +37,7 @@ SECTIONS: dict[str, Section] = {
     "neighbours": Section("Is it in the train split already?", neighbours.section),
     "comparison": Section("What changed between two models?", comparison.section),
     "classes": Section("Which classes are confused, and which are hard?", classes.section),
+    "cohorts": Section("How do the cohorts do that somebody saved?", cohorts.section),
     "groups": Section("How often are groups of classes confused?", groups.section),
     "calibration": Section("Can the confidence be believed?", calibration.section),
     "scores": Section("How well do the scores rank, and what has to go to a person?", scores.section),

@@ -175,7 +175,7 @@ def test_a_finding_can_be_selected_before_it_was_looked_for() -> None:
     state = ExplorerState(planted().run, selection={"steps": [step], "wrong_only": False})
     assert (state.frame["camera"] == "old").all()
     state.change(steps=[{**step, "column": "slices: camera new"}])
-    with pytest.raises(DataError, match="is no finding of this run"):
+    with pytest.raises(DataError, match="is not there any more"):
         _ = state.frame
 
 
@@ -354,3 +354,39 @@ def test_columns_may_be_called_anything(name: str) -> None:
     state = ExplorerState(Run("own", p.join(pl.DataFrame({"index": p.index, name: p.index}))))
     state.change(wrong_only=False, steps=[{"kind": "range", "column": name, "low": 50, "high": None}])
     assert sorted(state.rows) == list(range(50, 60))
+
+
+def test_a_step_of_rows_keeps_their_ids_alone() -> None:
+    state = bare()
+    ids = state.run.predictions.index[:3].tolist()
+    state.change(steps=[{"kind": "rows", "rows": ids, "words": "these"}], wrong_only=False)
+    assert sorted(state.rows) == sorted(ids)
+    state.change(steps=[{"kind": "rows", "rows": [], "words": "none"}])
+    assert len(state.rows) == 0
+    with pytest.raises(DataError, match="row ids"):
+        state.change(steps=[{"kind": "rows", "rows": ["0 OR 1"], "words": ""}])
+
+
+def test_cohorts_are_columns_that_filter_and_are_compared(tmp_path: Path) -> None:
+    p = predictions(300)
+    other = Predictions.from_arrays(p.label, np.eye(len(p.classes))[p.label], p.classes, index=p.index)
+    state = ExplorerState(Run("a", p, folder=tmp_path), compared=Run("b", other))
+    state.cohorts.save("mixed", p.index[:100], "the first")
+    state.cohorts.save("errors", p.index[~p.correct])
+    assert list(state.add_cohorts()) == ["cohort: mixed", "cohort: errors"]
+    state.change(steps=[{"kind": "any", "column": "cohort: mixed", "values": ["yes"]}], wrong_only=False)
+    assert sorted(state.rows) == sorted(p.index[:100])
+    mixed, errors = state.cohorts_header()
+    wrong = int((~p.correct[:100]).sum())
+    assert (mixed["column"], mixed["words"], mixed["errors"]) == ("cohort: mixed", "the first", wrong)
+    assert mixed["change"]["difference"] == pytest.approx(wrong / 100)
+    assert "change" not in errors  # any other model does better on errors
+    state.add_findings()
+    assert sorted(state.rows) == sorted(p.index[:100])
+    assert "cohort: mixed" in state.columns()
+    state.cohorts.remove("mixed")
+    state.add_cohorts()
+    with pytest.raises(DataError, match="'cohort: mixed' is not there any more"):
+        _ = state.rows
+    again = ExplorerState(Run("a", p, folder=tmp_path))
+    assert "cohort: errors" in again.columns()

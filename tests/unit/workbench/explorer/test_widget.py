@@ -52,7 +52,7 @@ class Heard:
 def test_the_start_has_columns_in_parts_and_what_is_possible(run: Run) -> None:
     reply, _, early = Heard(Explorer(run)).ask("start")
     assert {"index", "label", "predicted", "confidence", "loss"} <= {part["part"] for part in early}
-    assert [name for name, can in reply["can"].items() if can] == ["images", "maps", "map"]
+    assert [name for name, can in reply["can"].items() if can] == ["images", "maps", "map", "similar"]
     assert [method["name"] for method in reply["methods"]] == list(methods())
     assert [layer["name"] for layer in reply["layers"]] == ["stage1", "stage2", "stage3", "stage4"]
     assert {m["name"] for m in reply["methods"] if m["slow"]} >= {"Score-CAM", "Occlusion"}
@@ -280,3 +280,43 @@ def test_a_failing_job_tells_and_the_worker_goes_on() -> None:
     assert "ZeroDivisionError" in reports[0]["error"]
     assert "Traceback" in reports[0]["trace"]
     assert reports[1] == {"fine": True}
+
+
+def test_a_selection_is_saved_as_a_cohort_and_removed(run: Run) -> None:
+    explorer = Explorer(run)
+    heard = Heard(explorer)
+    wrong = run.predictions.index[~run.predictions.correct]
+    selection = {**explorer.selection, "steps": []}
+    reply, buffers, _ = heard.ask("save_cohort", name="errors", words="all", selection=selection)
+    (cohort,) = reply["cohorts"]
+    assert (cohort["cohort"], cohort["rows"], cohort["errors"]) == ("errors", len(wrong), len(wrong))
+    assert list(reply["columns"]) == ["cohort: errors"]
+    assert len(buffers) == 1
+    picked = [int(row) for row in run.predictions.index[:3]]
+    reply, _, _ = heard.ask("save_cohort", name="three", words="", selection={**selection, "picked": picked})
+    assert [one["rows"] for one in reply["cohorts"]] == [len(wrong), 3]
+    reply, _, _ = heard.ask("save_cohort", name="three", words="", selection=selection)
+    assert "exists already" in reply["error"]
+    reply, _, _ = heard.ask("remove_cohort", name="errors")
+    assert list(reply["columns"]) == ["cohort: three"]
+    assert [one["cohort"] for one in heard.ask("cohorts")[0]["cohorts"]] == ["three"]
+
+
+def test_similar_images_are_the_nearest_of_all_others(run: Run) -> None:
+    embedding = run.predictions.embedding.astype(np.float64)
+    unit = embedding / np.linalg.norm(embedding, axis=1, keepdims=True)
+    place = 7
+    alike = unit @ unit[place]
+    alike[place] = -2
+    reply, _, _ = Heard(Explorer(run)).ask("similar", row=int(run.predictions.index[place]))
+    assert reply["rows"] == run.predictions.index[np.argsort(-alike, kind="stable")[:24]].tolist()
+    assert reply["similarity"] == pytest.approx(np.sort(alike)[::-1][:24], abs=1e-3)
+    bare = Run("bare", predictions(20))
+    assert "expected embeddings" in Heard(Explorer(bare)).ask("similar", row=0)[0]["error"]
+
+
+def test_another_person_s_decisions_are_read_when_they_are_asked_for(run: Run) -> None:
+    mine, other = Explorer(run), Explorer(run)
+    row = int(run.predictions.index[0])
+    other.state.decisions.change([row], add=["ambiguous"])
+    assert Heard(mine).ask("decisions")[0]["decisions"][str(row)]["tags"] == ["ambiguous"]
