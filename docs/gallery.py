@@ -89,8 +89,8 @@ class Material:
         return next(iter(found.values()))
 
     def trials(self) -> pl.DataFrame:
-        """Three methods, tried on four errors."""
-        rows = sample_errors(self.predictions, 4)
+        """Three methods, tried on two errors."""
+        rows = sample_errors(self.predictions, 2)
         images = self.classifier.seen(self.images).stack(rows)
         bench = Bench(self.classifier, images, rows, targets_of(self.predictions, rows, "predicted"))
         return ranking(list(try_methods(bench, ["Grad-CAM", "Saliency", "Input x gradient"])))

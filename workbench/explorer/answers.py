@@ -271,12 +271,23 @@ class Answers:
         return self._cohorts()
 
     def _table(self, what: str) -> Reply:
-        """A file to download: the decisions as CSV, or the fixes for training as JSON."""
-        from workbench.explorer import exports
+        """A file to download: decisions as CSV, fixes for training, or the selected rows for other tools."""
+        from workbench.explorer import exchange, exports
 
-        if what == "fixes":
-            return {"name": "fixes.json"}, [exports.json_bytes(self.state.decisions.fixes())]
-        return {"name": "decisions.csv"}, [csv_bytes(self.state.decisions.table())]
+        state = self.state
+        made: dict[str, Callable[[], tuple[str, bytes]]] = {
+            "decisions": lambda: ("decisions.csv", csv_bytes(state.decisions.table())),
+            "fixes": lambda: ("fixes.json", exports.json_bytes(state.decisions.fixes())),
+            "label_studio": lambda: (
+                "label_studio.json",
+                exports.json_bytes(exchange.label_studio(state.run, state.rows, state.decisions.rows)),
+            ),
+            "parquet": lambda: ("rows.parquet", exchange.hub_parquet(state.run, state.rows, state.decisions.rows)),
+        }
+        if what not in made:
+            raise DataError(f"table: expected one of {', '.join(made)}, not {what!r}")
+        name, data = made[what]()
+        return {"name": name}, [data]
 
     def _warm_up(self) -> Reply:
         """Import and run what the first map needs, on the copy of the model, so that no other question has to wait."""

@@ -19,7 +19,7 @@ from workbench.core.records import IntArray
 from workbench.errors import DataError, OutputError
 from workbench.explorer.words import AMBIGUOUS, IGNORE, TAGS, WRONG
 
-FILE = "decisions.json"
+FILE, PATH = "decisions.json", "path"
 FORMAT = 1
 AMBIGUOUS_WEIGHT = 0.5
 LONGEST = 2000
@@ -266,7 +266,7 @@ class Decisions:
     def table(self) -> pl.DataFrame:
         """One row per decision: index, label, predicted, tags (joined by "; "), corrected_label, note, data, split.
 
-        ``data`` (the identity of the data) and ``split`` tell which rows the ids are of.
+        ``data`` (the identity of the data) and ``split`` tell which rows the ids are of; images from files have a path.
         """
         self.refresh()
         classes, of = self._predictions.classes, self._predictions
@@ -282,9 +282,16 @@ class Decisions:
                 "note": [d.note for d in decided],
                 "data": [of.provenance.data] * len(decided),
                 "split": [of.provenance.split] * len(decided),
+                **self._paths(places),
             },
             schema_overrides={"index": pl.Int64, **dict.fromkeys(("corrected_label", "data", "split"), pl.String)},
         )
+
+    def _paths(self, places: Sequence[int]) -> dict[str, list[str]]:
+        """The paths of rows at some places, where the predictions know them."""
+        if PATH not in self._predictions.table.collect_schema():
+            return {}
+        return {PATH: self._predictions.columns(PATH)[PATH].gather(places).to_list()}
 
     @property
     def for_training(self) -> bool:

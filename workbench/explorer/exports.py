@@ -129,6 +129,6 @@ def comparison_grid(state: ExplorerState, classifier: Classifier | None = None) 
     return figures.attribution_grid(seen, run.predictions, columns, signed=None)
 
 
-def json_bytes(values: dict[str, Any]) -> bytes:
+def json_bytes(values: Any) -> bytes:
     """Values as the bytes of a JSON file."""
     return (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode()

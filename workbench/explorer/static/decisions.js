@@ -1,4 +1,5 @@
 import { button, choice, h, redraw, toggle } from "./dom.js";
+import { changedBy, isNothing } from "./local.js";
 import { counted } from "./numbers.js";
 
 /** @import { Context } from "./types.d.ts" */
@@ -29,12 +30,21 @@ class DecisionBar {
 
   async change(fields) {
     const rows = this.rows();
-    if (rows.length) await this.commit(() => this.source.decide({ rows, ...fields }));
+    if (rows.length) await this.make({ rows, ...fields });
   }
 
   /** A change of some rows, or none to undo the last: why it is not kept, or an empty text. */
   make(change) {
-    return change ? this.commit(() => this.source.decide(change)) : this.travel(true);
+    return change ? this.commit(() => this.source.decide(change), change) : this.travel(true);
+  }
+
+  /** Show a change before it is confirmed; what is returned takes it back. */
+  foresee({ rows, ...fields }) {
+    const { decisions } = this.store;
+    const before = Object.fromEntries(rows.map((row) => [row, decisions.get(row) ?? null]));
+    const after = rows.map((row) => [row, changedBy(fields, decisions.get(row))]);
+    this.store.decide(Object.fromEntries(after.map(([row, value]) => [row, isNothing(value) ? null : value])));
+    return () => this.store.decide(before);
   }
 
   /** Undo, or redo, the last decision. */
@@ -43,7 +53,8 @@ class DecisionBar {
   }
 
   /** Make a change, and say whether it is kept; what is returned says why not. */
-  async commit(make) {
+  async commit(make, change = null) {
+    const back = change ? this.foresee(change) : () => {};
     this.status.textContent = "saving …";
     try {
       const { changed, unsaved } = await make();
@@ -53,6 +64,7 @@ class DecisionBar {
       else this.status.textContent = this.source.keeps ? "saved" : this.source.kept ?? "kept until the kernel ends: this run has no folder";
       return unsaved ?? "";
     } catch (error) {
+      back();
       this.status.classList.add("wb-problem");
       this.status.textContent = error.message;
       return error.message;

@@ -89,7 +89,7 @@ class ExplorerView {
 
   tools() {
     const whole = document.fullscreenEnabled
-      ? button("⛶", () => this.wholeScreen(), { title: "Whole screen (F)", "aria-label": "Whole screen" })
+      ? button("Full screen", () => this.wholeScreen(), { title: "Full screen, and back (F)" })
       : null;
     return [
       this.deck ? button("Review", () => this.deck.open(), { title: "Review the labels of the selected images one by one (R)" }) : null,

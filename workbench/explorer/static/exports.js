@@ -45,6 +45,14 @@ class ExportMenu {
     const table = (what) => async () => this.file(await this.source.table(what));
     if (this.source.table) items.push(this.heading("decisions"), this.item("Tags and notes (CSV)", "Writing", table("decisions")));
     if (this.source.can.fixes) items.push(this.item("Fixes for training (JSON)", "Writing", table("fixes")));
+    if (this.source.figure) {
+      const [studio, parquet] = ["label_studio", "parquet"].map(table);
+      items.push(
+        this.heading("selected rows for other tools"),
+        this.item("Label Studio tasks (JSON)", "Writing", studio),
+        this.item("Hugging Face datasets (Parquet with images)", "Writing", parquet),
+      );
+    }
     if (this.source.code) items.push(this.heading("code"), this.item("Code for this view", "Writing", () => this.code()));
     return items;
   }

@@ -58,7 +58,7 @@ class FacetsView {
     const numbers = this.table.names("number").filter((name) => name !== "index");
     const words = this.table.names("class", "category", "flag").filter((name) => name !== "correct");
     const { wrong_only } = this.store.selection;
-    const note = `Grey: all ${wrong_only ? "errors" : "images"}. Blue: what is selected. Drag over a histogram, or choose values.`;
+    const note = `Grey: all ${wrong_only ? "errors" : "images"}. Blue: what is selected, each as high as its own highest bin. Drag over a histogram, or choose values.`;
     this.base = selectRows({ ...this.store.selection, steps: [] }, this.store);
     redraw(
       this.node,
@@ -86,9 +86,10 @@ class FacetsView {
     const at = (value) => (ACROSS * (value - edges.low)) / (edges.high - edges.low);
     const rect = (k, height, className) =>
       `<rect class="${className}" x="${(k * ACROSS) / BINS + 0.5}" width="${ACROSS / BINS - 1}" y="${TALL - height}" height="${height}"/>`;
-    const most = Math.max(1, ...all);
-    const bars = (counts, className) =>
-      [...counts].map((n, k) => (n ? rect(k, Math.max(1.5, (TALL * n) / most), className) : "")).join("");
+    const bars = (counts, className) => {
+      const most = Math.max(1, ...counts);
+      return [...counts].map((n, k) => (n ? rect(k, Math.max(1.5, (TALL * n) / most), className) : "")).join("");
+    };
     const chosen = step
       ? `<rect class="wb-brushed" x="${step.low === null ? 0 : at(step.low)}" y="0" height="${TALL}" width="${Math.max(2, (step.high === null ? ACROSS : at(step.high)) - (step.low === null ? 0 : at(step.low)))}"/>`
       : "";

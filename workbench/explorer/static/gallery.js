@@ -4,6 +4,7 @@ import { layout, lineAt, tileOf } from "./tiles.js";
 /** @import { Context, View } from "./types.d.ts" */
 
 const TEXT_HEIGHT = 58; // the lines below a picture
+const LINE_HEIGHT = 15; // the second model's answer
 const GAP = 14; // between two tiles
 const AHEAD = 200; // pixels above and below that are drawn, too
 const SIZES = [
@@ -72,7 +73,7 @@ class GalleryView {
   rebuild() {
     const columns = Math.max(1, Math.floor((this.scroller.clientWidth - 12) / (this.size + GAP)));
     const values = this.group ? this.table.columns[this.group].values : null;
-    const made = layout(this.store.rows, columns, this.size + TEXT_HEIGHT, values && ((k) => values[k]), (k) =>
+    const made = layout(this.store.rows, columns, this.size + TEXT_HEIGHT + (this.table.columns.predicted_after ? LINE_HEIGHT : 0), values && ((k) => values[k]), (k) =>
       this.table.text(this.group, k),
     );
     this.lines = made.lines;

@@ -3,6 +3,16 @@ import { quoted } from "./csv.js";
 /** @import { Decision } from "./types.d.ts" */
 
 const NOTHING = { tags: [], label: null, note: "" };
+
+/** A decision as a change makes it, as the kernel does. */
+export function changedBy({ add = [], remove = [], label = null, clear_label = false, note = null }, before = NOTHING) {
+  const tags = [...new Set([...before.tags, ...add])].filter((word) => !remove.includes(word)).sort();
+  return { tags, label: clear_label ? null : (label ?? before.label), note: note ?? before.note };
+}
+
+/** Whether a decision says nothing. */
+export const isNothing = (decision) => alike(decision, NOTHING);
+
 const alike = (one, other) => JSON.stringify(one) === JSON.stringify(other);
 
 /** Decisions that a page keeps while it is open; they change as the kernel's do. */
@@ -14,13 +24,8 @@ export class LocalDecisions {
     this.future = [];
   }
 
-  changed({ add = [], remove = [], label = null, clear_label = false, note = null }, before) {
-    const tags = [...new Set([...before.tags, ...add])].filter((word) => !remove.includes(word)).sort();
-    return { tags, label: clear_label ? null : (label ?? before.label), note: note ?? before.note };
-  }
-
   decide({ rows, ...change }) {
-    const values = new Map(rows.map((row) => [row, this.changed(change, this.rows.get(row) ?? NOTHING)]));
+    const values = new Map(rows.map((row) => [row, changedBy(change, this.rows.get(row))]));
     const before = new Map(rows.map((row) => [row, this.rows.get(row) ?? NOTHING]));
     if ([...values].every(([row, value]) => alike(value, before.get(row)))) return { changed: {} };
     this.past.push(before);
@@ -47,7 +52,7 @@ export class LocalDecisions {
   put(values) {
     const changed = {};
     for (const [row, value] of values) {
-      const none = alike(value, NOTHING);
+      const none = isNothing(value);
       if (none) this.rows.delete(row);
       else this.rows.set(row, value);
       changed[row] = none ? null : value;

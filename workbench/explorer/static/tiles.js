@@ -65,6 +65,7 @@ export function lineAt(lines, top) {
 export function tileOf(table, position, { tags, marks, length, top, left, pictured }) {
   const id = table.id(position);
   const { label, predicted, correct, confidence, sentence } = labelOf(table, position, tags);
+  const second = table.columns.predicted_after ? table.text("predicted_after", position) : null; // of a second model
   const line = (textContent, className = "") => h("span", { textContent, className });
   return h(
     "button",
@@ -82,6 +83,7 @@ export function tileOf(table, position, { tags, marks, length, top, left, pictur
     h("canvas", { width: 1, height: 1, hidden: !pictured }),
     line(label),
     correct ? line("✓ correct") : line(`→ ${predicted}`, "wb-wrong"),
+    second ? line(`then ${second === label ? "✓" : `→ ${second}`}`, second === label ? "" : "wb-wrong") : null,
     line(confidence, "wb-note"),
     tags.length ? h("i", { className: "wb-mark", title: tags.join(", "), textContent: tags.map((tag) => marks[tag] ?? OWN_MARK).join("") }) : null,
   );

@@ -6,6 +6,7 @@ import { fromRgb } from "./picture.js";
 
 /** @import { Context } from "./types.d.ts" */
 
+const [MODEL_SAYS, NEXT_CHOICE] = ["The model says", "The model's next choice"];
 const MEANINGS = { yes: "the label is wrong", no: "the label is correct", unsure: "don't know" };
 
 /** What the decision on a row answers to "is the label wrong?", by the tags of the answers; null while it answers nothing. */
@@ -20,12 +21,12 @@ export function suggestion(bars, label) {
   const best = (value) => bars.reduce((a, b) => (value(b) > value(a) ? b : a), bars[0]);
   if (bars.some(({ votes }) => votes !== null)) {
     const people = best(({ votes }) => votes);
-    if (people.class !== label) return { label: people.class, by: "most people" };
+    if (people.class !== label) return { label: people.class, by: "Most people say" };
   }
   const others = bars.filter((bar) => bar.class !== label);
   if (!others.length) return null;
   const model = others.reduce((a, b) => (b.value > a.value ? b : a));
-  return { label: model.class, by: "the model" };
+  return { label: model.class, by: model.value > (bars.find((bar) => bar.class === label)?.value ?? 0) ? MODEL_SAYS : NEXT_CHOICE };
 }
 
 /** Accuracy with the labels that were corrected, before and after, and how many were. */
@@ -184,7 +185,7 @@ class Deck {
         h("h3", {}, "Is the label wrong? ", h("b", { textContent: this.header.classes[label] })),
         h("p", {
           className: "wb-note",
-          textContent: suggested ? `${this.header.classes[suggested.label]} suggests ${suggested.by}.` : "Nothing is suggested.",
+          textContent: suggested ? `${suggested.by}: ${this.header.classes[suggested.label]}` : "Nothing is suggested.",
         }),
         detail.bars ? barsOf(detail.bars, this.header.classes, label) : null,
         this.nearest(detail),

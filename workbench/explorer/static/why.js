@@ -43,6 +43,7 @@ export function enriched(table, rows, base, names) {
     return { name, here, share: p, rest: q, holds: low > 0 || high < 0 };
   });
   return found
+    .filter(({ share, rest }) => share < 1 || rest > 0) // the selection itself, as a cohort
     .filter(({ holds, here, share, rest }) => holds && (here >= LEAST || share < rest))
     .sort((a, b) => Math.abs(b.share - b.rest) - Math.abs(a.share - a.rest));
 }

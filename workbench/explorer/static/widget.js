@@ -34,6 +34,42 @@ function silence(model) {
   return status === undefined || status === "unknown" ? { words: SILENT, gone: false } : { words: GONE, gone: true };
 }
 
+const STATES = {
+  live: "The kernel answers.",
+  busy: BUSY,
+  restarting: "The kernel restarts: then run this cell again.",
+  gone: GONE,
+};
+
+/** What the host knows of the kernel, as one of `STATES`; of a host that tells nothing it is live until it is silent. */
+export function kernelState(status, live = true) {
+  if (!live || ["dead", "terminating"].includes(status)) return "gone";
+  if (["restarting", "autorestarting", "starting"].includes(status)) return "restarting";
+  return status === "busy" ? "busy" : "live";
+}
+
+/** A dot that tells how the kernel is, beside the title; what is returned ends that. */
+function kernelDot(root, model) {
+  const dot = h("i", { className: "wb-dot", role: "img" });
+  const kernel = model.widget_manager?.kernel;
+  let lost = false; // a kernel that was restarted knows nothing of this widget any more
+  const draw = () => {
+    lost ||= ["restarting", "autorestarting", "dead"].includes(kernel?.status);
+    const state = lost && kernel?.status === "idle" ? "gone" : kernelState(kernel?.status, model.comm_live !== false);
+    Object.assign(dot.dataset, { state });
+    dot.title = STATES[state];
+    dot.setAttribute("aria-label", STATES[state]);
+  };
+  draw();
+  root.querySelector(".wb-title")?.prepend(dot);
+  kernel?.statusChanged?.connect(draw);
+  model.on("comm_live_update", draw);
+  return () => {
+    kernel?.statusChanged?.disconnect(draw);
+    model.off("comm_live_update", draw);
+  };
+}
+
 /** While the kernel does not answer: say whether it is busy, or after `patience` gone; what is returned ends that. */
 function watchKernel(root, model, questions, patience = PATIENCE_MS) {
   const since = Date.now();
@@ -74,6 +110,7 @@ function begin(root, model, questions, start, table, thumbnails, failed) {
   const source = kernelSource(questions, start, thumbnails);
   store.set(model.get("selection"), false);
   const close = explorer(root, { store, source, header: start.header });
+  const undot = kernelDot(root, model);
   // the selection is one: here, in the kernel, and in every other view of this widget
   const follow = () => store.set(model.get("selection"), false);
   model.on("change:selection", follow);
@@ -88,6 +125,7 @@ function begin(root, model, questions, start, table, thumbnails, failed) {
   return () => {
     model.off("change:selection", follow);
     mute();
+    undot();
     close();
   };
 }

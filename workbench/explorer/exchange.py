@@ -1,0 +1,135 @@
+"""Out to other tools, as files: tasks for Label Studio, and Parquet that Hugging Face ``datasets`` opens with images."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+from PIL import Image
+
+from workbench.core.records import IntArray
+from workbench.errors import DataError
+from workbench.explorer.decisions import PATH, Decision
+from workbench.runs.run import Run
+
+MOST_IMAGES = 20_000  # in one file
+CONFIG = '<View><Image name="image" value="$image"/><Choices name="label" toName="image">{}</Choices></View>'
+
+
+def label_studio(run: Run, rows: Iterable[int], decisions: Mapping[int, Decision]) -> list[dict[str, Any]]:
+    """The rows as tasks that Label Studio imports, each with the model's answer and what was decided.
+
+    A task's ``data`` holds ``image`` (the path of its file, or the picture itself as PNG where it has none), row id,
+    label, tags and note; ``predictions`` the model's class with its confidence; ``annotations`` the corrected label, or
+    the label where it was confirmed. `config_of` is the project's labelling interface.
+
+    Raises
+    ------
+    DataError
+        If there are no rows, too many, or an image without a path that can't be read.
+    """
+    ids = _checked(rows)
+    predictions = run.predictions
+    paths = _paths(run)
+    tasks = []
+    for row in ids.tolist():
+        place = predictions.position(row)
+        label, answer = (predictions.classes[int(of[place])] for of in (predictions.label, predictions.predicted))
+        decision = decisions.get(row, Decision())
+        known = None if decision.label is None else predictions.classes[decision.label]
+        score = float(predictions.confidence[place]) if predictions.has_probabilities else None
+        given = {"index": row, "label": label, "tags": list(decision.tags), "note": decision.note}
+        tasks.append(
+            {
+                "data": {"image": paths[row] if row in paths else _data_url(run, row), **given},
+                "predictions": [{"model_version": run.name, "score": score, "result": [_choice(answer)]}],
+                "annotations": [] if known is None else [{"result": [_choice(known)]}],
+            }
+        )
+    return tasks
+
+
+def config_of(run: Run) -> str:
+    """The labelling interface of a Label Studio project for these classes, as XML."""
+    from xml.sax.saxutils import quoteattr
+
+    return CONFIG.format("".join(f"<Choice value={quoteattr(name)}/>" for name in run.predictions.classes))
+
+
+def hub_parquet(run: Run, rows: Iterable[int], decisions: Mapping[int, Decision]) -> bytes:
+    """The rows as Parquet that ``datasets.load_dataset("parquet", ...)`` opens with images and class names.
+
+    Columns: image (PNG), index, label, predicted, confidence where there are probabilities, corrected_label (null: not
+    corrected), tags and note. The features are described in the file's metadata under ``huggingface``, as that library
+    writes it.
+
+    Raises
+    ------
+    DataError
+        If there are no rows, too many, or an image can't be read.
+    """
+    ids = _checked(rows)
+    predictions = run.predictions
+    places = [predictions.position(row) for row in ids.tolist()]
+    decided = [decisions.get(row, Decision()) for row in ids.tolist()]
+    names = {"names": list(predictions.classes), "_type": "ClassLabel"}
+    columns: dict[str, tuple[pl.Series, dict[str, Any]]] = {
+        "index": (pl.Series(ids, dtype=pl.Int64), _value("int64")),
+        "label": (pl.Series(predictions.label[places], dtype=pl.Int64), names),
+        "predicted": (pl.Series(predictions.predicted[places], dtype=pl.Int64), names),
+        "corrected_label": (pl.Series([one.label for one in decided], dtype=pl.Int64), names),
+        "tags": (pl.Series(["; ".join(one.tags) for one in decided], dtype=pl.String), _value("string")),
+        "note": (pl.Series([one.note for one in decided], dtype=pl.String), _value("string")),
+    }
+    if predictions.has_probabilities:
+        columns["confidence"] = (pl.Series(predictions.confidence[places], dtype=pl.Float32), _value("float32"))
+    if run.images is not None:
+        pictures = [{"bytes": _png(run, row), "path": f"{row}.png"} for row in ids.tolist()]
+        kind = pl.Struct({"bytes": pl.Binary, "path": pl.String})
+        columns = {"image": (pl.Series(pictures, dtype=kind), {"_type": "Image"}), **columns}
+    features = {"info": {"features": {name: feature for name, (_, feature) in columns.items()}}}
+    stream = io.BytesIO()
+    frame = pl.DataFrame({name: series for name, (series, _) in columns.items()})
+    frame.write_parquet(stream, metadata={"huggingface": json.dumps(features)})
+    return stream.getvalue()
+
+
+def _checked(rows: Iterable[int]) -> IntArray:
+    ids = np.fromiter((int(row) for row in rows), np.int64)
+    if not 1 <= len(ids) <= MOST_IMAGES:
+        raise DataError(f"export: expected 1 to {MOST_IMAGES:,} rows, not {len(ids):,}: select fewer")
+    return ids
+
+
+def _value(kind: str) -> dict[str, Any]:
+    return {"dtype": kind, "_type": "Value"}
+
+
+def _choice(name: str) -> dict[str, Any]:
+    return {"from_name": "label", "to_name": "image", "type": "choices", "value": {"choices": [name]}}
+
+
+def _paths(run: Run) -> dict[int, str]:
+    """The path of each row's file, where the predictions know it."""
+    if PATH not in run.predictions.table.collect_schema():
+        return {}
+    frame = run.predictions.columns("index", PATH).drop_nulls(PATH)
+    return dict(frame.iter_rows())
+
+
+def _data_url(run: Run, row: int) -> str | None:
+    """The picture as a data URL; None where the images are not on this machine."""
+    return None if run.images is None else f"data:image/png;base64,{base64.b64encode(_png(run, row)).decode()}"
+
+
+def _png(run: Run, row: int) -> bytes:
+    if run.images is None:
+        raise DataError("export: the images are not on this machine: open the run with data=")
+    stream = io.BytesIO()
+    Image.fromarray(run.images.image(row)).save(stream, "PNG")
+    return stream.getvalue()
