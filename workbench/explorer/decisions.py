@@ -287,7 +287,7 @@ class Decisions:
             schema_overrides={"index": pl.Int64, **dict.fromkeys(("corrected_label", "data", "split"), pl.String)},
         )
 
-    def _paths(self, places: Sequence[int]) -> dict[str, list[str]]:
+    def _paths(self, places: list[int]) -> dict[str, list[str]]:
         """The paths of rows at some places, where the predictions know them."""
         if PATH not in self._predictions.table.collect_schema():
             return {}

@@ -1,4 +1,4 @@
-"""Out to other tools, as files: tasks for Label Studio, and Parquet that Hugging Face ``datasets`` opens with images."""
+"""Out to other tools: tasks for Label Studio, and Parquet that Hugging Face ``datasets`` opens with images."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def label_studio(run: Run, rows: Iterable[int], decisions: Mapping[int, Decision
         decision = decisions.get(row, Decision())
         known = None if decision.label is None else predictions.classes[decision.label]
         score = float(predictions.confidence[place]) if predictions.has_probabilities else None
-        given = {"index": row, "label": label, "tags": list(decision.tags), "note": decision.note}
+        given: dict[str, Any] = {"index": row, "label": label, "tags": list(decision.tags), "note": decision.note}
         tasks.append(
             {
                 "data": {"image": paths[row] if row in paths else _data_url(run, row), **given},
