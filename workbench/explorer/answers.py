@@ -282,7 +282,7 @@ class Answers:
                 "label_studio.json",
                 exports.json_bytes(exchange.label_studio(state.run, state.rows, state.decisions.rows)),
             ),
-            "parquet": lambda: ("rows.parquet", exchange.hub_parquet(state.run, state.rows, state.decisions.rows)),
+            "parquet": lambda: ("rows.parquet", exchange.parquet(state.run, state.rows, state.decisions.rows)),
         }
         if what not in made:
             raise DataError(f"table: expected one of {', '.join(made)}, not {what!r}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -36,17 +35,17 @@ def label_studio(run: Run, rows: Iterable[int], decisions: Mapping[int, Decision
     ids = _checked(rows)
     predictions = run.predictions
     paths = _paths(run)
-    tasks = []
+    tasks: list[dict[str, Any]] = []
     for row in ids.tolist():
         place = predictions.position(row)
         label, answer = (predictions.classes[int(of[place])] for of in (predictions.label, predictions.predicted))
         decision = decisions.get(row, Decision())
         known = None if decision.label is None else predictions.classes[decision.label]
         score = float(predictions.confidence[place]) if predictions.has_probabilities else None
-        given: dict[str, Any] = {"index": row, "label": label, "tags": list(decision.tags), "note": decision.note}
+        given = {"index": row, "label": label, "tags": list(decision.tags), "note": decision.note}
         tasks.append(
             {
-                "data": {"image": paths[row] if row in paths else _data_url(run, row), **given},
+                "data": {**given, "image": paths[row] if row in paths else _data_url(run, row)},
                 "predictions": [{"model_version": run.name, "score": score, "result": [_choice(answer)]}],
                 "annotations": [] if known is None else [{"result": [_choice(known)]}],
             }
@@ -61,12 +60,12 @@ def config_of(run: Run) -> str:
     return CONFIG.format("".join(f"<Choice value={quoteattr(name)}/>" for name in run.predictions.classes))
 
 
-def hub_parquet(run: Run, rows: Iterable[int], decisions: Mapping[int, Decision]) -> bytes:
-    """The rows as Parquet that ``datasets.load_dataset("parquet", ...)`` opens with images and class names.
+def parquet(run: Run, rows: Iterable[int], decisions: Mapping[int, Decision]) -> bytes:
+    """The rows as Parquet with their pictures, as Hugging Face ``datasets`` and other readers of Parquet take them.
 
-    Columns: image (PNG), index, label, predicted, confidence where there are probabilities, corrected_label (null: not
-    corrected), tags and note. The features are described in the file's metadata under ``huggingface``, as that library
-    writes it.
+    Columns: image (a struct of bytes, PNG, and path), index, label, predicted and corrected_label (names of classes;
+    null: not corrected), tags, note, and confidence where there are probabilities. In ``datasets`` the pictures open
+    after ``cast_column("image", datasets.Image())``.
 
     Raises
     ------
@@ -77,25 +76,23 @@ def hub_parquet(run: Run, rows: Iterable[int], decisions: Mapping[int, Decision]
     predictions = run.predictions
     places = [predictions.position(row) for row in ids.tolist()]
     decided = [decisions.get(row, Decision()) for row in ids.tolist()]
-    names = {"names": list(predictions.classes), "_type": "ClassLabel"}
-    columns: dict[str, tuple[pl.Series, dict[str, Any]]] = {
-        "index": (pl.Series(ids, dtype=pl.Int64), _value("int64")),
-        "label": (pl.Series(predictions.label[places], dtype=pl.Int64), names),
-        "predicted": (pl.Series(predictions.predicted[places], dtype=pl.Int64), names),
-        "corrected_label": (pl.Series([one.label for one in decided], dtype=pl.Int64), names),
-        "tags": (pl.Series(["; ".join(one.tags) for one in decided], dtype=pl.String), _value("string")),
-        "note": (pl.Series([one.note for one in decided], dtype=pl.String), _value("string")),
+    names = predictions.classes
+    columns: dict[str, Any] = {
+        "index": ids,
+        "label": [names[k] for k in predictions.label[places]],
+        "predicted": [names[k] for k in predictions.predicted[places]],
+        "corrected_label": [None if one.label is None else names[one.label] for one in decided],
+        "tags": ["; ".join(one.tags) for one in decided],
+        "note": [one.note for one in decided],
     }
+    kinds: dict[str, Any] = {"index": pl.Int64, "corrected_label": pl.String}
     if predictions.has_probabilities:
-        columns["confidence"] = (pl.Series(predictions.confidence[places], dtype=pl.Float32), _value("float32"))
+        columns["confidence"] = predictions.confidence[places]
     if run.images is not None:
-        pictures = [{"bytes": _png(run, row), "path": f"{row}.png"} for row in ids.tolist()]
-        kind = pl.Struct({"bytes": pl.Binary, "path": pl.String})
-        columns = {"image": (pl.Series(pictures, dtype=kind), {"_type": "Image"}), **columns}
-    features = {"info": {"features": {name: feature for name, (_, feature) in columns.items()}}}
+        columns = {"image": [{"bytes": _png(run, row), "path": f"{row}.png"} for row in ids.tolist()], **columns}
+        kinds["image"] = pl.Struct({"bytes": pl.Binary, "path": pl.String})
     stream = io.BytesIO()
-    frame = pl.DataFrame({name: series for name, (series, _) in columns.items()})
-    frame.write_parquet(stream, metadata={"huggingface": json.dumps(features)})
+    pl.DataFrame(columns, schema_overrides=kinds).write_parquet(stream)
     return stream.getvalue()
 
 
@@ -104,10 +101,6 @@ def _checked(rows: Iterable[int]) -> IntArray:
     if not 1 <= len(ids) <= MOST_IMAGES:
         raise DataError(f"export: expected 1 to {MOST_IMAGES:,} rows, not {len(ids):,}: select fewer")
     return ids
-
-
-def _value(kind: str) -> dict[str, Any]:
-    return {"dtype": kind, "_type": "Value"}
 
 
 def _choice(name: str) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import base64
 import io
 import json
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -13,7 +12,7 @@ from PIL import Image
 from tests.factories import classifier, image_set
 from workbench.errors import DataError
 from workbench.explorer.decisions import Decision
-from workbench.explorer.exchange import config_of, hub_parquet, label_studio
+from workbench.explorer.exchange import config_of, label_studio, parquet
 from workbench.models.predict import predict
 from workbench.runs.run import Run
 
@@ -48,18 +47,16 @@ def test_paths_stand_for_pictures_where_there_are_files(run: Run) -> None:
     assert [task["data"]["image"] for task in tasks] == [f"a/{k}.png" for k in ids[:2]]
 
 
-def test_parquet_has_pictures_class_names_and_the_features_of_datasets(run: Run, tmp_path: Path) -> None:
+def test_parquet_has_pictures_and_names_of_classes(run: Run) -> None:
     ids = run.predictions.index[:4].tolist()
-    (tmp_path / "rows.parquet").write_bytes(hub_parquet(run, ids, {ids[0]: Decision((), 1, "")}))
-    frame = pl.read_parquet(tmp_path / "rows.parquet")
+    frame = pl.read_parquet(io.BytesIO(parquet(run, ids, {ids[0]: Decision((), 1, "")})))
+    classes, places = run.predictions.classes, [run.predictions.position(row) for row in ids]
     assert frame["index"].to_list() == ids
-    assert frame["corrected_label"].to_list() == [1, None, None, None]
-    first = Image.open(io.BytesIO(frame["image"][0]["bytes"]))
-    assert np.array_equal(first, run.images.image(ids[0]))
-    said = json.loads(pl.read_parquet_metadata(tmp_path / "rows.parquet")["huggingface"])["info"]["features"]
-    assert list(said) == frame.columns
-    assert said["image"] == {"_type": "Image"}
-    assert said["label"]["names"] == list(run.predictions.classes)
+    assert frame["label"].to_list() == [classes[k] for k in run.predictions.label[places]]
+    assert frame["corrected_label"].to_list() == [classes[1], None, None, None]
+    assert frame.schema["image"] == pl.Struct({"bytes": pl.Binary, "path": pl.String})
+    for place, row in enumerate(ids):
+        assert np.array_equal(Image.open(io.BytesIO(frame["image"][place]["bytes"])), run.images.image(row))
 
 
 def test_no_rows_too_many_or_no_images_are_refused(run: Run) -> None:
@@ -68,4 +65,4 @@ def test_no_rows_too_many_or_no_images_are_refused(run: Run) -> None:
             label_studio(run, rows, {})
     bare = Run("bare", run.predictions)
     assert label_studio(bare, run.predictions.index[:1], {})[0]["data"]["image"] is None
-    assert "image" not in pl.read_parquet(io.BytesIO(hub_parquet(bare, run.predictions.index[:1], {}))).columns
+    assert "image" not in pl.read_parquet(io.BytesIO(parquet(bare, run.predictions.index[:1], {}))).columns
