@@ -13,6 +13,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.analysis.calibration import check_other_rows
+from workbench.analysis.copies import join_copies
 from workbench.analysis.pictures import Pictures, pictures
 from workbench.core.predictions import CORE, Predictions
 from workbench.core.records import FloatArray, ImageSet, IntArray, ProbabilityArray
@@ -172,6 +173,15 @@ class Known:
         return np.array(frame["predicted"].to_list(), np.int64)
 
 
+def _with_copies(run: Run, predictions: Predictions) -> Predictions:
+    """The rows with their near-duplicates in the train split, where both are at hand and nothing is called so."""
+    if run.images is None or run.train is None or run.train_images is None or predictions.embedding is None:
+        return predictions
+    if not predictions.scan().collect_schema().keys().isdisjoint(OF_COPIES):
+        return predictions
+    return join_copies(predictions, run.images, run.train, run.train_images)
+
+
 def known_of(
     run: Run,
     *,
@@ -209,7 +219,7 @@ def known_of(
         matrix = None if matrix is None else matrix[places]
         predictions = Predictions(predictions.take(places).lazy(), predictions.classes, predictions.provenance)
     return Known(
-        predictions,
+        _with_copies(run, predictions),
         run.images,
         run.train,
         None if run.checkpoint is None else run.checkpoint / DYNAMICS,

@@ -347,6 +347,24 @@ def test_copies_in_the_train_split() -> None:
     assert set(next(f for f in found if f is not leak).rows) == set(range(6))
 
 
+def test_copies_are_looked_for_where_the_run_has_its_train_split() -> None:
+    pixels = np.random.default_rng(1).integers(0, 240, (210, 4, 4, 3)).repeat(8, 1).repeat(8, 2).astype(np.uint8)
+    labels = np.arange(210) % 4
+    pixels[120:124] = pixels[:4] + 12  # the first four of this split are the train split's, lighter
+    train_images = ImageSet(pixels[:120], labels[:120], CLASSES, "train", "t")
+    own_images = ImageSet(pixels[120:], labels[120:], CLASSES, "test", "o")
+    generator = np.random.default_rng(0)
+    near = generator.normal(size=(120, 8))
+    own = np.concatenate([near[:4] + 0.01, generator.normal(size=(86, 8))])
+    made = [
+        Predictions.from_arrays(i.labels, np.full((len(i), 4), 0.25), CLASSES, embedding=e)
+        for i, e in ((own_images, own), (train_images, near))
+    ]
+    run = Run("x", made[0], own_images, train=made[1], train_images=train_images)
+    rows = {int(row) for finding in find(run).of("copies") if "train" in finding.subject for row in finding.rows}
+    assert rows == {0, 1, 2, 3}
+
+
 def test_errors_that_late_epochs_do_not_make(tmp_path: Path) -> None:
     generator = np.random.default_rng(16)
     label, answer = failing(17, np.zeros(1500, bool), base=0.2)
