@@ -143,6 +143,30 @@ def open_and_run(page: Page, address: str, notebook: str, limit_s: float = 180) 
     assert ran, f"the cells did not run: {cells}"
 
 
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    """A JupyterLab for all journeys; each has a notebook, and so a kernel, of its own."""
+    folder = tmp_path_factory.mktemp("lab")
+    with jupyter(folder, {}) as address:
+        yield folder, address
+
+
+@pytest.fixture
+def digits(digits_run: Path, tmp_path: Path) -> str:
+    """Code that opens a copy of the digits' run, so that its tags lie nowhere else."""
+    copy = shutil.copytree(digits_run, tmp_path / "digits", ignore=shutil.ignore_patterns("explorer"))
+    return f"import workbench\nrun = workbench.train_digits({json.dumps(str(copy))})"
+
+
+@pytest.fixture
+def page(browser) -> Iterator[Page]:
+    one = browser.new_page(viewport={"width": 1500, "height": 1700})
+    console = Console(one)
+    yield one
+    console.check()
+    one.close()
+
+
 @pytest.fixture
 def notebooks(tmp_path: Path) -> Path:
     """A copy of the notebooks, so that running them leaves the checkout as it is."""

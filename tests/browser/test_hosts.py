@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import TOKEN, Console, served
-from tests.browser.test_explorer import explorer, most_confused, see_maps
+from tests.browser.steps import explorer, most_confused, see_maps
 
 
 def notebook(folder: Path, digits_run: Path, last: str) -> None:

@@ -98,6 +98,7 @@ def page(
     header = state.header()
     header["notes"] += notes
     found: dict[str, Any] | None = None
+    state.add_cohorts()
     if find_findings:
         state.add_findings()
         found = state.findings_header()
