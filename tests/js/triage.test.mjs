@@ -7,6 +7,7 @@ import { LocalDecisions } from "../../workbench/explorer/static/local.js";
 import { Store } from "../../workbench/explorer/static/store.js";
 import { Table } from "../../workbench/explorer/static/table.js";
 import { answerOf, corrected, suggestion } from "../../workbench/explorer/static/triage.js";
+import { changeWords, firstFlip } from "../../workbench/explorer/static/whatif.js";
 import { enriched } from "../../workbench/explorer/static/why.js";
 import { START } from "./start.mjs";
 
@@ -121,4 +122,20 @@ test("rows by their ids are a filter, and columns of cohorts come and go", () =>
 test("differences have a sign and an interval", () => {
   assert.equal(pointsOf(0.031, -0.012, 0.05), "+3.1 points (−1.2 to +5.0)");
   assert.equal(pointsOf(null, null, null), "–");
+});
+
+test("the smallest change is found within a sixty-fourth of a step, and what never changes has none", async () => {
+  const found = await firstFlip(async (size) => (size >= 3.37 ? 2 : 0), 0, 8);
+  assert.ok(found.size >= 3.37 && found.size < 3.37 + 0.8 / 64 + 1e-9);
+  assert.equal(found.answer, 2);
+  assert.equal(await firstFlip(async () => 0, 0, 8), null);
+});
+
+test("what a change does is said with the probability before and after", () => {
+  const bars = (a, b) => [
+    { class: 0, value: a },
+    { class: 1, value: b },
+  ];
+  assert.equal(changeWords(bars(0.9, 0.1), bars(0.3, 0.7), ["ant", "bee"]), "The answer changes from ant to bee: ant 90.0 % → 30.0 %.");
+  assert.equal(changeWords(bars(0.9, 0.1), bars(0.8, 0.2), ["ant", "bee"]), "The answer stays ant: ant 90.0 % → 80.0 %.");
 });

@@ -23,8 +23,8 @@ class Comparison:
     ``both_right``, ``fixed`` (misclassified before, correct after), ``broken`` and ``both_wrong`` count rows;
     ``both_wrong_alike`` counts those that both misclassify as the same class. ``churn`` is the share of rows whose
     predicted class differs. ``difference`` is accuracy after less accuracy before, with its 95 % interval; ``test`` is
-    McNemar's. ``classes`` has one row per class: class, support, fixed, broken, difference, p_value, adjusted_p_value
-    (smallest first).
+    McNemar's. ``classes`` has one row per class: class, support, fixed, broken, difference with its 95 % interval
+    low and high (Newcombe, paired; null without rows), p_value and adjusted_p_value (smallest first).
     """
 
     rows: int
@@ -135,19 +135,27 @@ def _by_class(cells: pl.DataFrame, classes: tuple[str, ...]) -> pl.DataFrame:
         support=pl.col("n").sum(),
         fixed=pl.col("n").filter(pl.col("outcome") == FIXED).sum(),
         broken=pl.col("n").filter(pl.col("outcome") == BROKEN).sum(),
+        both=pl.col("n").filter(pl.col("outcome") == BOTH_CORRECT).sum(),
     )
     whole = names.join(counts, on="label", how="left").with_columns(
-        pl.col("support", "fixed", "broken").fill_null(0).cast(pl.Int64)  # counts are unsigned: differences would wrap
+        # counts are unsigned: differences would wrap
+        pl.col("support", "fixed", "broken", "both").fill_null(0).cast(pl.Int64)
     )
+    bounds = [
+        newcombe_paired(b, f, k, s - b - f - k) if s else (np.nan, np.nan)
+        for s, f, k, b in whole.select("support", "fixed", "broken", "both").iter_rows()
+    ]
     p_values = [sign_test(f, b) if s else np.nan for s, f, b in whole.select("support", "fixed", "broken").iter_rows()]
     return (
         whole.with_columns(
             difference=(pl.col("fixed") - pl.col("broken")) / pl.col("support"),
+            low=pl.Series([low for low, _ in bounds], dtype=pl.Float64).fill_nan(None),
+            high=pl.Series([high for _, high in bounds], dtype=pl.Float64).fill_nan(None),
             p_value=pl.Series(p_values, dtype=pl.Float64),
             adjusted_p_value=pl.Series(benjamini_hochberg(p_values), dtype=pl.Float64),
         )
         .sort("p_value", "label", nulls_last=True)
-        .select("class", "support", "fixed", "broken", "difference", "p_value", "adjusted_p_value")
+        .select("class", "support", "fixed", "broken", "difference", "low", "high", "p_value", "adjusted_p_value")
     )
 
 

@@ -220,8 +220,10 @@ class Answers:
                 job.report({"progress": "", "place": place, "verdict": verdict, "reasons": reasons}, [])
         return {}, []
 
-    def _what_if(self, row: int, change: dict[str, Any], methods: list[str], layers: list[str]) -> Reply:
-        """The changed image, the model's prediction, and the maps of the class now predicted and of the label."""
+    def _what_if(
+        self, row: int, change: dict[str, Any], methods: list[str], layers: list[str], maps: bool = True
+    ) -> Reply:
+        """The changed image, the model's prediction, and maps of the class now predicted and of the label, if asked."""
         from workbench.attribution.targets import named_targets
         from workbench.explorer.explain import explain_image
         from workbench.robustness.changes import Change, apply, probabilities
@@ -235,7 +237,7 @@ class Answers:
         fast = [name for name in methods if not is_slow(name, classifier)][:1] or ["Grad-CAM"]
         top = classes[int(probability.argmax())]
         targets = named_targets(run.predictions, row, [top, *({classes[label]} - {top})])
-        found = explain_image(classifier, image, row, fast, layers[-1:], targets)
+        found = explain_image(classifier, image, row, fast, layers[-1:], targets) if maps else []
         reply, buffers = maps_reply(found, ["" for _ in found])
         reply |= {
             "shape": list(image.shape[:2]),

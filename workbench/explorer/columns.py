@@ -155,11 +155,20 @@ def header_of(name: str, predictions: Predictions, notes: Sequence[str] = ()) ->
     }
 
 
-def comparison_header(name: str, comparison: Comparison) -> dict[str, Any]:
-    """What the views show of a comparison with a second run, as JSON values."""
+def comparison_header(name: str, comparison: Comparison, after: Predictions) -> dict[str, Any]:
+    """What the views show of a comparison with a second run, as JSON values; ``after``: its predictions."""
     counts = ("rows", "both_right", "fixed", "broken", "both_wrong", "both_wrong_alike", "churn", "difference")
     found = {key: getattr(comparison, key) for key in counts}
-    return {"name": name, **found, "low": comparison.low, "high": comparison.high, "p_value": comparison.test.p_value}
+    classes = comparison.classes.with_columns(pl.col(pl.Float64).fill_nan(None)).to_dicts()
+    return {
+        "name": name,
+        **found,
+        "low": comparison.low,
+        "high": comparison.high,
+        "p_value": comparison.test.p_value,
+        "classes": classes,
+        "cells": _cells(confusion_matrix(after)),
+    }
 
 
 def _cells(matrix: ConfusionMatrix) -> list[int]:

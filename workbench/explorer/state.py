@@ -218,7 +218,7 @@ class ExplorerState(traitlets.HasTraits):
         header |= {"words": shared_words(), "start": dict(START)}
         if self.compared is not None:
             result = compare(self.run.predictions, self.compared.predictions)
-            header["comparison"] = columns.comparison_header(self.compared.name, result)
+            header["comparison"] = columns.comparison_header(self.compared.name, result, self.compared.predictions)
         return header
 
     def columns(self) -> dict[str, columns.Column]:

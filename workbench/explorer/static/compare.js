@@ -1,10 +1,14 @@
 import { h, redraw } from "./dom.js";
+import { pointsOf } from "./cohorts.js";
+import { countsOf } from "./confusion.js";
 import { hasStep, redrawn } from "./lines.js";
 import { count, counted, percent } from "./numbers.js";
 import { withStep } from "./selection.js";
 
 /** @import { Context } from "./types.d.ts" */
 
+const MOST_CLASSES = 24; // of which the differences are drawn
+const CLASSES_NOTE = "95 % intervals; * holds after a correction over all classes (exact McNemar test, Benjamini-Hochberg).";
 const points = (share) => (100 * share).toFixed(2);
 
 /**
@@ -49,6 +53,58 @@ export function compareView({ store, header }) {
     );
   }
 
+  /** The difference of one class with its interval, on an axis that all share. */
+  function classLine(one) {
+    const reach = Math.max(0.01, ...found.classes.map(({ low, high }) => Math.max(Math.abs(low ?? 0), Math.abs(high ?? 0))));
+    const at = (share) => `${50 + (50 * share) / reach}%`;
+    const star = one.adjusted_p_value < 0.05 ? " *" : "";
+    const words = `${pointsOf(one.difference, one.low, one.high)}${star}`;
+    return h(
+      "div",
+      { className: "wb-effect wb-classline", role: "img", "aria-label": `${one.class}: ${words}` },
+      h("span", { textContent: one.class, title: one.class }),
+      h(
+        "span",
+        { className: "wb-axis" },
+        h("u", { style: { left: "50%" } }),
+        h("i", { style: { left: at(one.low), width: `calc(${at(one.high)} - ${at(one.low)})` } }),
+        h("b", { style: { left: at(one.difference) } }),
+      ),
+      h("span", { textContent: words }),
+    );
+  }
+
+  /** Rows of each cell of the second model's matrix less those of the first's. */
+  function differences() {
+    const { classes, cells } = header;
+    if (classes.length > MOST_CLASSES) return null;
+    const [before, after] = [countsOf({ classes, cells }), countsOf({ classes, cells: found.cells })];
+    const change = classes.map((_, t) => classes.map((__, p) => after[t][p] - before[t][p]));
+    const most = Math.max(1, ...change.flatMap((row, t) => row.map((value, p) => (t === p ? 0 : Math.abs(value)))));
+    const cell = (value, t, p) => {
+      const worse = t === p ? value < 0 : value > 0;
+      const share = Math.round(70 * Math.min(1, Math.abs(value) / most));
+      const colour = value ? `color-mix(in srgb, var(${worse ? "--error" : "--better"}) ${share}%, transparent)` : "";
+      return h("td", {
+        textContent: value > 0 ? `+${value}` : String(value).replace("-", "−"),
+        className: value ? "" : "wb-zero",
+        style: { background: colour },
+        title: `${classes[t]} predicted as ${classes[p]}: ${before[t][p]} before, ${after[t][p]} after`,
+      });
+    };
+    const head = classes.map((name) => h("th", { scope: "col", title: name, textContent: name.slice(0, 4) }));
+    const lines = change.map((row, t) =>
+      h("tr", {}, h("th", { scope: "row", title: classes[t], textContent: classes[t] }), row.map((value, p) => cell(value, t, p))),
+    );
+    return h(
+      "div",
+      { className: "wb-scroll" },
+      h("h5", { textContent: "Confusion matrix, second less first" }),
+      h("p", { className: "wb-note", textContent: "Red: more errors, or fewer correct. Blue: fewer errors, or more correct." }),
+      h("table", { className: "wb-differences" }, h("thead", {}, h("tr", {}, h("th", {}), head)), h("tbody", {}, lines)),
+    );
+  }
+
   function draw() {
     const names = h(
       "p",
@@ -58,7 +114,16 @@ export function compareView({ store, header }) {
       h("b", { textContent: found.name }),
       " after",
     );
-    redraw(node, names, h("p", { className: "wb-note", textContent: summary() }), Object.entries(outcomes).map(lineOf));
+    redraw(
+      node,
+      names,
+      h("p", { className: "wb-note", textContent: summary() }),
+      Object.entries(outcomes).map(lineOf),
+      h("h5", { textContent: "Accuracy of each class, second less first" }),
+      h("p", { className: "wb-note", textContent: CLASSES_NOTE }),
+      found.classes.filter(({ support }) => support).slice(0, MOST_CLASSES).map(classLine),
+      differences(),
+    );
   }
   return redrawn(node, draw);
 }

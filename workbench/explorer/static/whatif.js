@@ -1,19 +1,57 @@
 import { barsOf, enlarged } from "./bars.js";
 import { button, h, problemOf } from "./dom.js";
 import { mapPanels } from "./maps.js";
+import { percent, short } from "./numbers.js";
 import { fromRgb } from "./picture.js";
 
 /** @import { Context } from "./types.d.ts" */
 
 const PICTURE_SIDE = 160;
-const SLIDERS = [
+const [FLIP_STEPS, FLIP_HALVINGS] = [10, 6];
+const SLIDERS = /** @type {[string, string, number, number, number][]} */ ([
   ["rotate", "rotate (degrees)", -180, 180, 1],
   ["crop", "crop (share of the side)", 0, 0.7, 0.01],
   ["blur", "blur (pixels)", 0, 8, 0.1],
   ["brightness", "brightness", -0.8, 0.8, 0.02],
   ["contrast", "contrast", -0.8, 0.8, 0.02],
   ["noise", "noise", 0, 0.5, 0.01],
-];
+]);
+
+/** The most probable class of some bars. */
+const topOf = (bars) => bars.reduce((a, b) => (b.value > a.value ? b : a)).class;
+
+/** What a change does to the answer, in words. */
+export function changeWords(before, after, classes) {
+  if (!before) return "";
+  const [was, is] = [topOf(before), topOf(after)];
+  const value = (bars, k) => bars.find((bar) => bar.class === k)?.value ?? 0;
+  const moved = `${classes[was]} ${percent(value(before, was))} → ${percent(value(after, was))}`;
+  return was === is ? `The answer stays ${classes[was]}: ${moved}.` : `The answer changes from ${classes[was]} to ${classes[is]}: ${moved}.`;
+}
+
+/**
+ * The smallest size at which the answer is another one: the first of some even steps, then halved between it and the
+ * step before. An answer that changes between two steps and back is missed.
+ */
+export async function firstFlip(answer, from, max, sign = 1) {
+  let low = 0;
+  for (let step = 1; step <= FLIP_STEPS; step++) {
+    let high = (max * step) / FLIP_STEPS;
+    let found = await answer(high);
+    if (found === from) {
+      low = high;
+      continue;
+    }
+    for (let halving = 0; halving < FLIP_HALVINGS; halving++) {
+      const middle = (low + high) / 2;
+      const there = await answer(middle);
+      if (there === from) low = middle;
+      else [high, found] = [middle, there];
+    }
+    return { size: high, answer: found, sign };
+  }
+  return null;
+}
 
 /** Sliders that change the image, and what the model makes of it; a rectangle drawn on the image is greyed out. */
 class WhatIf {
@@ -27,6 +65,7 @@ class WhatIf {
     this.busy = false;
     this.again = false; // whether something changed while an answer was under way
     this.from = null; // where a rectangle begins, in shares of the side
+    this.detail = detail;
     this.build(detail);
     this.listen();
     this.ask();
@@ -38,12 +77,15 @@ class WhatIf {
     this.frame = h("div", { className: "wb-cutout" }, this.original, this.mark);
     this.code = h("code", { className: "wb-note" });
     this.result = h("div", { className: "wb-columns wb-result" });
+    this.flips = h("ul", { className: "wb-flips", role: "status" });
+    this.search = 0; // the latest search counts
     this.inputs = new Map(); // slider -> its number
     const sliders = SLIDERS.map((slider) => this.slider(...slider));
     const bar = h(
       "div",
       { className: "wb-bar" },
       button("Reset", () => this.reset()),
+      button("Smallest changes", () => this.smallest(), { title: "The smallest change of each kind that gives another answer" }),
       this.code,
     );
     const picture = h("div", { className: "wb-panel" }, h("b", { textContent: "draw to grey out" }), this.frame);
@@ -51,13 +93,56 @@ class WhatIf {
       "div",
       { className: "wb-whatif" },
       h("div", { className: "wb-columns" }, picture, h("div", { className: "wb-sliders" }, sliders, bar)),
+      this.flips,
       this.result,
     );
   }
 
+  label() {
+    return this.store.table.value("label", this.store.table.position(this.row));
+  }
+
+  /** The smallest change of each kind that gives another answer: the first of some steps that does, then halved. */
+  async smallest() {
+    const mine = (this.search += 1);
+    const answer = async (change) => topOf((await this.source.whatIf({ row: this.row, change, methods: [], layers: [], maps: false })).bars);
+    try {
+      const from = topOf(this.detail.bars);
+      const lines = [];
+      for (const [name, text, min, max] of SLIDERS) {
+        this.flips.replaceChildren(...lines, h("li", { textContent: `${text}: looking …` }));
+        const found = await Promise.all((min < 0 ? [-1, 1] : [1]).map((sign) => firstFlip((size) => answer({ [name]: sign * size }), from, max, sign)));
+        if (mine !== this.search || !this.flips.isConnected) return;
+        lines.push(this.flipLine(name, text, found.filter(Boolean).sort((a, b) => a.size - b.size)[0], max));
+      }
+      this.flips.replaceChildren(...lines);
+    } catch (error) {
+      this.flips.replaceChildren(h("li", {}, problemOf(error)));
+    }
+  }
+
+  flipLine(name, text, found, max) {
+    if (!found) return h("li", { textContent: `${text}: none up to ${max}` });
+    const value = found.sign * found.size;
+    const words = `${text} ${short(value)}: ${this.header.classes[found.answer]}`;
+    return h("li", {}, button(words, () => this.take(name, value), { className: "wb-chip" }));
+  }
+
+  /** Set one slider, and the others to nothing. */
+  take(name, value) {
+    for (const [input, shown] of this.inputs) {
+      const on = input.dataset.name === name;
+      input.value = on ? value : 0;
+      shown.textContent = on ? short(value) : "0";
+    }
+    this.mark.hidden = true;
+    this.change = { [name]: value };
+    this.ask();
+  }
+
   slider(name, text, min, max, step) {
     const shown = h("output", { textContent: "0" });
-    const input = h("input", { type: "range", min, max, step, value: 0, "aria-label": text });
+    const input = h("input", { type: "range", min, max, step, value: 0, "aria-label": text, dataset: { name } });
     input.oninput = () => {
       this.change[name] = Number(input.value);
       shown.textContent = input.value;
@@ -94,7 +179,7 @@ class WhatIf {
 
   show(found) {
     const image = fromRgb(found.rgb, ...found.shape);
-    const label = this.store.table.value("label", this.store.table.position(this.row));
+    const label = this.label();
     const { groups } = mapPanels(found.maps, image, this.header, { prefix: "changed image, " });
     const picture = h(
       "div",
@@ -102,9 +187,12 @@ class WhatIf {
       h("b", { textContent: "changed image" }),
       enlarged(image, PICTURE_SIDE, "changed image"),
     );
+    const { classes } = this.header;
+    const bars = (title, values) => h("div", {}, h("b", { textContent: title }), values ? barsOf(values, classes, label) : null);
     this.result.replaceChildren(
       picture,
-      barsOf(found.bars, this.header.classes, label),
+      h("p", { className: "wb-note", textContent: changeWords(this.detail.bars, found.bars, classes) }),
+      h("div", { className: "wb-beside" }, bars("before", this.detail.bars), bars("after", found.bars)),
       h("div", { className: "wb-families" }, groups),
     );
     this.result.dataset.code = this.code.textContent = found.code;
