@@ -9,7 +9,7 @@ import { withStep } from "./selection.js";
 
 const MOST_CLASSES = 24; // of which the differences are drawn
 const CLASSES_NOTE = "95 % intervals; * holds after a correction over all classes (exact McNemar test, Benjamini-Hochberg).";
-const points = (share) => (100 * share).toFixed(2);
+const points = (share) => (100 * share).toFixed(2).replace("-", "−");
 
 /**
  * What a second model fixes and breaks; choosing an outcome shows its images.

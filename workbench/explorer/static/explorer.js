@@ -10,10 +10,12 @@ import { findingsView, takeFindings } from "./findings.js";
 import { facetsView } from "./facets.js";
 import { filterBar } from "./filters.js";
 import { galleryView } from "./gallery.js";
+import { mapGrid } from "./mapgrid.js";
 import { matrixView } from "./matrix.js";
 import { count, percent, wilson } from "./numbers.js";
 import { rowsView } from "./rows.js";
 import { scatterView } from "./scatter.js";
+import { tourOf } from "./tour.js";
 import { deckOf } from "./triage.js";
 import { whyStrip } from "./why.js";
 
@@ -26,11 +28,15 @@ const VIEWS = /** @type {Record<string, [string, (context: Context) => View, (co
   facets: ["Filter", facetsView, () => true],
   cohorts: ["Cohorts", cohortsView, ({ source }) => Boolean(source.saveCohort || source.cohorts)],
   map: ["Map", scatterView, ({ source }) => source.can.map],
+  maps: ["Attributions", mapGrid, ({ source }) => source.can.maps],
   classes: ["Classes", classesView, () => true],
   calibration: ["Calibration", calibrationView, () => true],
   compare: ["Compare", compareView, ({ header }) => Boolean(header.comparison)],
   table: ["Table", rowsView, () => true],
 });
+
+/** The figure of a view that has none called like it. */
+const FIGURE_OF = { table: "gallery", facets: "gallery", cohorts: "gallery", maps: "detail" };
 
 /** A note with what stands between backticks as code. */
 const marked = (note) => note.split("`").map((part, place) => (place % 2 ? h("code", { textContent: part }) : part));
@@ -59,7 +65,7 @@ class ExplorerView {
     this.why = whyStrip(context);
     this.deck = context.source.decide ? deckOf(context, (change) => this.detail.decisions.make(change)) : null;
     this.help = helpBox();
-    this.exports = exportMenu(context, () => (this.current === "table" ? "gallery" : this.current));
+    this.exports = exportMenu(context, () => FIGURE_OF[this.current] ?? this.current);
     this.build(context.header);
     this.open(this.names[0]);
     this.listen();
@@ -84,7 +90,9 @@ class ExplorerView {
     );
     this.root.classList.add("wb");
     const boxes = [this.help, this.deck?.node].filter(Boolean);
-    this.root.replaceChildren(title, this.exports.text, ...notes, this.filters.node, top, ...boxes);
+    const tour = tourOf(this.root);
+    this.root.replaceChildren(title, this.exports.text, ...notes, tour?.node ?? "", this.filters.node, top, ...boxes);
+    tour?.start();
   }
 
   tools() {

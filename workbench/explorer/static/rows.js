@@ -1,8 +1,9 @@
-import { button, h, redraw } from "./dom.js";
+import { button, h, menu, redraw } from "./dom.js";
 
 /** @import { Context, View } from "./types.d.ts" */
 
 const ROW_HEIGHT = 28; // of a row, in pixels
+const ALWAYS = new Set(["index", "label", "predicted"]);
 const FIRST = ["index", "label", "predicted", "confidence", "loss", "margin", "entropy", "cause", "outcome"];
 
 /** The selected rows as a table: virtual, so that a million rows scroll as well as ten. */
@@ -14,18 +15,39 @@ class RowsView {
     this.frame = 0;
     this.head = h("div", { className: "wb-row wb-head", role: "row" });
     this.body = h("div", { className: "wb-space", role: "rowgroup" });
-    this.node = h(
+    this.hidden = new Set(); // names of columns that are not shown
+    this.bar = h("div", { className: "wb-bar" });
+    this.grid = h(
       "div",
       { className: "wb-rows", tabIndex: 0, role: "grid", "aria-label": "Selected rows", "aria-readonly": "true" },
       this.head,
       this.body,
     );
+    this.node = h("div", { className: "wb-tableview" }, this.bar, this.grid);
     this.listen();
   }
 
   names() {
     const { columns } = this.table;
     return [...new Set([...FIRST, ...Object.keys(columns)])].filter((name) => columns[name] && name !== "correct");
+  }
+
+  /** The columns that are shown. */
+  chosen() {
+    return this.names().filter((name) => !this.hidden.has(name));
+  }
+
+  /** Which columns are shown, as a menu; the row id and both classes always are. */
+  chooser() {
+    const box = (name) => {
+      const flip = () => {
+        if (!this.hidden.delete(name)) this.hidden.add(name);
+        this.drawAll();
+      };
+      const input = h("input", { type: "checkbox", checked: !this.hidden.has(name), onchange: flip });
+      return h("label", {}, input, this.table.columns[name].title);
+    };
+    return menu("Columns", this.names().filter((name) => !ALWAYS.has(name)).map(box)).node;
   }
 
   drawAll() {
@@ -36,7 +58,7 @@ class RowsView {
   drawHead() {
     redraw(
       this.head,
-      this.names().map((name) => this.heading(name)),
+      this.chosen().map((name) => this.heading(name)),
     );
   }
 
@@ -55,18 +77,18 @@ class RowsView {
   }
 
   draw() {
-    const columns = this.names();
+    const columns = this.chosen();
     const { rows, selection } = this.store;
-    const { scrollTop, clientHeight } = this.node;
+    const { scrollTop, clientHeight } = this.grid;
     this.body.style.height = `${rows.length * ROW_HEIGHT}px`;
-    this.node.setAttribute("aria-rowcount", rows.length + 1);
+    this.grid.setAttribute("aria-rowcount", rows.length + 1);
     const first = Math.max(0, Math.floor(scrollTop / ROW_HEIGHT) - 5);
     const last = Math.min(rows.length, first + Math.ceil(clientHeight / ROW_HEIGHT) + 10);
     this.body.replaceChildren(
       ...Array.from({ length: Math.max(0, last - first) }, (_, k) => this.row(first + k, columns)),
     );
-    if (selection.selected >= 0) this.node.setAttribute("aria-activedescendant", `wb-row-${selection.selected}`);
-    else this.node.removeAttribute("aria-activedescendant");
+    if (selection.selected >= 0) this.grid.setAttribute("aria-activedescendant", `wb-row-${selection.selected}`);
+    else this.grid.removeAttribute("aria-activedescendant");
   }
 
   row(k, columns) {
@@ -103,14 +125,14 @@ class RowsView {
       const row = event.target.closest(".wb-row");
       if (row) this.store.set({ selected: Number(row.dataset.row), picked: [] });
     });
-    this.node.addEventListener("keydown", (event) => {
+    this.grid.addEventListener("keydown", (event) => {
       const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
       if (!step || event.target.closest("button")) return;
       event.preventDefault();
       event.stopPropagation();
       this.move(step);
     });
-    this.node.addEventListener("scroll", () => {
+    this.grid.addEventListener("scroll", () => {
       cancelAnimationFrame(this.frame);
       this.frame = requestAnimationFrame(() => this.draw());
     });
@@ -122,20 +144,22 @@ class RowsView {
     if (!rows.length) return;
     const next = Math.min(rows.length - 1, Math.max(0, rows.indexOf(this.table.position(selection.selected)) + step));
     this.store.set({ selected: this.table.id(rows[next]), picked: [] });
-    this.node.scrollTop = Math.min(
+    this.grid.scrollTop = Math.min(
       next * ROW_HEIGHT,
-      Math.max(this.node.scrollTop, (next + 2) * ROW_HEIGHT - this.node.clientHeight),
+      Math.max(this.grid.scrollTop, (next + 2) * ROW_HEIGHT - this.grid.clientHeight),
     );
   }
 
   /** Called when the view comes into sight. */
   shown() {
+    this.bar.replaceChildren(this.chooser());
     this.drawAll();
   }
 
   update(changed) {
     if (!this.node.isConnected) return;
-    if (changed.has("rows")) this.node.scrollTop = 0;
+    if (changed.has("columns")) this.bar.replaceChildren(this.chooser());
+    if (changed.has("rows")) this.grid.scrollTop = 0;
     if (["rows", "columns", "selected", "order", "descending"].some((name) => changed.has(name))) this.drawAll();
   }
 }

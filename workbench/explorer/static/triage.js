@@ -6,6 +6,7 @@ import { fromRgb } from "./picture.js";
 
 /** @import { Context } from "./types.d.ts" */
 
+const MOST_DETAILS = 40; // kept in memory
 const [MODEL_SAYS, NEXT_CHOICE] = ["The model says", "The model's next choice"];
 const MEANINGS = { yes: "the label is wrong", no: "the label is correct", unsure: "don't know" };
 
@@ -53,6 +54,8 @@ class Deck {
     this.decide = decide; // makes a change, and says whether it is kept
     this.rows = [];
     this.at = 0;
+    this.seen = -1; // the row that is shown
+    this.details = new Map();
     this.chosen = null; // the class that "wrong" corrects to
     this.build();
   }
@@ -120,7 +123,7 @@ class Deck {
 
   async answer(what) {
     const row = this.rows[this.at];
-    if (row === undefined) return;
+    if (row === undefined || row !== this.seen) return; // what is not shown yet can't be judged
     const { [what]: tag, ...others } = this.header.words.answers;
     const label = what === "yes" && this.chosen !== null ? { label: this.chosen } : { clear_label: true };
     const kept = this.decide({ rows: [row], add: [tag], remove: Object.values(others), ...label });
@@ -129,8 +132,10 @@ class Deck {
   }
 
   async undo() {
-    await this.told(this.decide(null));
+    const taken = this.decide(null);
     await this.go(-1);
+    await this.told(taken);
+    if (this.at < this.rows.length) await this.show(); // as it is without the decision
   }
 
   async told(kept) {
@@ -147,16 +152,30 @@ class Deck {
       this.end();
       return;
     }
-    this.title.textContent = `${count(this.at + 1)} of ${count(this.rows.length)}`;
     const mine = this.at;
     try {
-      const detail = await this.source.detail(row);
+      const detail = await this.detail(row);
       if (mine !== this.at || !this.node.open) return;
+      this.title.textContent = `${count(this.at + 1)} of ${count(this.rows.length)}`;
       this.draw(row, detail);
+      this.seen = row;
       this.map(row, detail, mine);
+      const next = this.rows[this.at + 1];
+      if (next !== undefined) this.detail(next).catch(() => {}); // told when it is shown
     } catch (error) {
       if (mine === this.at) this.body.replaceChildren(problemOf(error));
     }
+  }
+
+  /** What is known of an image, from memory if it was asked for already. */
+  detail(row) {
+    if (!this.details.has(row)) {
+      const answer = this.source.detail(row);
+      this.details.set(row, answer);
+      answer.catch(() => this.details.delete(row));
+      if (this.details.size > MOST_DETAILS) this.details.delete(this.details.keys().next().value);
+    }
+    return this.details.get(row);
   }
 
   draw(row, detail) {
