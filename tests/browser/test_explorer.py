@@ -445,8 +445,10 @@ def test_a_busy_kernel_is_not_gone(page: Page, lab, digits: str, request) -> Non
     expect(page.locator(".wb-kernel")).to_contain_text("busy with another cell")
     assert page.locator(".wb-fallback[open]").count() == 0
     assert page.locator(".wb-gone").count() == 0
+    expect(page.locator(".wb-dot")).to_have_attribute("data-state", "busy")
     go.touch()
     explorer(page)
+    expect(page.locator(".wb-dot")).to_have_attribute("data-state", "live")
     expect(page.locator(".wb-kernel")).to_have_count(0)
 
 

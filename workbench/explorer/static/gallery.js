@@ -73,7 +73,8 @@ class GalleryView {
   rebuild() {
     const columns = Math.max(1, Math.floor((this.scroller.clientWidth - 12) / (this.size + GAP)));
     const values = this.group ? this.table.columns[this.group].values : null;
-    const made = layout(this.store.rows, columns, this.size + TEXT_HEIGHT + (this.table.columns.predicted_after ? LINE_HEIGHT : 0), values && ((k) => values[k]), (k) =>
+    const picture = this.source.can.images ? this.size : 0;
+    const made = layout(this.store.rows, columns, picture + TEXT_HEIGHT + (this.table.columns.predicted_after ? LINE_HEIGHT : 0), values && ((k) => values[k]), (k) =>
       this.table.text(this.group, k),
     );
     this.lines = made.lines;

@@ -42,7 +42,7 @@ class MapGrid {
         button("‹", () => turn(-AT_A_TIME), { disabled: this.first === 0, "aria-label": "Earlier images" }),
         h("span", { textContent: `${count(Math.min(this.first + 1, sequence.length))} to ${count(this.first + rows.length)} of ${count(sequence.length)}` }),
         button("›", () => turn(AT_A_TIME), { disabled: this.first + AT_A_TIME >= sequence.length, "aria-label": "Later images" }),
-        h("span", { className: "wb-note", textContent: "methods, layers and targets as in the inspector; each method has one scale over all images" }),
+        h("span", { className: "wb-note", textContent: "Methods, layers and targets as in the inspector. Each method has one scale over all images." }),
       ),
       status,
       body,
@@ -77,7 +77,7 @@ class MapGrid {
         open.append(canvas);
       }
       open.append(h("span", { className: label === predicted ? "wb-note" : "wb-wrong", textContent: words }));
-      return h("div", { className: "wb-maprow", dataset: { row } }, open, maps.map((map) => stagedMap(map, all, image, this.header)));
+      return h("div", { className: "wb-maprow", dataset: { row } }, open, maps.map((map) => stagedMap(map, all, image, this.header, { brief: true })));
     };
     body.replaceChildren(...found.map(line));
   }

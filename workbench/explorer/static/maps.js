@@ -76,18 +76,19 @@ function drawnWith(family) {
 }
 
 /** One of some maps over its image, large and without words but for its name, on the scale that it has among them. */
-export function stagedMap(map, maps, image, { ramps }, { own = false, strength = STRENGTH } = {}) {
+export function stagedMap(map, maps, image, { ramps }, { own = false, strength = STRENGTH, brief = false } = {}) {
   const family = families(maps, own).find((one) => one.some(({ place }) => maps[place] === map));
   const { top, signed } = drawnWith(family);
   const canvas = map.values ? h("canvas", { width: SIDE, height: SIDE, role: "img" }) : null;
-  const words = `${map.kind ?? map.method}, why ${map.title}`;
+  const kind = map.kind ?? map.method;
+  const words = `${kind}, why ${map.title}`;
   if (canvas) {
     const pixels = overlay(image, map.values, map.grid, top, signed, ramps[String(signed)], SIDE, strength);
     canvas.getContext("2d").putImageData(new ImageData(pixels, SIDE, SIDE), 0, 0);
     canvas.setAttribute("aria-label", words);
   }
   const refused = canvas ? null : h("div", { className: "wb-refused wb-note", textContent: map.refused });
-  return h("figure", {}, canvas ?? refused, h("figcaption", { className: "wb-note", textContent: words, title: words }));
+  return h("figure", {}, canvas ?? refused, h("figcaption", { className: "wb-note", textContent: brief ? map.title : words, title: words }));
 }
 
 /** Panels of maps over their image, those that share a scale together with its bar. */

@@ -4,6 +4,7 @@ import { Questions, columnsOf, kernelSource } from "./kernel.js";
 import { Store, decisionsOf } from "./store.js";
 import { Table, valuesOf } from "./table.js";
 
+const BUSY_AFTER_MS = 1000;
 const PATIENCE_MS = 5000; // a kernel without other work answers within
 const START_MS = 30000; // the first answer is large, and may come over a slow line
 const GONE = "The kernel is gone, so nothing is saved any more. Run this cell again.";
@@ -36,7 +37,7 @@ function silence(model) {
 
 const STATES = {
   live: "The kernel answers.",
-  busy: BUSY,
+  busy: "The kernel is at work. What you do here is answered after that.",
   restarting: "The kernel restarts: then run this cell again.",
   gone: GONE,
 };
@@ -53,20 +54,28 @@ function kernelDot(root, model) {
   const dot = h("i", { className: "wb-dot", role: "img" });
   const kernel = model.widget_manager?.kernel;
   let lost = false; // a kernel that was restarted knows nothing of this widget any more
-  const draw = () => {
+  let late = 0;
+  const draw = (rested = false) => {
     lost ||= ["restarting", "autorestarting", "dead"].includes(kernel?.status);
-    const state = lost && kernel?.status === "idle" ? "gone" : kernelState(kernel?.status, model.comm_live !== false);
+    let state = lost && kernel?.status === "idle" ? "gone" : kernelState(kernel?.status, model.comm_live !== false);
+    clearTimeout(late);
+    if (state === "busy" && !rested) {
+      late = setTimeout(() => draw(true), BUSY_AFTER_MS); // every answer makes it busy for a moment
+      state = "live";
+    }
     Object.assign(dot.dataset, { state });
     dot.title = STATES[state];
     dot.setAttribute("aria-label", STATES[state]);
   };
+  const changed = () => draw();
   draw();
   root.querySelector(".wb-title")?.prepend(dot);
-  kernel?.statusChanged?.connect(draw);
-  model.on("comm_live_update", draw);
+  kernel?.statusChanged?.connect(changed);
+  model.on("comm_live_update", changed);
   return () => {
-    kernel?.statusChanged?.disconnect(draw);
-    model.off("comm_live_update", draw);
+    clearTimeout(late);
+    kernel?.statusChanged?.disconnect(changed);
+    model.off("comm_live_update", changed);
   };
 }
 
