@@ -111,7 +111,7 @@ class CohortsView {
     ];
     const shown = line({
       name: one.cohort,
-      value: one.error_rate,
+      value: chosen ? null : one.error_rate,
       low: one.low,
       high: one.high,
       largest,

@@ -85,13 +85,14 @@ class ExplorerView {
       "div",
       { className: "wb-top" },
       h("div", { className: "wb-side" }, this.tabs, this.left),
-      h("div", { className: "wb-main" }, this.why.node, this.gallery.node),
+      h("div", { className: "wb-main" }, this.gallery.node),
       this.detail.node,
     );
     this.root.classList.add("wb");
     const boxes = [this.help, this.deck?.node].filter(Boolean);
     const tour = tourOf(this.root);
     this.root.replaceChildren(title, this.exports.text, ...notes, tour?.node ?? "", this.filters.node, top, ...boxes);
+    this.filters.node.append(this.why.node);
     tour?.start();
   }
 

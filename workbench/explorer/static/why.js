@@ -1,6 +1,6 @@
 import { button, h, redraw } from "./dom.js";
 import { percent, wilson } from "./numbers.js";
-import { withStep } from "./selection.js";
+import { selectRows, withStep } from "./selection.js";
 
 /** @import { Context } from "./types.d.ts" */
 
@@ -22,6 +22,14 @@ const marks = (table) =>
     return categories.includes("yes") && categories.every((word) => ["yes", "no", "none"].includes(word));
   });
 
+/** Whether a column marks some correct row: one of errors alone only says how many errors there are. */
+function marksCorrect(table, name) {
+  const { values, categories } = table.columns[name];
+  const yes = categories.indexOf("yes");
+  const { correct } = table.columns;
+  return values.some((value, k) => value === yes && correct.values[k] === 1);
+}
+
 /**
  * Properties that are more or less frequent among some rows than among the others of `base`: those whose difference
  * has an interval without 0 (Newcombe 1998, method 10), corrected over all that were looked at.
@@ -33,7 +41,11 @@ export function enriched(table, rows, base, names) {
   const found = names.map((name) => {
     const { values, categories } = table.columns[name];
     const yes = categories.indexOf("yes");
-    const among = (positions) => positions.reduce((sum, k) => sum + (values[k] === yes ? 1 : 0), 0);
+    const among = (positions) => {
+      let sum = 0;
+      for (const k of positions) if (values[k] === yes) sum += 1;
+      return sum;
+    };
     const here = among(rows);
     const rest = among(base) - here;
     const [p, q] = [here / rows.length, rest / others];
@@ -67,20 +79,23 @@ class WhyStrip {
   draw() {
     const { store } = this;
     const { table, selection, rows } = store;
-    const used = new Set(selection.steps.map(({ column }) => column));
-    const names = marks(table).filter((name) => !used.has(name));
     const { correct } = table.columns;
-    const base = Array.from({ length: table.length }, (_, k) => k).filter(
-      (k) => !selection.wrong_only || correct.values[k] === 0,
-    );
-    const found = selection.steps.length && names.length ? enriched(table, rows, base, names) : [];
-    const rest = selection.wrong_only ? "other errors" : "other images";
+    const used = new Set(selection.steps.map(({ column }) => column));
+    const errors = rows.length > 0 && rows.every((k) => !correct.values[k]); // then the other errors are like them
+    const names = marks(table).filter((name) => !used.has(name) && (errors || marksCorrect(table, name)));
+    const base = () => selectRows({ ...selection, wrong_only: errors, steps: [], order: "index" }, store);
+    const found = selection.steps.length && names.length ? enriched(table, rows, base(), names) : [];
+    const rest = errors ? "other errors" : "other images";
+    const words = found.length
+      ? `Against the ${rest}:`
+      : selection.steps.length && names.length
+        ? `In no known property different from the ${rest}.`
+        : "What is special about a selection stands here.";
     redraw(
       this.node,
-      found.length ? h("span", { className: "wb-note", textContent: `Against the ${rest}:` }) : null,
+      h("span", { className: "wb-note", textContent: words }),
       found.slice(0, SHOWN).map((one) => this.chip(one, names.length, rest)),
     );
-    this.node.hidden = !found.length;
   }
 
   chip({ name, share, rest }, looked, others) {
