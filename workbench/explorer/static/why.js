@@ -6,7 +6,7 @@ import { selectRows, withStep } from "./selection.js";
 
 const LEAST = 5; // rows of the selection that have a property
 const SHOWN = 4;
-const HAND_RESTS_MS = 150;
+const HAND_RESTS_MS = 300;
 // normal quantiles with at most 5 % of any false difference over so many properties (Bonferroni, two-sided)
 const LEVELS = [
   [18, 3],
