@@ -26,7 +26,7 @@ const VIEWS = /** @type {Record<string, [string, (context: Context) => View, (co
   findings: ["Findings", findingsView, ({ source }) => Boolean(source.findings)],
   matrix: ["Matrix", matrixView, () => true],
   facets: ["Filter", facetsView, () => true],
-  cohorts: ["Cohorts", cohortsView, ({ source }) => Boolean(source.saveCohort || source.cohorts)],
+  cohorts: ["Cohorts", cohortsView, ({ source }) => Boolean(source.cohorts)],
   map: ["Map", scatterView, ({ source }) => source.can.map],
   maps: ["Attributions", mapGrid, ({ source }) => source.can.maps],
   classes: ["Classes", classesView, () => true],
