@@ -8,6 +8,7 @@ import { Store } from "../../workbench/explorer/static/store.js";
 import { Table } from "../../workbench/explorer/static/table.js";
 import { answerOf, corrected, suggestion } from "../../workbench/explorer/static/triage.js";
 import { changeWords, firstFlip } from "../../workbench/explorer/static/whatif.js";
+import { kernelState } from "../../workbench/explorer/static/widget.js";
 import { enriched } from "../../workbench/explorer/static/why.js";
 import { START } from "./start.mjs";
 
@@ -138,4 +139,15 @@ test("what a change does is said with the probability before and after", () => {
   ];
   assert.equal(changeWords(bars(0.9, 0.1), bars(0.3, 0.7), ["ant", "bee"]), "The answer changes from ant to bee: ant 90.0 % → 30.0 %.");
   assert.equal(changeWords(bars(0.9, 0.1), bars(0.8, 0.2), ["ant", "bee"]), "The answer stays ant: ant 90.0 % → 80.0 %.");
+});
+
+test("what the host knows of the kernel is one of four states", () => {
+  assert.deepEqual(["idle", "busy", "restarting", "dead", undefined].map((status) => kernelState(status)), [
+    "live",
+    "busy",
+    "restarting",
+    "gone",
+    "live",
+  ]);
+  assert.equal(kernelState("idle", false), "gone");
 });
