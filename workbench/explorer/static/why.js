@@ -63,8 +63,9 @@ export function enriched(table, rows, base, names) {
 /** What is special about the selected rows, against the other errors (or the other images). */
 class WhyStrip {
   /** @param {Context} context */
-  constructor({ store }) {
+  constructor({ store, header }) {
     this.store = store;
+    this.sampled = store.table.length < header.rows; // all errors and some correct rows: shares of both together mean nothing
     this.node = h("div", { className: "wb-bar wb-whystrip", role: "status" });
     this.timer = 0;
     this.plan();
@@ -84,12 +85,13 @@ class WhyStrip {
     const errors = rows.length > 0 && rows.every((k) => !correct.values[k]); // then the other errors are like them
     const names = marks(table).filter((name) => !used.has(name) && (errors || marksCorrect(table, name)));
     const base = () => selectRows({ ...selection, wrong_only: errors, steps: [], order: "index" }, store);
-    const found = selection.steps.length && names.length ? enriched(table, rows, base(), names) : [];
+    const compared = selection.steps.length > 0 && names.length > 0 && (errors || !this.sampled);
+    const found = compared ? enriched(table, rows, base(), names) : [];
     const rest = errors ? "other errors" : "other images";
     const words = found.length
       ? `Against the ${rest}:`
-      : selection.steps.length && names.length
-        ? `In no known property different from the ${rest}.`
+      : compared
+        ? `No known property is shown to differ from the ${rest}.`
         : "What is special about a selection stands here.";
     redraw(
       this.node,
