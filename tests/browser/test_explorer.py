@@ -331,6 +331,7 @@ def test_a_notebook_reopened_without_its_kernel_shows_what_it_kept(
     expect(kept).to_have_attribute("open", "", timeout=60_000)
     inside = page.frame_locator(".wb-fallback iframe")
     expect(inside.locator(READY)).to_be_visible()
+    expect(inside.get_by_role("button", name="Review", exact=True)).to_have_count(0)  # what is decided there is lost
     inside.locator(".wb-tile").first.click()
     expect(inside.locator(".wb-detail")).to_have_attribute("data-row", re.compile(r"\d+"))
     if shots is not None:

@@ -59,7 +59,7 @@ def kept_with_notebook(state: ExplorerState) -> str:
         "The kernel that drew this explorer is gone. The notebook keeps a copy: the matrix and the "
         f"{len(rows):,} errors with the highest loss. Run the cell again for all images, maps and tags."
     )
-    text, _ = page(state, rows=rows, notes=[note], maps=False, find_findings=False)
+    text, _ = page(state, rows=rows, notes=[note], maps=False, find_findings=False, decide=False)
     return (
         '<details class="wb-fallback"><summary>The copy of the explorer that this notebook keeps</summary>'
         f'<iframe sandbox="allow-scripts allow-downloads" loading="lazy" title="{html.escape(state.run.name)}" '
@@ -78,11 +78,13 @@ def page(
     notes: Sequence[str] = (),
     maps: bool = True,
     find_findings: bool = True,
+    decide: bool = True,
     progress: Progress | None = None,
 ) -> tuple[str, list[str]]:
     """One HTML file with the views, the table, pictures and Grad-CAM at the last layer, and what it omits.
 
-    ``rows`` limits it to some row ids (a column ``index``); ``notes`` are shown above the views.
+    ``rows`` limits it to some row ids (a column ``index``); ``notes`` are shown above the views;
+    with ``decide`` images can be tagged there, and the tags exported.
 
     The file has at most ``limit_mb`` million bytes: the JPEG quality of the pictures is lowered until they fit; if they
     do not fit at the lowest, those of correct rows are omitted first. Maps are stored as float16.
@@ -97,6 +99,7 @@ def page(
     parts = _Parts()
     header = state.header()
     header["notes"] += notes
+    header["decide"] = decide
     found: dict[str, Any] | None = None
     state.add_cohorts()
     if find_findings:

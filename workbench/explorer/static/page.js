@@ -144,6 +144,18 @@ function barsOfRow(probability, position, count, label) {
 const cohortColumns = (table, prefix) =>
   Object.fromEntries(Object.entries(table.columns).filter(([name]) => name.startsWith(prefix)));
 
+/** Decisions that last as long as the page, and their export. */
+function deciding({ header, decisions }, table) {
+  const own = new LocalDecisions(decisionsOf(decisions));
+  return {
+    decide: async (change) => own.decide(change),
+    undo: async () => own.undo(),
+    redo: async () => own.redo(),
+    kept: "kept until this page is closed: export them",
+    table: async () => ({ name: "decisions.csv", bytes: own.csv(table, header.classes, header.provenance) }),
+  };
+}
+
 /** What the views may ask for, answered from the page itself. */
 function pageSource(bundle, bytes, table) {
   const { header, parts } = bundle;
@@ -151,7 +163,6 @@ function pageSource(bundle, bytes, table) {
   const probability = parts.probability ? valuesOf("u2", slice("probability")) : null;
   const grids = parts.grids ? new Grids(bundle, halves(slice("grids")), table) : null;
   const sheets = new Sheets(parts, slice);
-  const own = new LocalDecisions(decisionsOf(bundle.decisions));
   return {
     can: {
       images: bundle.images,
@@ -179,11 +190,7 @@ function pageSource(bundle, bytes, table) {
       if (!parts[`map ${name}`]) throw new Error("This page has the principal components only.");
       return valuesOf("f4", slice(`map ${name}`));
     },
-    decide: async (change) => own.decide(change),
-    undo: async () => own.undo(),
-    redo: async () => own.redo(),
-    kept: "kept until this page is closed: export them",
-    table: async () => ({ name: "decisions.csv", bytes: own.csv(table, header.classes, header.provenance) }),
+    ...(header.decide ? deciding(bundle, table) : {}),
     cohorts: async () => ({ cohorts: bundle.cohorts, columns: cohortColumns(table, header.words.cohort) }),
     findings: bundle.findings ? async () => ({ ...bundle.findings, columns: {} }) : null,
   };

@@ -81,6 +81,7 @@ export interface Header {
   words: Words;
   start: Selection;
   provenance: { data: string | null; split: string | null };
+  decide?: boolean;
   comparison?: Record<string, any> & { name: string };
 }
 
