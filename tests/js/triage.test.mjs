@@ -40,7 +40,8 @@ test("what a decision answers", () => {
 test("people suggest before the model does, unless they agree with the label", () => {
   const bars = (votes) => [0, 1, 2].map((k) => ({ class: k, value: [0.2, 0.7, 0.1][k], votes: votes && votes[k] }));
   assert.deepEqual(suggestion(bars(null), 1), { label: 0, by: "The model's next choice" });
-  assert.deepEqual(suggestion(bars([0, 0.1, 0.9]), 1), { label: 2, by: "Most people say" });
+  assert.deepEqual(suggestion(bars([0, 0.1, 0.9]), 1), { label: 2, by: "People prefer" });
+  assert.equal(suggestion(bars([0.5, 0.5, 0]), 1).by, "The model's next choice"); // people are divided
   assert.deepEqual(suggestion(bars([0, 0.9, 0.1]), 1), { label: 0, by: "The model's next choice" });
   assert.deepEqual(suggestion(bars(null), 0), { label: 1, by: "The model says" });
   assert.equal(suggestion([{ class: 1, value: 1, votes: null }], 1), null);

@@ -9,12 +9,12 @@ import numpy as np
 import polars as pl
 
 from workbench.core.records import IntArray
+from workbench.explorer.words import NO, YES
 from workbench.findings.record import Finding, Findings
 from workbench.findings.registry import KINDS
 
 SHOWN = 6
 REMAINDER = "explained by no finding"
-YES, NO = "yes", "no"
 
 
 def column_names(found: Findings) -> list[str]:

@@ -14,6 +14,7 @@ from PIL import Image
 from workbench.core.records import IntArray
 from workbench.errors import DataError
 from workbench.explorer.decisions import PATH, Decision
+from workbench.explorer.words import CONFIRMED
 from workbench.runs.run import Run
 
 MOST_IMAGES = 20_000  # in one file
@@ -40,7 +41,8 @@ def label_studio(run: Run, rows: Iterable[int], decisions: Mapping[int, Decision
         place = predictions.position(row)
         label, answer = (predictions.classes[int(of[place])] for of in (predictions.label, predictions.predicted))
         decision = decisions.get(row, Decision())
-        known = None if decision.label is None else predictions.classes[decision.label]
+        known = label if CONFIRMED in decision.tags else None
+        known = known if decision.label is None else predictions.classes[decision.label]
         score = float(predictions.confidence[place]) if predictions.has_probabilities else None
         given = {"index": row, "label": label, "tags": list(decision.tags), "note": decision.note}
         tasks.append(

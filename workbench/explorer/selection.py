@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from workbench.core.records import FloatArray, IntArray, ProbabilityArray, Query
 from workbench.errors import DataError
-from workbench.explorer.words import START
+from workbench.explorer.words import START, YES
+
+CLASS_NAMES: Mapping[str, str] = {"label": "true_class", "predicted": "predicted_class"}  # the columns of their names
 
 _FIELDS: Mapping[str, tuple[str, ...]] = {
     "cells": ("cells",),
@@ -69,8 +71,12 @@ def query(
     classes: Sequence[str],
     rows_inside: Callable[[str, Sequence[float]], IntArray],
     rows_tagged: Callable[[Sequence[str]], IntArray],
+    flags: Collection[str] = (),
 ) -> Query:
-    """The selection as a `Query`; the functions return the ids of rows within a polygon on a map, or with some tags."""
+    """The selection as a `Query`; the functions return the ids of rows within a polygon on a map, or with some tags.
+
+    ``flags`` names the columns of true and false, whose values are called yes and no; missing ones are no.
+    """
     parts = []
     for step in selection["steps"]:
         kind = step["kind"]
@@ -80,7 +86,7 @@ def query(
             bounds = ((">=", step["low"]), ("<", step["high"]))
             parts += [f"{_name(step['column'])} {sign} {value!r}" for sign, value in bounds if value is not None]
         elif kind == "any":
-            parts.append(f"{_name(step['column'])} IN ({', '.join(map(_text, step['values']))})")
+            parts.append(_any(step["column"], step["values"], flags))
         else:
             parts.append(_among(step["rows"] if kind == "rows" else _found(step, rows_inside, rows_tagged).tolist()))
     where = " AND ".join(part for part in parts if part)
@@ -103,6 +109,14 @@ def inside(points: ProbabilityArray, polygon: Sequence[float]) -> NDArray[np.boo
             crossing: FloatArray = x0 + (y - y0) / (y1 - y0) * (x1 - x0)
             odd ^= ((y0 > y) != (y1 > y)) & (x < crossing)
     return odd
+
+
+def _any(column: str, values: Sequence[Any], flags: Collection[str]) -> str:
+    """A column with one of some values, as the views call them: classes by name, flags as yes and no."""
+    if column in flags:
+        return _either(f"COALESCE({_name(column)}, FALSE) = {'TRUE' if value == YES else 'FALSE'}" for value in values)
+    named = CLASS_NAMES.get(column, column)
+    return f"{_name(named)} IN ({', '.join(map(_text, values))})"
 
 
 def _found(

@@ -97,7 +97,9 @@ class ExplorerState(traitlets.HasTraits):
     @property
     def query(self) -> Query:
         """The selection as a `Query`."""
-        return query(self.selection, self.predictions.classes, self.rows_inside, self.decisions.tagged)
+        schema = self.predictions.scan().collect_schema()
+        flags = [name for name, kind in schema.items() if kind == pl.Boolean]
+        return query(self.selection, self.predictions.classes, self.rows_inside, self.decisions.tagged, flags)
 
     @property
     def frame(self) -> pl.DataFrame:

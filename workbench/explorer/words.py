@@ -12,6 +12,7 @@ TAGS = ("wrong label", "ambiguous", "ignore", "interesting", "label confirmed")
 WRONG, AMBIGUOUS, IGNORE, *_, CONFIRMED = TAGS  # the first three decide what becomes of a train row
 ANSWERS: Mapping[str, str] = {"yes": WRONG, "no": CONFIRMED, "unsure": AMBIGUOUS}  # to "is the label wrong?"
 MARKS: Mapping[str, str] = dict(zip(TAGS, "≠?⊘★✓", strict=True))  # of each tag, on its picture
+YES, NO = "yes", "no"
 COHORT = "cohort: "  # what the column of a cohort is called, before its name
 PRINCIPAL, NEIGHBOURS = "principal", "neighbours"
 LAYOUTS: Mapping[str, str] = {PRINCIPAL: "principal components", NEIGHBOURS: "neighbours (t-SNE)"}

@@ -45,7 +45,6 @@ class FacetsView {
     this.store = store;
     this.table = store.table;
     this.timer = 0;
-    this.brush = null; // column and first bin of a brush under way
     this.node = h("div", { className: "wb-facets" });
   }
 

@@ -22,7 +22,8 @@ export function suggestion(bars, label) {
   const best = (value) => bars.reduce((a, b) => (value(b) > value(a) ? b : a), bars[0]);
   if (bars.some(({ votes }) => votes !== null)) {
     const people = best(({ votes }) => votes);
-    if (people.class !== label) return { label: people.class, by: "Most people say" };
+    const own = bars.find((bar) => bar.class === label)?.votes ?? 0;
+    if (people.votes > own) return { label: people.class, by: "People prefer" };
   }
   const others = bars.filter((bar) => bar.class !== label);
   if (!others.length) return null;

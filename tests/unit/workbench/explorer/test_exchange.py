@@ -35,6 +35,8 @@ def test_tasks_hold_the_picture_the_answer_and_what_was_decided(run: Run) -> Non
     assert answer["score"] == pytest.approx(run.predictions.confidence[place])
     assert tasks[0]["annotations"] == []
     assert tasks[1]["annotations"][0]["result"][0]["value"]["choices"] == [classes[2]]
+    confirmed = label_studio(run, ids[:1], {ids[0]: Decision(("label confirmed",))})[0]
+    assert confirmed["annotations"][0]["result"][0]["value"]["choices"] == [classes[run.predictions.label[place]]]
     assert (tasks[1]["data"]["tags"], tasks[1]["data"]["note"]) == (["wrong label"], "see")
     json.dumps(tasks, allow_nan=False)
     assert config_of(run).count("<Choice value=") == len(classes)

@@ -390,3 +390,20 @@ def test_cohorts_are_columns_that_filter_and_are_compared(tmp_path: Path) -> Non
         _ = state.rows
     again = ExplorerState(Run("a", p, folder=tmp_path))
     assert "cohort: errors" in again.columns()
+
+
+def test_classes_and_flags_are_chosen_by_the_words_that_the_views_have_for_them() -> None:
+    p = predictions(60)
+    mine = pl.Series([True, False, None] * 20, dtype=pl.Boolean)
+    state = ExplorerState(Run("flags", p.join(pl.DataFrame({"index": p.index, "mine": mine}))))
+    expected = {
+        ("label", p.classes[1]): p.label == 1,
+        ("predicted", p.classes[2]): p.predicted == 2,
+        ("mine", "yes"): np.arange(60) % 3 == 0,
+        ("mine", "no"): np.arange(60) % 3 != 0,
+    }
+    for (column, word), chosen in expected.items():
+        state.change(wrong_only=False, steps=[{"kind": "any", "column": column, "values": [word]}])
+        assert sorted(state.rows) == sorted(p.index[chosen]), (column, word)
+    state.change(steps=[{"kind": "any", "column": "mine", "values": ["yes", "no"]}])
+    assert len(state.rows) == 60
