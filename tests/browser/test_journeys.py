@@ -149,7 +149,7 @@ def test_a_page_keeps_decisions_and_exports_them(browser, digits_run: Path, tmp_
     from workbench.runs.opening import train_digits
 
     state = ExplorerState(train_digits(digits_run))
-    state.cohorts.path = None  # kept in memory: the run is everybody's
+    state.cohorts._file = None  # kept in memory: the run is everybody's
     state.cohorts.save("first", state.run.predictions.index[:40], "the first forty")
     text, _ = pages.page(state)
     (tmp_path / "explorer.html").write_text(text, encoding="utf-8")

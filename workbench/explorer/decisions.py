@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -14,13 +13,14 @@ import numpy as np
 import polars as pl
 
 from workbench.core.files import lock, refuse_to_overwrite, write_json
+from workbench.core.kept import KeptFile
 from workbench.core.predictions import Predictions
 from workbench.core.records import IntArray
 from workbench.errors import DataError, OutputError
 from workbench.explorer.words import AMBIGUOUS, IGNORE, TAGS, WRONG
 
 FILE, PATH = "decisions.json", "path"
-FORMAT = 1
+FIXES_FORMAT = 1  # of what `python -m training.run --fixes` reads
 AMBIGUOUS_WEIGHT = 0.5
 LONGEST = 2000
 
@@ -94,32 +94,19 @@ class Decisions:
         self.path = None if folder is None else folder / FILE
         self.rows: dict[int, Decision] = {}
         self.unsaved = ""
-        self._known = b""
+        self._file = None if self.path is None else KeptFile(self.path, predictions, "decisions")
         self._undo: list[dict[int, _Change]] = []
         self._redo: list[dict[int, _Change]] = []
         self._pending: dict[int, _Change] = {}  # not on disk yet
         self._read()
 
-    def _bound(self) -> dict[str, Any]:
-        of = self._predictions.provenance
-        return {"format": FORMAT, "data": of.data, "split": of.split, "classes": list(self._predictions.classes)}
-
     def _read(self) -> None:
         """Read the file again if another process has written it since."""
-        if self.path is None or not self.path.is_file():
-            return
-        text = self.path.read_bytes()
-        if text == self._known:
-            return
-        try:
-            values = json.loads(text)
-            rows = {int(row): self._decision(d) for row, d in values["rows"].items()}
-            bound = {name: values[name] for name in self._bound()}
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise DataError(f"{self.path} is damaged ({error}): move it away to start without decisions") from error
-        if bound != self._bound():
-            raise DataError(f"{self.path} has decisions on other data: name another folder, or move the file away")
-        self.rows, self._known = rows, text
+        found = None if self._file is None else self._file.read(self._rows_of)
+        self.rows = self.rows if found is None else found
+
+    def _rows_of(self, values: Mapping[str, Any]) -> dict[int, Decision]:
+        return {int(row): self._decision(d) for row, d in values["rows"].items()}
 
     def _decision(self, values: Mapping[str, Any]) -> Decision:
         """A decision of the file; `ValueError` if a part is of another kind or range."""
@@ -242,14 +229,13 @@ class Decisions:
 
     def _save(self) -> str:
         """Write the file if changes are pending; return why it can't be written, or an empty string."""
-        if self.path is None or not self._pending:
+        if self._file is None or not self._pending:
             return ""
         try:
             rows = {str(row): self.rows[row].to_json() for row in sorted(self.rows)}
-            write_json(self.path, {**self._bound(), "rows": rows})
+            self._file.write({"rows": rows})
         except OutputError as error:
             return str(error)
-        self._known = self.path.read_bytes()
         self._pending.clear()
         return ""
 
@@ -321,7 +307,7 @@ class Decisions:
         rows = [fix for fix in found if fix is not None]
         if not rows:
             raise DataError("nothing to fix: tag rows as wrong label, ambiguous or ignore, or correct their label")
-        return {"format": FORMAT, "data": of.data, "split": "train", "rows": rows}
+        return {"format": FIXES_FORMAT, "data": of.data, "split": "train", "rows": rows}
 
     def write_fixes(self, path: Path | str, *, force: bool = False) -> int:
         """Write `fixes` as JSON; return the number of rows.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,13 +12,14 @@ import numpy as np
 import polars as pl
 
 from workbench.analysis.cohorts import cohort_rates
-from workbench.core.files import lock, write_json
+from workbench.core.files import lock
+from workbench.core.kept import KeptFile
 from workbench.core.predictions import Predictions
 from workbench.core.records import IntArray
 from workbench.errors import DataError
 from workbench.runs.run import Run
 
-FILE, FORMAT, LONGEST = "cohorts.json", 1, 80
+FILE, LONGEST = "cohorts.json", 80
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,8 @@ class Cohorts(Mapping[str, Cohort]):
 
     def __init__(self, predictions: Predictions, folder: Path | None = None) -> None:
         self._predictions = predictions
-        self.path = None if folder is None else folder / FILE
+        self._file = None if folder is None else KeptFile(folder / FILE, predictions, "cohorts")
         self._cohorts: dict[str, Cohort] = {}
-        self._known = b""
         self._read()
 
     def __getitem__(self, name: str) -> Cohort:
@@ -137,36 +136,24 @@ class Cohorts(Mapping[str, Cohort]):
     def _change(self, change: Callable[[dict[str, Cohort]], None]) -> None:
         """Apply a change to what is on disk now, and write it; the file is locked meanwhile."""
         with ExitStack() as held:
-            if self.path is not None:
-                held.enter_context(lock(self.path.with_name(f".{self.path.name}.lock"), wait_s=10))
+            if self._file is not None:
+                path = self._file.path
+                held.enter_context(lock(path.with_name(f".{path.name}.lock"), wait_s=10))
             self._read()
             cohorts = dict(self._cohorts)
             change(cohorts)
-            if self.path is not None:
+            if self._file is not None:
                 saved = {name: {"rows": one.rows.tolist(), "words": one.words} for name, one in cohorts.items()}
-                write_json(self.path, {**self._bound(), "cohorts": saved})
-                self._known = self.path.read_bytes()
+                self._file.write({"cohorts": saved})
             self._cohorts = cohorts
 
-    def _bound(self) -> dict[str, Any]:
-        of = self._predictions.provenance
-        return {"format": FORMAT, "data": of.data, "split": of.split, "classes": list(self._predictions.classes)}
-
     def _read(self) -> None:
-        if self.path is None or not self.path.is_file():
-            return
-        text = self.path.read_bytes()
-        if text == self._known:
-            return
-        try:
-            values = json.loads(text)
-            bound = {name: values[name] for name in self._bound()}
-            cohorts = {str(name): _cohort(one) for name, one in values["cohorts"].items()}
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
-            raise DataError(f"{self.path} is damaged ({error}): move it away to start without cohorts") from error
-        if bound != self._bound():
-            raise DataError(f"{self.path} has cohorts of other data: name another folder, or move the file away")
-        self._cohorts, self._known = cohorts, text
+        found = None if self._file is None else self._file.read(_cohorts_of)
+        self._cohorts = self._cohorts if found is None else found
+
+
+def _cohorts_of(values: Mapping[str, Any]) -> dict[str, Cohort]:
+    return {str(name): _cohort(one) for name, one in values["cohorts"].items()}
 
 
 def _cohort(values: Mapping[str, Any]) -> Cohort:

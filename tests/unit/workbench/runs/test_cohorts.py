@@ -85,7 +85,7 @@ def test_cohorts_of_other_rows_are_refused(tmp_path: Path) -> None:
     kept = workbench.cohorts(run_in(tmp_path))
     kept.save("a", kept._predictions.index[:2])
     other = Predictions.from_arrays(np.zeros(3, int), np.full((3, 2), 0.5), ("x", "y"))
-    with pytest.raises(DataError, match="cohorts of other data"):
+    with pytest.raises(DataError, match="cohorts on other data"):
         workbench.cohorts(Run("other", other, folder=tmp_path))
 
 
