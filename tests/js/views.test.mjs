@@ -6,11 +6,15 @@ import { countsOf, describeCell, mostConfused, strength } from "../../workbench/
 import { kernelSource } from "../../workbench/explorer/static/kernel.js";
 import { historyWords } from "../../workbench/explorer/static/history.js";
 import { layout } from "../../workbench/explorer/static/tiles.js";
+import { orderOf, orders } from "../../workbench/explorer/static/orders.js";
+import { outlineOf } from "../../workbench/explorer/static/together.js";
+import { within, zoomed } from "../../workbench/explorer/static/zoom.js";
+import { withDifferences } from "../../workbench/explorer/static/whatif.js";
 import { families } from "../../workbench/explorer/static/maps.js";
 import { rampPlace, scaleOf, upsample } from "../../workbench/explorer/static/picture.js";
 import { colours } from "../../workbench/explorer/static/colours.js";
 import { Table } from "../../workbench/explorer/static/table.js";
-import { Thumbnails } from "../../workbench/explorer/static/thumbnails.js";
+import { Thumbnails, sideFor } from "../../workbench/explorer/static/thumbnails.js";
 
 test("a cell says its count, share and interval", () => {
   const counts = countsOf({ classes: ["cat", "dog"], cells: [0, 0, 8, 0, 1, 2, 1, 1, 5] });
@@ -135,13 +139,83 @@ test("pictures are asked for once, in parts, and a missing one is known", async 
   const asked = [];
   const thumbnails = new Thumbnails(async (part) => {
     asked.push(part.length);
-    return new Map(part.map((id) => [id, id === 3 ? null : {}]));
+    return new Map(part.map((id) => [id, id === 3 ? null : { width: 32, height: 32 }]));
   });
   const ids_ = Array.from({ length: 300 }, (_, k) => k);
   await Promise.all([thumbnails.need(ids_), thumbnails.need(ids_)]);
   await thumbnails.need(ids_);
   assert.deepEqual(asked, [256, 44]);
   assert.ok(thumbnails.has(3) && thumbnails.has(299));
+});
+
+test("a photograph is asked for again where it is shown larger, a small image is not", async () => {
+  const asked = [];
+  const thumbnails = new Thumbnails(async (part, side) => {
+    asked.push([part, side]);
+    return new Map(part.map((id) => [id, id === 0 ? { width: 32, height: 32 } : { width: side, height: side }]));
+  });
+  await thumbnails.need([0, 1], 64);
+  await thumbnails.need([0, 1], sideFor(84, 1));
+  await thumbnails.need([0, 1], 64);
+  assert.deepEqual(asked, [
+    [[0, 1], 64],
+    [[1], 128],
+  ]);
+  assert.deepEqual([sideFor(56, 1), sideFor(84, 2), sideFor(128, 3)], [64, 256, 256]);
+});
+
+test("of many large pictures the longest known are forgotten", async () => {
+  const load = async (part) => new Map(part.map((id) => [id, { width: 100, height: 100 }]));
+  const thumbnails = new Thumbnails(load, new Map(), 64, 25000);
+  await thumbnails.need([1]);
+  await thumbnails.need([2, 3]);
+  assert.deepEqual([1, 2, 3].map((id) => thumbnails.has(id)), [false, true, true]);
+});
+
+test("maps that come ahead of the answer are seen at once and are part of it", async () => {
+  const said = (method) => ({ method, title: method, layer: "", target: "", model: "", refused: "", grid: [1, 1] });
+  const bytes = (value) => new Uint8Array(Float32Array.of(value).buffer);
+  const questions = {
+    ask: async (name, content, early) => {
+      early({ progress: "a while" }, []);
+      early({ part: "maps", maps: [said("a")] }, [bytes(1)]);
+      return { maps: [said("b")], buffers: [bytes(2)] };
+    },
+  };
+  const source = kernelSource(questions, { header: { words: { questions: ["explain"] } }, can: {} });
+  const [told, seen] = [[], []];
+  const { maps } = await source.explain({}, (words) => told.push(words), (some) => seen.push(some.map(({ method }) => method)));
+  assert.deepEqual([told, seen], [["a while"], [["a"]]]);
+  assert.deepEqual(maps.map(({ values }) => [...values]), [[1], [2]]);
+});
+
+test("an order has a reason, or the column's name", () => {
+  const column = (values) => ({ title: "a column", kind: "number", dtype: "f8", categories: [], values });
+  const table = new Table({ index: column(Float64Array.of(0)), loss: column(Float64Array.of(1)) });
+  const { choices, chosen } = orders(table, { order: "loss", descending: true });
+  assert.deepEqual(orderOf(chosen), { order: "loss", descending: true });
+  assert.equal(choices.find(([value]) => value === chosen)[1], "most costly first");
+  assert.equal(orders(table, { order: "loss", descending: false }).chosen, "loss");
+  assert.deepEqual(orderOf("loss"), { order: "loss" });
+});
+
+test("zooming keeps the place under the pointer, and the picture covers its frame", () => {
+  const view = zoomed({ scale: 1, x: 0, y: 0 }, 2, [0.25, 1]);
+  assert.deepEqual(view, { scale: 2, x: -0.25, y: -1 });
+  assert.deepEqual(within({ scale: 2, x: 0.5, y: -3 }), { scale: 2, x: 0, y: -1 });
+  assert.deepEqual(zoomed(view, 0.1, [0.5, 0.5]), { scale: 1, x: 0, y: 0 });
+});
+
+test("a change's maps stand beside those before it, with their difference", () => {
+  const map = (target, values) => ({ target, title: target, method: "m", layer: "l", signed: false, values: Float32Array.from(values) });
+  const made = withDifferences([map("cat", [1, 2])], [map("cat", [3, 1]), map("dog", [5, 5])], {});
+  assert.deepEqual(made.map(({ title }) => title), ["cat, before", "cat, after", "cat, after less before", "dog"]);
+  assert.deepEqual([...made[2].values], [2, -1]);
+  assert.equal(families(made, false).length, 2); // the difference has a scale that is not that of the maps
+});
+
+test("the outline of a region is its border", () => {
+  assert.equal(outlineOf(Uint8Array.of(1, 0, 0, 0), 2), "M0 0h1M0 0v1M1 0v1M0 1h1");
 });
 
 test("findings are asked for once, and again after a failure", async () => {

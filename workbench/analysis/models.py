@@ -83,6 +83,31 @@ def differences(before: Predictions, after: Predictions, groups: Mapping[str, In
     )
 
 
+def agreement(before: Predictions, after: Predictions, groups: Mapping[str, IntArray]) -> pl.DataFrame:
+    """How often two models predict the same class within groups of row ids, whether it is right or wrong.
+
+    Columns: group, rows, alike (rows of the same predicted class), agreement (their share) with its 95 % Wilson
+    interval ``low`` to ``high``. Groups without rows are omitted. The share describes any group, also one of errors.
+
+    Raises
+    ------
+    DataError
+        As `compare.pair_rows`.
+    """
+    frame = pair_rows(before, after).collect(engine="streaming")
+    same, ids = (frame["before"] == frame["after"]).to_numpy(), frame["index"].to_numpy()
+    lines = []
+    for name, wanted in groups.items():
+        inside = np.isin(ids, wanted)
+        rows, alike = int(inside.sum()), int((inside & same).sum())
+        if rows:
+            low, high = wilson_interval(alike, rows)
+            lines.append((name, rows, alike, alike / rows, float(low), float(high)))
+    kinds = (pl.String, pl.Int64, pl.Int64, *(pl.Float64,) * 3)
+    names = ("group", "rows", "alike", "agreement", "low", "high")
+    return pl.DataFrame(lines, schema=dict(zip(names, kinds, strict=True)), orient="row")
+
+
 def _difference(
     name: str, was: NDArray[np.bool_], now: NDArray[np.bool_]
 ) -> tuple[str, int, int, int, float, float, float, float]:

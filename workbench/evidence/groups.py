@@ -12,7 +12,7 @@ from workbench.attribution.targets import Targets, score
 from workbench.core.records import Attribution, FloatArray, ImageArray, ProbabilityArray
 from workbench.errors import AttributionError
 from workbench.evidence import imputation
-from workbench.evidence.faithfulness import paired_interval
+from workbench.evidence.faithfulness import LEAST, paired_interval
 from workbench.models.classifier import Classifier
 from workbench.models.hooks import preserve
 
@@ -92,6 +92,77 @@ def masking_effect(
         controls.append(whole - _output(classifier, images, targets, moved, seeds))
     control: FloatArray = np.mean(controls, axis=0)
     return Effect(drop, control, *paired_interval(drop - control, seed=seed), float(region.mean()))
+
+
+@dataclass(frozen=True)
+class SharedPlace:
+    """Where a group's maps lie on average, and whether the model needs that place in images that did not find it.
+
+    ``mean``: the mean map ``(h, w)`` of one half of the group; ``region`` bool ``(side, side)``: its highest values;
+    ``effect``: masking that region in the other half; ``others``: in images beside the group, None without such.
+    ``excess`` is how much larger the group's mean difference is than theirs, with its 95 % interval ``low`` to ``high``
+    (Welch 1947, doi 10.1093/biomet/34.1-2.28); nan without others.
+    """
+
+    mean: ProbabilityArray
+    region: NDArray[np.bool_]
+    effect: Effect
+    others: Effect | None
+    excess: float
+    low: float
+    high: float
+
+    @property
+    def special(self) -> bool:
+        """Whether the group relies on the place more than the images beside it do."""
+        return self.effect.shown and self.low > 0
+
+
+def shared_place(
+    classifier: Classifier,
+    maps: Attribution,
+    images: ImageArray,
+    others: tuple[ImageArray, Targets] | None = None,
+    *,
+    share: float = 0.15,
+    seed: int = 0,
+) -> SharedPlace:
+    """The causal check of a group, with the place found on one half of its images and tested on the other.
+
+    Testing the place on the images that found it would favour it; images beside the group are tested alike, since most
+    objects lie in the middle and a model relies on that place for most images.
+
+    Parameters
+    ----------
+    maps : Attribution
+        A map of each of the group's ``n`` images, in an order that is random.
+    images : uint8 array (n, side, side, 3)
+    others : images uint8 (m, side, side, 3) and what is explained of them, optional
+        Images beside the group, such as other errors, with targets of the same kind as the maps'.
+    share : float
+        Of the area that is masked.
+
+    Raises
+    ------
+    AttributionError
+        If there are fewer than ten images, or as `masking_effect`.
+    """
+    from scipy import stats
+
+    if len(images) < 2 * LEAST:
+        raise AttributionError(f"group: expected at least {2 * LEAST} images, not {len(images)}")
+    half = len(images) // 2
+    mean = mean_map(maps.part(slice(0, half)))
+    region = region_of(mean, images.shape[1], share)
+    against = None if maps.against is None else maps.against[half:]
+    effect = masking_effect(classifier, images[half:], Targets(maps.targets[half:], against), region, seed=seed)
+    if others is None or len(others[0]) < LEAST:
+        return SharedPlace(mean, region, effect, None, float("nan"), float("nan"), float("nan"))
+    beside = masking_effect(classifier, *others, region, seed=seed)
+    test = stats.ttest_ind(effect.drop - effect.control, beside.drop - beside.control, equal_var=False)
+    between = test.confidence_interval(0.95)
+    excess = effect.difference - beside.difference
+    return SharedPlace(mean, region, effect, beside, excess, float(between.low), float(between.high))
 
 
 def _output(

@@ -11,7 +11,6 @@ import polars as pl
 
 from workbench.attribution.registry import is_slow, methods
 from workbench.core.records import ImageArray
-from workbench.core.texts import csv_bytes
 from workbench.errors import DataError
 from workbench.explorer.details import Details
 from workbench.explorer.replies import (
@@ -24,6 +23,7 @@ from workbench.explorer.replies import (
     method_header,
     send_column,
 )
+from workbench.explorer.saved import Saved
 from workbench.explorer.state import ExplorerState
 from workbench.explorer.words import NEIGHBOURS, SLOWLY
 from workbench.explorer.work import Job, Report
@@ -33,7 +33,7 @@ from workbench.models.classifier import Classifier
 if TYPE_CHECKING:
     from workbench.explorer.judge import Judge
 
-FIRST_ROWS, FIRST_IMAGES = 50_000, 80
+FIRST_ROWS, FIRST_IMAGES, FIRST_SIDE = 50_000, 80, 128
 
 
 class Answers:
@@ -45,6 +45,7 @@ class Answers:
     def __init__(self, state: ExplorerState) -> None:
         self.state = state
         self._details = Details(state)
+        self._saved = Saved(state)
 
     @cached_property
     def _judge(self) -> Judge:
@@ -78,19 +79,20 @@ class Answers:
             "start": lambda: self._start(report),
             "thumbnails": self._thumbnails,
             "detail": self._details.reply,
-            "explain": lambda **what: self._explain(self._classifier, **what),
+            "explain": lambda **what: self._explain(self._classifier, report, **what),
             "what_if": self._what_if,
             "decide": self._decide,
             "undo": lambda: self._decided(self.state.decisions.undo()),
             "redo": lambda: self._decided(self.state.decisions.redo()),
             "decisions": lambda: (self._decisions(), []),
-            "cohorts": self._cohorts,
-            "save_cohort": self._save_cohort,
-            "remove_cohort": self._remove_cohort,
+            "cohorts": self._saved.cohorts,
+            "save_cohort": self._saved.save_cohort,
+            "remove_cohort": self._saved.remove_cohort,
             "similar": self._details.similar,
+            "counterparts": self._details.counterparts,
             "code": lambda: ({"text": self.state.code()}, []),
             "ping": lambda: ({}, []),
-            "table": self._table,
+            "table": self._saved.table,
         }
 
     def slowly(self, ask: str, content: dict[str, Any], job: Job) -> Reply:
@@ -100,6 +102,7 @@ class Answers:
             "map": lambda name: self._map(name, job),
             "explain": lambda **what: self._explain_slowly(job, **what),
             "evidence": lambda **what: self._evidence(job, **what),
+            "group": lambda rows: self._group(rows, job),
             "figure": self._figure,
             "warm_up": self._warm_up,
         }
@@ -119,8 +122,8 @@ class Answers:
         }
         found: dict[str, Any] = {"start": self._started(), "columns": columns}
         if self.state.run.images is not None and not self.state.selection["steps"]:  # a filter may take long to follow
-            reply, buffers = self._thumbnails(self.state.rows[:FIRST_IMAGES].tolist())
-            found["thumbnails"] = {**reply, "data": buffers[0]}
+            reply, buffers = self._thumbnails(self.state.rows[:FIRST_IMAGES].tolist(), FIRST_SIDE)
+            found["thumbnails"] = {**reply, "side": FIRST_SIDE, "data": buffers[0]}
         return found
 
     def _start(self, report: Report) -> Reply:
@@ -158,8 +161,11 @@ class Answers:
             },
         }
 
-    def _thumbnails(self, rows: list[int]) -> Reply:
-        """Thumbnails of the rows, RGB, one after another in one buffer; the rows in ``missing`` have none."""
+    def _thumbnails(self, rows: list[int], side: int = THUMBNAIL) -> Reply:
+        """Thumbnails of the rows, at most ``side`` pixels wide and high, RGB, one after another in one buffer.
+
+        The rows in ``missing`` have none.
+        """
         images, missing = images_here(self.state.run.images), []
 
         def there() -> Iterator[ImageArray]:
@@ -169,7 +175,7 @@ class Answers:
                 except DataError:  # the answer reports it as missing
                     missing.append(row)
 
-        pictures = render.thumbnails(there(), THUMBNAIL)
+        pictures = render.thumbnails(there(), side)
         found = [row for row in rows if row not in set(missing)]
         return {"rows": found, "missing": missing, "shape": list(pictures.shape[1:3])}, [pictures.tobytes()]
 
@@ -182,6 +188,7 @@ class Answers:
     def _explain(
         self,
         classifier: Classifier,
+        report: Report,
         row: int,
         methods: list[str],
         layers: list[str],
@@ -189,23 +196,35 @@ class Answers:
         second: bool,
         stopped: Callable[[], bool] = lambda: False,
     ) -> Reply:
-        """The maps of a row; with ``second`` also those of the compared model, which come last."""
-        from workbench.explorer.explain import explain
+        """The maps of a row, each method and layer reported as it is made, but the last ones, which are the answer.
+
+        With ``second`` also those of the compared model, which come last.
+        """
+        from workbench.explorer.explain import Explained, explain
 
         state = self.state
-        found = explain(state.run, row, methods, layers, targets, classifier=classifier, stopped=stopped)
-        models = ["" for _ in found]
+        ready: list[Explained] = []  # made, not sent yet
+        model = ""
+
+        def tell(made: list[Explained]) -> None:
+            if ready:
+                said, buffers = maps_reply(ready, model)
+                report({"part": "maps", **said}, buffers)
+            ready[:] = made
+
+        explain(state.run, row, methods, layers, targets, classifier=classifier, stopped=stopped, tell=tell)
         if second and state.compared is not None and state.compared.classifier is not None:
+            tell([])
+            model = state.compared.name
             layers = [layer for layer in layers if layer in state.compared.classifier.cam_layers]
-            found += explain(state.compared, row, methods, layers, targets, images=state.run.images, stopped=stopped)
-            models += [state.compared.name] * (len(found) - len(models))
-        return maps_reply(found, models)
+            explain(state.compared, row, methods, layers, targets, images=state.run.images, stopped=stopped, tell=tell)
+        return maps_reply(ready, model)
 
     def _explain_slowly(self, job: Job, **what: Any) -> Reply:
         slow = [name for name in what["methods"] if is_slow(name, self.state.run.classifier)]
         seconds = self._judge.seconds(slow, what["layers"], len(what["targets"]))
         job.progress(f"{', '.join(slow)}: about {max(1, seconds):,.0f} s for this image")
-        return self._explain(self._judge.classifier, stopped=job.stopped.is_set, **what)
+        return self._explain(self._judge.classifier, job.report, stopped=job.stopped.is_set, **what)
 
     def _evidence(self, job: Job, row: int, methods: list[str], layers: list[str], targets: list[str]) -> Reply:
         """The verdict on each map, in the order of `_explain`, each reported as soon as it is known."""
@@ -219,6 +238,12 @@ class Answers:
                 verdict, reasons = self._judge.verdict(row, explained)
                 job.report({"progress": "", "place": place, "verdict": verdict, "reasons": reasons}, [])
         return {}, []
+
+    def _group(self, rows: list[int], job: Job) -> Reply:
+        from workbench.explorer.group import group_reply
+
+        job.progress("Computing the maps of a sample, and masking what they share …")
+        return group_reply(self.state.run, rows, self._judge.classifier)
 
     def _what_if(
         self, row: int, change: dict[str, Any], methods: list[str], layers: list[str], maps: bool = True
@@ -238,7 +263,7 @@ class Answers:
         top = classes[int(probability.argmax())]
         targets = named_targets(run.predictions, row, [top, *({classes[label]} - {top})])
         found = explain_image(classifier, image, row, fast, layers[-1:], targets) if maps else []
-        reply, buffers = maps_reply(found, ["" for _ in found])
+        reply, buffers = maps_reply(found)
         reply |= {
             "shape": list(image.shape[:2]),
             "bars": bars_of(classes, probability, None, label),
@@ -255,41 +280,6 @@ class Answers:
             "changed": {str(row): decisions.rows[row].to_json() if row in decisions.rows else None for row in rows},
             "unsaved": decisions.unsaved,
         }, []
-
-    def _cohorts(self) -> Reply:
-        """The cohorts' rates, and a column of each in a buffer."""
-        return columns_reply({"cohorts": self.state.cohorts_header()}, self.state.add_cohorts())
-
-    def _save_cohort(self, name: str, words: str, selection: dict[str, Any]) -> Reply:
-        """Save the rows of a selection, or several that are picked, under a name."""
-        self.state.selection = selection  # what the views show may be ahead of what the kernel was told
-        picked = self.state.selection["picked"]
-        rows = picked if len(picked) > 1 else self.state.rows.tolist()
-        self.state.cohorts.save(name, rows, words)
-        return self._cohorts()
-
-    def _remove_cohort(self, name: str) -> Reply:
-        self.state.cohorts.remove(name)
-        return self._cohorts()
-
-    def _table(self, what: str) -> Reply:
-        """A file to download: decisions as CSV, fixes for training, or the selected rows for other tools."""
-        from workbench.explorer import exchange, exports
-
-        state = self.state
-        made: dict[str, Callable[[], tuple[str, bytes]]] = {
-            "decisions": lambda: ("decisions.csv", csv_bytes(state.decisions.table())),
-            "fixes": lambda: ("fixes.json", exports.json_bytes(state.decisions.fixes())),
-            "label_studio": lambda: (
-                "label_studio.json",
-                exports.json_bytes(exchange.label_studio(state.run, state.rows, state.decisions.rows)),
-            ),
-            "parquet": lambda: ("rows.parquet", exchange.parquet(state.run, state.rows, state.decisions.rows)),
-        }
-        if what not in made:
-            raise DataError(f"table: expected one of {', '.join(made)}, not {what!r}")
-        name, data = made[what]()
-        return {"name": name}, [data]
 
     def _warm_up(self) -> Reply:
         """Import and run what the first map needs, on the copy of the model, so that no other question has to wait."""

@@ -93,6 +93,36 @@ class Details:
             "similarity": [round(alike, 4) for _, alike in others],
         }, []
 
+    def counterparts(self, rows: list[int]) -> Reply:
+        """For each row the most similar correct images of its true and of its predicted class, other than itself.
+
+        By cosine similarity of the embeddings; an entry is None where a class has no other correct row.
+
+        Raises
+        ------
+        DataError
+            If there are no embeddings, or too many rows.
+        """
+        if not self.can_compare:
+            raise DataError(f"similar images: expected embeddings of at most {MOST_COMPARED:,} rows")
+        predictions = self.state.run.predictions
+        found = []
+        for row in rows[:SIMILAR]:
+            place = predictions.position(row)
+            sides = {"true": predictions.label[place], "predicted": predictions.predicted[place]}
+            found.append({"row": row, **{side: self._like(place, int(wanted)) for side, wanted in sides.items()}})
+        return {"pairs": found}, []
+
+    def _like(self, place: int, wanted: int) -> dict[str, Any] | None:
+        predictions = self.state.run.predictions
+        there = np.flatnonzero(predictions.correct & (predictions.label == wanted))
+        there = there[there != place]
+        if not len(there):
+            return None
+        alike = self._own[there] @ self._own[place]
+        best = int(alike.argmax())
+        return {"row": int(predictions.index[there[best]]), "similarity": round(float(alike[best]), 4)}
+
     @cached_property
     def _own(self) -> ProbabilityArray:
         """The run's embeddings, of length 1."""

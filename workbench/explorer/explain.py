@@ -39,6 +39,7 @@ def explain(
     classifier: Classifier | None = None,
     images: ImageSet | None = None,
     stopped: Callable[[], bool] = lambda: False,
+    tell: Callable[[list[Explained]], None] = lambda _: None,
 ) -> list[Explained]:
     """The maps of row id ``row``: for each method, at each layer if it has layers, one for each target.
 
@@ -46,6 +47,7 @@ def explain(
     predicted and not the true class) or a class's name. Of several targets that are the same class the first is kept,
     and a contrast is omitted where the row is correct. ``classifier`` and ``images`` replace the run's own, for example
     with a copy that another thread may use; once ``stopped()`` is true, maps that are not yet begun are omitted.
+    ``tell`` hears the maps of each method and layer as soon as they are made.
 
     Raises
     ------
@@ -57,7 +59,8 @@ def explain(
     classifier, image = model_and_image(
         dataclasses.replace(run, classifier=classifier or run.classifier, images=images or run.images), row
     )
-    return explain_image(classifier, image, row, methods, layers, named_targets(run.predictions, row, targets), stopped)
+    named = named_targets(run.predictions, row, targets)
+    return explain_image(classifier, image, row, methods, layers, named, stopped, tell)
 
 
 def explain_image(
@@ -68,6 +71,7 @@ def explain_image(
     layers: Sequence[str],
     targets: Sequence[NamedTarget],
     stopped: Callable[[], bool] = lambda: False,
+    tell: Callable[[list[Explained]], None] = lambda _: None,
 ) -> list[Explained]:
     """As `explain`, for any image uint8 ``(H, W, 3)``; ``row`` seeds the random numbers of a method."""
     found: list[Explained] = []
@@ -76,7 +80,9 @@ def explain_image(
         try:
             at = method.layer_names(classifier, layers)
         except AttributionError as error:
-            found += [Explained(t.title, method.name, "", t.name, None, str(error)) for t in targets]
+            refused = [Explained(t.title, method.name, "", t.name, None, str(error)) for t in targets]
+            tell(refused)
+            found += refused
             continue
         for layer in at:
             if stopped():
@@ -85,7 +91,9 @@ def explain_image(
             made: dict[str, Explained] = {}
             for part in ([t for t in targets if t.against < 0], [t for t in targets if t.against >= 0]):
                 made |= _made(classifier, image, row, method.name, layer, part)
-            found += [made[target.name] for target in targets]
+            group = [made[target.name] for target in targets]
+            tell(group)
+            found += group
     return found
 
 

@@ -1,4 +1,4 @@
-"""The views' ES modules, joined into one text that a notebook or a page can hold."""
+"""The views' ES modules and style sheets, each joined into one text that a notebook or a page can hold."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 STATIC = Path(__file__).parent / "static"
+SHEETS = ("base", "plots", "lists", "findings", "gallery", "inspector", "boxes", "narrow")
 _IMPORT = re.compile(r'^import \{[^}]*\} from "\./([\w.]+)";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?!default)", re.MULTILINE)
 
@@ -30,6 +31,12 @@ def join_modules(entry: str) -> str:
     visit(entry)
     parts = [f"// {name}\n" + _EXPORT.sub("", _IMPORT.sub("", text_of(name))) for name in order]
     return "\n".join(parts)
+
+
+@cache
+def styles() -> str:
+    """The views' style sheets, joined: `SHEETS` in their order, so that narrow screens have the last word."""
+    return "\n".join(text_of(f"css/{name}.css") for name in SHEETS)
 
 
 @cache

@@ -20,7 +20,7 @@ from workbench.core.stamp import NAME, stamp_of
 from workbench.core.stamp import text_of as stamp_text
 from workbench.errors import DataError
 from workbench.explorer.columns import columns_of
-from workbench.explorer.modules import join_modules, text_of
+from workbench.explorer.modules import join_modules, styles, text_of
 from workbench.explorer.state import ExplorerState
 from workbench.explorer.words import PRINCIPAL
 from workbench.images import render
@@ -259,7 +259,7 @@ def _document(
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
         f'<meta name="{NAME}" content="{html.escape(stamp)}">\n'
-        f"<style>{text_of('page.css')}\n{text_of('workbench.css')}</style></head>\n"
+        f"<style>{text_of('page.css')}\n{styles()}</style></head>\n"
         f'<body><main id="root">Loading …</main>\n'
         f'<script type="application/json" id="bundle">{said}</script>\n'
         f'<script type="application/octet-stream" id="data">{data}</script>\n'

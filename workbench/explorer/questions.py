@@ -10,7 +10,8 @@ from workbench.explorer.words import AT_ONCE, SLOWLY
 
 MOST = {"rows": 1_000_000, "methods": 100, "layers": 100, "targets": 1_000}
 MOST_MAPS = 500  # of one image, at once
-MOST_THUMBNAILS = 2_000
+THUMBNAIL_SIDES = (64, 128, 256)
+MOST_THUMBNAILS = 2_000  # of the smallest side; of larger ones as many pixels
 STOP = "stop"
 
 
@@ -37,6 +38,11 @@ def question(content: object) -> tuple[str, dict[str, Any]]:
     maps = math.prod(max(1, len(what.get(name, []))) for name in ("methods", "layers", "targets"))
     if maps > MOST_MAPS:
         raise DataError(f"question: expected at most {MOST_MAPS} maps of an image, not {maps:,}: choose fewer")
-    if ask == "thumbnails" and len(what.get("rows", [])) > MOST_THUMBNAILS:
-        raise DataError(f"question: expected at most {MOST_THUMBNAILS:,} thumbnails at once")
+    if ask == "thumbnails":
+        side = what.get("side", THUMBNAIL_SIDES[0])
+        if side not in THUMBNAIL_SIDES:
+            raise DataError(f"question: side: expected one of {THUMBNAIL_SIDES}, not {side!r:.60}")
+        most = MOST_THUMBNAILS * THUMBNAIL_SIDES[0] ** 2 // side**2
+        if len(what.get("rows", [])) > most:
+            raise DataError(f"question: expected at most {most:,} thumbnails at once")
     return ask, what

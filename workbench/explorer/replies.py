@@ -66,10 +66,13 @@ def method_header(name: str, classifier: Classifier | None) -> dict[str, Any]:
     }
 
 
-def maps_reply(found: list[Explained], models: list[str]) -> Reply:
-    """The description of each map, and the raw values of the maps that exist, float32, one buffer each."""
+def maps_reply(found: list[Explained], model: str = "") -> Reply:
+    """The description of each map, and the raw values of the maps that exist, float32, one buffer each.
+
+    ``model`` names the compared model, if they are its maps.
+    """
     said, buffers = [], []
-    for explained, model in zip(found, models, strict=True):
+    for explained in found:
         one: dict[str, Any] = {
             "title": explained.title,
             "method": explained.method,

@@ -14,7 +14,7 @@ from polars.selectors import by_name
 from workbench.analysis import projection
 from workbench.analysis.compare import compare, pair_rows
 from workbench.analysis.index import NAMES, row_ids, select
-from workbench.analysis.models import differences
+from workbench.analysis.models import agreement, differences
 from workbench.core.predictions import Predictions
 from workbench.core.records import IntArray, ProbabilityArray, Query
 from workbench.errors import DataError, OutputError
@@ -181,7 +181,11 @@ class ExplorerState(traitlets.HasTraits):
             groups = {name: rows for name, rows in self.cohorts.groups.items() if name in mixed}
             changes = differences(self.run.predictions, self.compared.predictions, groups).to_dicts()
             change_of = {change["group"]: change for change in changes}
+            alike = agreement(self.run.predictions, self.compared.predictions, self.cohorts.groups).to_dicts()
+            alike_of = {one["group"]: one for one in alike}
             for line in lines:
+                if same := alike_of.get(line["cohort"]):
+                    line["agreement"] = {name: same[name] for name in ("agreement", "low", "high")}
                 if change := change_of.get(line["cohort"]):
                     line["change"] = {name: change[name] for name in ("difference", "low", "high")}
         return lines

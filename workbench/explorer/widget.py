@@ -12,7 +12,7 @@ from IPython.display import HTML, display
 
 from workbench.errors import WorkbenchError
 from workbench.explorer.answers import Answers
-from workbench.explorer.modules import join_modules, text_of
+from workbench.explorer.modules import join_modules, styles
 from workbench.explorer.page import kept_with_notebook
 from workbench.explorer.questions import STOP, question
 from workbench.explorer.state import ExplorerState
@@ -44,7 +44,7 @@ class Explorer(anywidget.AnyWidget):
     """
 
     _esm = join_modules("widget.js")
-    _css = text_of("workbench.css")
+    _css = styles()
     selection = traitlets.Dict().tag(sync=True)
     first = traitlets.Dict().tag(sync=True)
 

@@ -18,10 +18,10 @@ PRINCIPAL, NEIGHBOURS = "principal", "neighbours"
 LAYOUTS: Mapping[str, str] = {PRINCIPAL: "principal components", NEIGHBOURS: "neighbours (t-SNE)"}
 AT_ONCE = (
     *("start", "thumbnails", "detail", "explain", "what_if", "decide", "undo", "redo", "decisions"),
-    *("cohorts", "save_cohort", "remove_cohort", "similar"),
+    *("cohorts", "save_cohort", "remove_cohort", "similar", "counterparts"),
     *("code", "ping", "table"),
 )
-SLOWLY = ("findings", "map", "evidence", "figure", "warm_up")
+SLOWLY = ("findings", "map", "evidence", "group", "figure", "warm_up")
 START: Mapping[str, Any] = {
     "steps": [],
     "wrong_only": True,

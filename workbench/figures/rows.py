@@ -122,7 +122,7 @@ def embedding_map(
 ) -> Axes:
     """Embeddings on a plane, points ``(N, 2)`` in the colour of their class; those ``chosen`` are ringed.
 
-    For more than ten classes all points are grey. Axes have no unit and no labels.
+    For more than twenty classes all points are grey. Axes have no unit and no labels.
     """
     with mpl.rc_context(STYLE):
         ax = own_axes(ax, 4.3)

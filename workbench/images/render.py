@@ -15,7 +15,9 @@ Map = NDArray[np.float32]
 # Perceptually uniform ramps as anchor colours, interpolated in CIE Lab: the first runs from dark to
 # light, so that more never looks like less; the second from blue through white to red.
 _UNSIGNED = ((13, 8, 48), (84, 15, 109), (156, 41, 97), (217, 79, 52), (249, 142, 9), (252, 222, 110))
-# ten colours that most people can tell apart, even with a colour vision deficiency (Petroff 2021, arXiv 2107.02270)
+# Colours that most people can tell apart, also with a colour vision deficiency: ten of Petroff 2021 (arXiv 2107.02270),
+# then ten more, each the one that is farthest in CIE Lab from all before it, as seen and as simulated for deuteranopia
+# and protanopia (Machado et al. 2009, doi 10.1109/TVCG.2009.113).
 PALETTE = (
     "#3f90da",
     "#ffa90e",
@@ -27,6 +29,16 @@ PALETTE = (
     "#b9ac70",
     "#717581",
     "#92dadd",
+    "#99f375",
+    "#7e0048",
+    "#24f3bd",
+    "#1b75fc",
+    "#483675",
+    "#364824",
+    "#d8b4fc",
+    "#e124b4",
+    "#d81275",
+    "#87ab3f",
 )
 _SIGNED = ((33, 76, 145), (112, 161, 214), (247, 247, 247), (228, 130, 100), (158, 27, 43))
 

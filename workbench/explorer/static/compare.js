@@ -1,7 +1,7 @@
-import { h, redraw } from "./dom.js";
+import { h, problemOf, redraw } from "./dom.js";
 import { pointsOf } from "./cohorts.js";
 import { countsOf } from "./confusion.js";
-import { hasStep, redrawn } from "./lines.js";
+import { hasStep, line, redrawn } from "./lines.js";
 import { count, counted, percent } from "./numbers.js";
 import { withStep } from "./selection.js";
 
@@ -9,14 +9,16 @@ import { withStep } from "./selection.js";
 
 const MOST_CLASSES = 24; // of which the differences are drawn
 const CLASSES_NOTE = "95 % intervals; * holds after a correction over all classes (exact McNemar test, Benjamini-Hochberg).";
+const COHORTS_NOTE = "Share of the rows for which both models predict the same class, with 95 % intervals, and the second model's change.";
 const points = (share) => (100 * share).toFixed(2).replace("-", "−");
 
 /**
  * What a second model fixes and breaks; choosing an outcome shows its images.
  * @param {Context} context
  */
-export function compareView({ store, header }) {
+export function compareView({ store, source, header }) {
   const node = h("div", { className: "wb-lines" });
+  const byCohort = h("div", {});
   const found = header.comparison;
   const { outcomes } = header.words; // count in the comparison -> outcome of a row
   const notes = {
@@ -122,8 +124,31 @@ export function compareView({ store, header }) {
       h("h5", { textContent: "Accuracy of each class, second less first" }),
       h("p", { className: "wb-note", textContent: CLASSES_NOTE }),
       found.classes.filter(({ support }) => support).slice(0, MOST_CLASSES).map(classLine),
+      byCohort,
       differences(),
     );
   }
-  return redrawn(node, draw);
+
+  /** How often both models predict the same class in each cohort, and how much better the second one is. */
+  async function drawCohorts() {
+    const { cohorts } = await source.cohorts();
+    const lineOfCohort = ({ cohort, agreement, change, column }) =>
+      line({
+        name: cohort,
+        value: agreement.agreement,
+        low: agreement.low,
+        high: agreement.high,
+        largest: 1,
+        note: change ? `accuracy ${pointsOf(change.difference, change.low, change.high)}` : "of errors, or of none: no change to tell",
+        on: hasStep(store, { kind: "any", column, values: ["yes"] }),
+        choose: () => store.set({ ...withStep(store.selection, { kind: "any", column, values: ["yes"] }), wrong_only: false }),
+      });
+    byCohort.replaceChildren(
+      h("h5", { textContent: "Agreement by cohort" }),
+      h("p", { className: "wb-note", textContent: cohorts.length ? COHORTS_NOTE : "No cohort yet: save a selection as one." }),
+      ...cohorts.filter(({ agreement }) => agreement).map(lineOfCohort),
+    );
+  }
+  const shown = () => source.cohorts && drawCohorts().catch((error) => byCohort.replaceChildren(problemOf(error)));
+  return { ...redrawn(node, draw), shown };
 }

@@ -5,7 +5,9 @@ import { historyOf } from "./history.js";
 import { mapsSection } from "./mapsection.js";
 import { count, short } from "./numbers.js";
 import { fromRgb } from "./picture.js";
+import { paintThumbs, thumbOf } from "./thumbs.js";
 import { whatIfView } from "./whatif.js";
+import { Zoom } from "./zoom.js";
 
 /** @import { Context } from "./types.d.ts" */
 
@@ -62,11 +64,13 @@ class DetailView {
       step("›", 1, "Next image (right arrow)"),
       button("✕", () => this.store.set({ selected: -1 }), { className: "wb-shut", title: "Close", "aria-label": "Close" }),
     );
+    this.pair = h("div", { className: "wb-pair" }, this.picture, this.stage);
+    this.zoom = new Zoom(this.pair);
     this.node = h(
       "aside",
       { className: "wb-detail", "aria-label": "The image in detail" },
       h("div", { className: "wb-head-line" }, this.heading, this.walker),
-      h("div", { className: "wb-pair" }, this.picture, this.stage),
+      this.pair,
       this.bars,
       this.why,
       this.decisions.node,
@@ -126,7 +130,8 @@ class DetailView {
     const position = table.position(row);
     const [label, predicted] = ["label", "predicted"].map((name) => table.text(name, position));
     const { sequence } = this.store;
-    this.place.textContent = `${count(sequence.indexOf(position) + 1)} / ${count(sequence.length)}`;
+    const at = sequence.indexOf(position);
+    this.place.textContent = `${at < 0 ? "–" : count(at + 1)} / ${count(sequence.length)}`;
     const why = evidence?.[row];
     const words = `#${row}: ${label}, ${label === predicted ? "correct" : `predicted as ${predicted}`}`;
     this.heading.textContent = words;
@@ -143,7 +148,9 @@ class DetailView {
         role: detail.problem ? "alert" : null,
         textContent: detail.problem || "No image on this machine.",
       });
-    this.picture.replaceChildren(detail.image ? enlarged(detail.image, 192, `Image ${row}`) : missing());
+    const picture = () => h("div", { className: "wb-zoom" }, enlarged(detail.image, 192, `Image ${row}`));
+    this.zoom.reset();
+    this.picture.replaceChildren(detail.image ? picture() : missing());
     if (detail.shape) this.picture.append(h("span", { className: "wb-note", textContent: sizeWords(detail) }));
     const label = this.label();
     this.bars.replaceChildren(detail.bars ? barsOf(detail.bars, header.classes, label) : "");
@@ -178,7 +185,7 @@ class DetailView {
     else if (section === "nearest")
       body.replaceChildren(h("div", { className: "wb-panels" }, detail.nearest.map(nearestPanel)));
     else if (section === "similar") await this.similar(body);
-    else body.replaceChildren(whatIfView(this.context, detail, this.store.selection.selected));
+    else body.replaceChildren(whatIfView(this.context, detail, this.store.selection.selected, (key, ask) => this.keep(key, ask)));
   }
 
   /** The images of the run that the model sees most alike. */
@@ -194,32 +201,10 @@ class DetailView {
       this.store.set({ steps: [{ kind: "rows", rows: [selected, ...found.rows], words }], wrong_only: false });
     body.replaceChildren(
       h("p", { className: "wb-note", textContent: note }),
-      h("div", { className: "wb-similar" }, found.rows.map((row, k) => this.alike(row, found.similarity[k]))),
+      h("div", { className: "wb-similar" }, found.rows.map((row, k) => thumbOf(this.store, row, () => this.store.look(row), { similarity: found.similarity[k] }))),
       h("p", {}, button("Show them in the gallery", show)),
     );
-    if (!this.source.can.images) return;
-    await this.source.thumbnails.need(found.rows);
-    for (const canvas of /** @type {NodeListOf<HTMLElement>} */ (body.querySelectorAll(".wb-similar canvas")))
-      this.source.thumbnails.paint(canvas, Number(canvas.parentElement.dataset.row));
-  }
-
-  alike(row, similarity) {
-    const position = this.store.table.position(row);
-    const [label, predicted] = ["label", "predicted"].map((name) => (position < 0 ? "" : this.store.table.text(name, position)));
-    const words = label === predicted ? label : `${label} → ${predicted}`;
-    return h(
-      "button",
-      {
-        type: "button",
-        className: "wb-thumb",
-        title: `#${row}: ${words}, similarity ${short(similarity)}`,
-        "aria-label": `Show image ${row}: ${words}`,
-        dataset: { row },
-        onclick: () => this.store.look(row),
-      },
-      h("canvas", { width: 1, height: 1 }),
-      h("span", { className: label === predicted ? "wb-note" : "wb-wrong", textContent: words }),
-    );
+    await paintThumbs(this.source, body);
   }
 
   /** The label of the image shown, as a class number. */

@@ -15,6 +15,7 @@ import { matrixView } from "./matrix.js";
 import { count, percent, wilson } from "./numbers.js";
 import { rowsView } from "./rows.js";
 import { scatterView } from "./scatter.js";
+import { togetherView } from "./together.js";
 import { tourOf } from "./tour.js";
 import { deckOf } from "./triage.js";
 import { whyStrip } from "./why.js";
@@ -29,6 +30,7 @@ const VIEWS = /** @type {Record<string, [string, (context: Context) => View, (co
   cohorts: ["Cohorts", cohortsView, ({ source }) => Boolean(source.cohorts)],
   map: ["Map", scatterView, ({ source }) => source.can.map],
   maps: ["Attributions", mapGrid, ({ source }) => source.can.maps],
+  together: ["Selection", togetherView, ({ source }) => Boolean(source.group) && (source.can.maps || source.can.similar)],
   classes: ["Classes", classesView, () => true],
   calibration: ["Calibration", calibrationView, () => true],
   compare: ["Compare", compareView, ({ header }) => Boolean(header.comparison)],
@@ -36,7 +38,7 @@ const VIEWS = /** @type {Record<string, [string, (context: Context) => View, (co
 });
 
 /** The figure of a view that has none called like it. */
-const FIGURE_OF = { table: "gallery", facets: "gallery", cohorts: "gallery", maps: "detail" };
+const FIGURE_OF = { table: "gallery", facets: "gallery", cohorts: "gallery", maps: "detail", together: "gallery" };
 
 /** A note with what stands between backticks as code. */
 const marked = (note) => note.split("`").map((part, place) => (place % 2 ? h("code", { textContent: part }) : part));
@@ -177,6 +179,10 @@ class ExplorerView {
       "?": () => this.help.showModal(),
       r: () => this.deck?.open(),
       m: () => this.detail.maps.turn(),
+      "+": () => detail.zoom.step(1),
+      "=": () => detail.zoom.step(1), // where + needs Shift
+      "-": () => detail.zoom.step(-1),
+      0: () => detail.zoom.reset(),
       f: () => document.fullscreenEnabled && this.wholeScreen(),
     }[event.key.toLowerCase()];
     if (!command && !event.altKey && box) {

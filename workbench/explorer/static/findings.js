@@ -2,6 +2,7 @@ import { button, h, redraw, toggle } from "./dom.js";
 import { hasStep } from "./lines.js";
 import { count, counted, percent } from "./numbers.js";
 import { withStep } from "./selection.js";
+import { paintThumbs, thumbOf } from "./thumbs.js";
 
 /** @import { Context, View } from "./types.d.ts" */
 
@@ -139,31 +140,15 @@ class FindingsView {
   /** Small pictures of some rows; one that is chosen is shown in detail. */
   strip(rows) {
     if (!this.source.can.images) return null;
-    const picture = (row) =>
-      h(
-        "button",
-        {
-          type: "button",
-          className: "wb-thumb",
-          title: `Image ${row}`,
-          "aria-label": `Show image ${row}`,
-          dataset: { row },
-          onclick: () => this.store.look(row),
-        },
-        h("canvas", { width: 1, height: 1 }),
-      );
-    return h("span", { className: "wb-strip" }, rows.map(picture));
+    return h("span", { className: "wb-strip" }, rows.map((row) => thumbOf(this.store, row, () => this.store.look(row), { brief: true })));
   }
 
   async pictures() {
-    const thumbs = /** @type {HTMLElement[]} */ ([...this.node.querySelectorAll(".wb-thumb")]);
-    if (!thumbs.length) return;
     try {
-      await this.source.thumbnails.need([...new Set(thumbs.map(({ dataset }) => Number(dataset.row)))]);
+      await paintThumbs(this.source, this.node);
     } catch {
       return; // the gallery reports that pictures can't be shown
     }
-    for (const thumb of thumbs) this.source.thumbnails.paint(thumb.firstElementChild, Number(thumb.dataset.row));
   }
 
   /** Called when the view comes into sight. */

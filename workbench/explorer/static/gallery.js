@@ -1,4 +1,6 @@
 import { button, choice, h, keys, redraw } from "./dom.js";
+import { orderOf, orders } from "./orders.js";
+import { sideFor } from "./thumbnails.js";
 import { layout, lineAt, tileOf } from "./tiles.js";
 
 /** @import { Context, View } from "./types.d.ts" */
@@ -48,12 +50,13 @@ class GalleryView {
   }
 
   drawControls() {
-    const { order, descending } = this.store.selection;
+    const { descending } = this.store.selection;
+    const { choices, chosen } = orders(this.table, this.store.selection);
     const titled = (names) => names.map((name) => [name, this.table.columns[name].title]);
     const groups = [["", "not grouped"], ...titled(this.table.names("class", "category", "flag"))];
     redraw(
       this.controls,
-      choice("Sort by", titled(this.table.names("number")), order, (next) => this.store.set({ order: next })),
+      choice("Sort by", choices, chosen, (next) => this.store.set(orderOf(next))),
       button(descending ? "↓" : "↑", () => this.store.set({ descending: !descending }), {
         title: descending ? "Highest first; turn round" : "Lowest first; turn round",
         "aria-label": descending ? "Highest first" : "Lowest first",
@@ -150,14 +153,18 @@ class GalleryView {
   async pictures() {
     if (!this.source.can.images) return;
     const ids = [...this.tiles.keys()].filter((key) => typeof key === "number");
+    const { thumbnails } = this.source;
+    const side = sideFor(this.size);
+    const blurred = ids.filter((id) => !thumbnails.has(id, side));
     this.paint(ids);
-    if (ids.every((id) => this.source.thumbnails.has(id))) return;
+    if (!blurred.length) return;
     try {
-      await this.source.thumbnails.need(ids);
+      await thumbnails.need(blurred, side);
       this.problem.textContent = "";
     } catch (error) {
       this.problem.textContent = `Some images can't be shown: ${error.message}`;
     }
+    for (const id of blurred) delete this.tiles.get(id)?.dataset.painted; // a sharper one may be there
     this.paint(ids);
   }
 

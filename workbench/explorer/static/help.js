@@ -6,6 +6,7 @@ const KEYS = [
   ["1 … 5", "set or take off a tag: of the images picked, or of the one shown"],
   ["Space", "pick the image with the focus; Shift and Ctrl with a click pick several"],
   ["M", "the map alone, over the picture again, the picture alone"],
+  ["+ − 0", "zoom into picture and map, out, and back; Ctrl and the wheel, a double click, drag"],
   ["R", "review the labels of the selection one by one"],
   ["Backspace", "undo the last filter"],
   ["Ctrl+Z, Ctrl+Shift+Z", "undo and redo the last decision"],

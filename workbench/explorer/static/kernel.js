@@ -112,6 +112,18 @@ function withColumns({ columns, buffers, ...found }) {
 export function kernelSource(questions, start, thumbnails = null) {
   let found = null; // the findings, asked for once by whichever view needs them first
   const kept = thumbnails ? picturesOf(thumbnails, bytesOf(thumbnails.data)) : new Map();
+  const parted = (tell, seen) => {
+    const maps = [];
+    return {
+      maps,
+      early(content, buffers) {
+        if (content.part) {
+          maps.push(...mapsOf({ maps: content.maps, buffers }));
+          seen?.([...maps]);
+        } else words(tell)(content);
+      },
+    };
+  };
   const ask = Object.fromEntries(
     start.header.words.questions.map((name) => [name, (content, early) => questions.ask(name, content, early)]),
   );
@@ -120,15 +132,26 @@ export function kernelSource(questions, start, thumbnails = null) {
     methods: start.methods,
     layers: start.layers,
     keeps: start.kept,
-    thumbnails: new Thumbnails(async (rows) => {
-      const answer = await ask.thumbnails({ rows });
-      return picturesOf(answer, answer.buffers[0]);
-    }, kept),
+    thumbnails: new Thumbnails(
+      async (rows, side) => {
+        const answer = await ask.thumbnails({ rows, side });
+        return picturesOf(answer, answer.buffers[0]);
+      },
+      kept,
+      thumbnails?.side,
+    ),
     decisions: async () => (await ask.decisions()).decisions,
     detail: async (row) => detailOf(await ask.detail({ row })),
-    explain: async (what, tell) => ({
-      maps: mapsOf(await ask.explain({ ...what, second: start.can.compare }, words(tell))),
-    }),
+    async explain(what, tell, seen) {
+      const { maps, early } = parted(tell, seen);
+      const last = mapsOf(await ask.explain({ ...what, second: start.can.compare }, early));
+      return { maps: [...maps, ...last] };
+    },
+    async group(rows, tell) {
+      const { buffers, ...found } = await ask.group({ rows }, words(tell));
+      return { ...found, values: valuesOf("f4", buffers[0]), region: buffers[1] };
+    },
+    counterparts: (rows) => ask.counterparts({ rows }),
     evidence: (what, tell) => ask.evidence(what, (content) => content.verdict && tell(content)),
     async whatIf(what) {
       const found = await ask.what_if(what);

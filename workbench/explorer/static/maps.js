@@ -2,7 +2,7 @@ import { h } from "./dom.js";
 import { STRENGTH, gradient, overlay, scaleOf } from "./picture.js";
 import { percent, short } from "./numbers.js";
 
-const SIDE = 160;
+const [SIDE, MOST_SIDE] = [160, 512];
 
 /** Maps that share a scale: of one model, method and layer; with `own` each has a separate one. */
 export function families(maps, own) {
@@ -37,7 +37,16 @@ function scaleBar(top, signed, ramp) {
   );
 }
 
-/** One map over its image, with what is said of it; a chip waits for its verdict. */
+/** The families of two models beside each other: for each method and layer the first model's, then the second's. */
+const besideEachOther = (groups) => {
+  const keyOf = ({ method, layer }) => `${method}|${layer}`;
+  const keys = [...new Set(groups.map(({ family }) => keyOf(family[0])))];
+  return keys.map((key) =>
+    h("div", { className: "wb-beside" }, groups.filter(({ family }) => keyOf(family[0]) === key).map(({ node }) => node)),
+  );
+};
+
+/** One map over its image, or over its own if it has one, with what is said of it; a chip waits for its verdict. */
 function panelOf(map, image, { top, signed, ramp, prefix }, chips) {
   const head = h("b", { textContent: map.title, title: map.title });
   if (!map.values)
@@ -53,7 +62,7 @@ function panelOf(map, image, { top, signed, ramp, prefix }, chips) {
     role: "img",
     "aria-label": `${prefix}${map.method} for ${map.title}: ${noteOf(map)}`,
   });
-  const pixels = overlay(image, map.values, map.grid, top, signed, ramp, SIDE);
+  const pixels = overlay(map.image ?? image, map.values, map.grid, top, signed, ramp, SIDE);
   canvas.getContext("2d").putImageData(new ImageData(pixels, SIDE, SIDE), 0, 0);
   const chip = h("div", { className: "wb-verdict" });
   chips.set(map.place, chip);
@@ -79,16 +88,18 @@ function drawnWith(family) {
 export function stagedMap(map, maps, image, { ramps }, { own = false, strength = STRENGTH, brief = false } = {}) {
   const family = families(maps, own).find((one) => one.some(({ place }) => maps[place] === map));
   const { top, signed } = drawnWith(family);
-  const canvas = map.values ? h("canvas", { width: SIDE, height: SIDE, role: "img" }) : null;
+  const side = Math.max(SIDE, Math.min(MOST_SIDE, image?.width ?? 0)); // as sharp as the picture beside it
+  const canvas = map.values ? h("canvas", { width: side, height: side, role: "img" }) : null;
   const kind = map.kind ?? map.method;
   const words = `${kind}, why ${map.title}`;
   if (canvas) {
-    const pixels = overlay(image, map.values, map.grid, top, signed, ramps[String(signed)], SIDE, strength);
-    canvas.getContext("2d").putImageData(new ImageData(pixels, SIDE, SIDE), 0, 0);
+    const pixels = overlay(image, map.values, map.grid, top, signed, ramps[String(signed)], side, strength);
+    canvas.getContext("2d").putImageData(new ImageData(pixels, side, side), 0, 0);
     canvas.setAttribute("aria-label", words);
   }
   const refused = canvas ? null : h("div", { className: "wb-refused wb-note", textContent: map.refused });
-  return h("figure", {}, canvas ?? refused, h("figcaption", { className: "wb-note", textContent: brief ? map.title : words, title: words }));
+  const shown = canvas && !brief ? h("div", { className: "wb-zoom" }, canvas) : canvas;
+  return h("figure", {}, shown ?? refused, h("figcaption", { className: "wb-note", textContent: brief ? map.title : words, title: words }));
 }
 
 /** Panels of maps over their image, those that share a scale together with its bar. */
@@ -102,15 +113,17 @@ export function mapPanels(maps, image, { ramps }, { own = false, prefix = "" } =
     const title = [first.model, first.kind ?? first.method, first.layer].filter(Boolean).join(" · ");
     const panels = family.map((map) => panelOf(map, image, drawn, chips));
     const bar = there.length && top > 0 ? scaleBar(top, signed, drawn.ramp) : null;
-    return h(
+    const node = h(
       "div",
       { className: "wb-family" },
       h("h5", { textContent: title }),
       h("div", { className: "wb-panels" }, panels),
       bar,
     );
+    return { family, node };
   });
-  return { groups, chips };
+  const two = groups.some(({ family }) => family[0].model);
+  return { groups: two ? besideEachOther(groups) : groups.map(({ node }) => node), chips };
 }
 
 const MARKS = ["✓", "~", "✗"]; // of the verdicts, the best first

@@ -33,7 +33,33 @@ class MapsSection {
   }
 
   request(spec) {
-    return this.detail.keep(JSON.stringify(spec), () => this.source.explain(spec, (words) => this.tell(words)));
+    const seen = (maps) => this.early(spec, maps);
+    return this.detail.keep(JSON.stringify(spec), () => this.source.explain(spec, (words) => this.tell(words), seen));
+  }
+
+  /** Whether a question is about what is shown now. */
+  isShown(spec) {
+    return JSON.stringify(spec) === JSON.stringify(this.spec()) && this.detail.node.dataset.row === String(spec.row);
+  }
+
+  /** Draw the maps that are there while others are still computed. */
+  early(spec, maps) {
+    if (!this.isShown(spec)) return;
+    if (!this.staged) this.stageFirst(maps);
+    const place = this.detail.section === "maps" && this.detail.body.querySelector(".wb-families");
+    if (place) place.replaceChildren(...this.panels(maps).groups);
+  }
+
+  panels(maps) {
+    return mapPanels(maps, this.detail.detail.image, this.header, { own: this.own });
+  }
+
+  /** Draw the first of some maps beside the picture; where there is none say so. */
+  stageFirst(maps) {
+    const first = maps.find(({ values }) => values) ?? maps[0];
+    if (!first) this.detail.stage.replaceChildren(h("p", { className: "wb-note", textContent: NO_MAP }));
+    else this.staged = () => this.drawStaged(first, maps);
+    this.staged?.();
   }
 
   /** Ask for the maps ahead of drawing them. */
@@ -60,10 +86,7 @@ class MapsSection {
     try {
       const found = await this.request(spec);
       if (number !== this.detail.number || JSON.stringify(spec) !== JSON.stringify(this.spec())) return;
-      const first = found.maps.find(({ values }) => values) ?? found.maps[0];
-      if (!first) stage.replaceChildren(h("p", { className: "wb-note", textContent: NO_MAP }));
-      else this.staged = () => this.drawStaged(first, found.maps);
-      this.staged?.();
+      this.stageFirst(found.maps);
       this.detail.node.dataset.staged = String(spec.row);
     } catch (error) {
       const words = error.stopped ? "Stopped." : "No map."; // why stands among the maps below
@@ -142,7 +165,7 @@ class MapsSection {
 
   place(spec, found, place, status) {
     const { row, methods, layers, targets } = spec;
-    const { groups, chips } = mapPanels(found.maps, this.detail.detail.image, this.header, { own: this.own });
+    const { groups, chips } = this.panels(found.maps);
     status.textContent = found.maps.length ? "" : NO_MAP;
     place.replaceChildren(...groups);
     this.detail.node.dataset.maps = found.maps.length;

@@ -177,7 +177,10 @@ function pageSource(bundle, bytes, table) {
     noMaps: "This page keeps no maps.",
     layers: grids ? [{ name: parts.grids.layer, grid: parts.grids.grid }] : [],
     thumbnails: new Thumbnails(
-      async (ids) => new Map(await Promise.all(ids.map(async (id) => [id, await sheets.picture(id)]))),
+      async (ids) => {
+        const found = await Promise.all(ids.map((id) => sheets.picture(id)));
+        return new Map(ids.map((id, k) => [id, found[k]]));
+      },
     ),
     async detail(row) {
       const [position, image] = [table.position(row), await sheets.picture(row)];

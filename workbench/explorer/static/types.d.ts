@@ -108,6 +108,7 @@ export interface AttributionMap {
   remark?: string;
   values: Float32Array | null;
   of?: number;
+  image?: ImageData;
 }
 
 /** What the views ask for: answered by the kernel in a notebook, by the page itself in a file. */
@@ -123,7 +124,10 @@ export interface Source {
   explain(
     spec: { row: number; methods: string[]; layers: string[]; targets: string[] },
     tell?: (words: string) => void,
+    seen?: (maps: AttributionMap[]) => void,
   ): Promise<{ maps: AttributionMap[]; verdicts?: Map<number, any> }>;
+  group?(rows: number[], tell?: (words: string) => void): Promise<any>;
+  counterparts?(rows: number[]): Promise<{ pairs: any[] }>;
   map(name: string, tell?: (words: string) => void): Promise<Float32Array>;
   findings?: ((tell?: (words: string) => void) => Promise<any>) | null;
   cohorts?(): Promise<any>;

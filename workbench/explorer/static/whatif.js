@@ -7,15 +7,33 @@ import { fromRgb } from "./picture.js";
 /** @import { Context } from "./types.d.ts" */
 
 const PICTURE_SIDE = 160;
+const NO_DIFFERENCE = "Rotated or cropped, each place shows another part: the maps have no difference.";
 const [FLIP_STEPS, FLIP_HALVINGS] = [10, 6];
-const SLIDERS = /** @type {[string, string, number, number, number][]} */ ([
-  ["rotate", "rotate (degrees)", -180, 180, 1],
-  ["crop", "crop (share of the side)", 0, 0.7, 0.01],
-  ["blur", "blur (pixels)", 0, 8, 0.1],
-  ["brightness", "brightness", -0.8, 0.8, 0.02],
-  ["contrast", "contrast", -0.8, 0.8, 0.02],
-  ["noise", "noise", 0, 0.5, 0.01],
+const GROUPS = /** @type {[string, [string, string, number, number, number][]][]} */ ([
+  [
+    "light",
+    [
+      ["brightness", "brightness", -0.8, 0.8, 0.02],
+      ["contrast", "contrast", -0.8, 0.8, 0.02],
+    ],
+  ],
+  [
+    "quality",
+    [
+      ["blur", "blur (pixels)", 0, 8, 0.1],
+      ["noise", "noise", 0, 0.5, 0.01],
+    ],
+  ],
+  [
+    "geometry",
+    [
+      ["rotate", "rotate (degrees)", -180, 180, 1],
+      ["crop", "crop (share of the side)", 0, 0.7, 0.01],
+    ],
+  ],
 ]);
+const SLIDERS = GROUPS.flatMap(([, sliders]) => sliders);
+const MOVES = ["rotate", "crop"]; // changes after which a place of the map is another place of the image
 
 /** The most probable class of some bars. */
 const topOf = (bars) => bars.reduce((a, b) => (b.value > a.value ? b : a)).class;
@@ -27,6 +45,30 @@ export function changeWords(before, after, classes) {
   const value = (bars, k) => bars.find((bar) => bar.class === k)?.value ?? 0;
   const moved = `${classes[was]} ${percent(value(before, was))} → ${percent(value(after, was))}`;
   return was === is ? `The answer stays ${classes[was]}: ${moved}.` : `The answer changes from ${classes[was]} to ${classes[is]}: ${moved}.`;
+}
+
+/** The maps before a change, after it, and the second less the first, those of one class together. */
+export function withDifferences(before, after, images) {
+  return after.flatMap((map) => {
+    const was = before.find(({ target }) => target === map.target);
+    if (!was?.values || !map.values) return [map];
+    return [
+      { ...was, title: `${map.title}, before`, image: images.before },
+      { ...map, title: `${map.title}, after`, image: images.after },
+      {
+        ...map,
+        title: `${map.title}, after less before`,
+        image: images.after,
+        layer: "",
+        kind: "Difference",
+        method: `difference ${map.target}`,
+        signed: true,
+        remark: "",
+        residual: null,
+        values: map.values.map((value, k) => value - was.values[k]),
+      },
+    ];
+  });
 }
 
 /**
@@ -56,7 +98,7 @@ export async function firstFlip(answer, from, max, sign = 1) {
 /** Sliders that change the image, and what the model makes of it; a rectangle drawn on the image is greyed out. */
 class WhatIf {
   /** @param {Context} context */
-  constructor({ store, source, header }, detail, row) {
+  constructor({ store, source, header }, detail, row, keep) {
     this.store = store;
     this.source = source;
     this.header = header;
@@ -66,6 +108,7 @@ class WhatIf {
     this.again = false; // whether something changed while an answer was under way
     this.from = null; // where a rectangle begins, in shares of the side
     this.detail = detail;
+    this.keep = keep; // of answers, in memory
     this.build(detail);
     this.listen();
     this.ask();
@@ -80,7 +123,9 @@ class WhatIf {
     this.flips = h("ul", { className: "wb-flips", role: "status" });
     this.search = 0; // the latest search counts
     this.inputs = new Map(); // slider -> its number
-    const sliders = SLIDERS.map((slider) => this.slider(...slider));
+    const sliders = GROUPS.map(([name, some]) =>
+      h("fieldset", {}, h("legend", { textContent: name }), some.map((slider) => this.slider(...slider))),
+    );
     const bar = h(
       "div",
       { className: "wb-bar" },
@@ -169,7 +214,8 @@ class WhatIf {
     this.busy = true;
     try {
       const { methods, layers } = this.store.selection;
-      this.show(await this.source.whatIf({ row: this.row, change: this.change, methods, layers }));
+      const found = await this.source.whatIf({ row: this.row, change: this.change, methods, layers });
+      this.show(found, await this.before(found.maps));
     } catch (error) {
       this.result.replaceChildren(problemOf(error));
     }
@@ -177,10 +223,23 @@ class WhatIf {
     if (this.again) this.ask();
   }
 
-  show(found) {
+  /** The maps of the image as it is, of the classes and by the method of some maps; none where they can't be compared. */
+  async before(maps) {
+    const [first] = maps;
+    const made = Object.values(this.change).flat().some(Boolean);
+    if (!first || !made || MOVES.some((name) => this.change[name])) return [];
+    const targets = maps.map(({ target }) => target);
+    const spec = { row: this.row, methods: [first.method], layers: first.layer ? [first.layer] : [], targets };
+    const found = await this.keep(JSON.stringify(spec), () => this.source.explain(spec));
+    return found.maps.filter(({ model }) => !model);
+  }
+
+  show(found, before) {
     const image = fromRgb(found.rgb, ...found.shape);
     const label = this.label();
-    const { groups } = mapPanels(found.maps, image, this.header, { prefix: "changed image, " });
+    const maps = withDifferences(before, found.maps, { before: this.detail.image, after: image });
+    const { groups } = mapPanels(maps, image, this.header, { prefix: "changed image, " });
+    const moved = MOVES.some((name) => this.change[name]);
     const picture = h(
       "div",
       { className: "wb-panel" },
@@ -193,6 +252,7 @@ class WhatIf {
       picture,
       h("p", { className: "wb-note", textContent: changeWords(this.detail.bars, found.bars, classes) }),
       h("div", { className: "wb-beside" }, bars("before", this.detail.bars), bars("after", found.bars)),
+      moved ? h("p", { className: "wb-note", textContent: NO_DIFFERENCE }) : "",
       h("div", { className: "wb-families" }, groups),
     );
     this.result.dataset.code = this.code.textContent = found.code;
@@ -236,4 +296,4 @@ class WhatIf {
   }
 }
 
-export const whatIfView = (context, detail, row) => new WhatIf(context, detail, row).node;
+export const whatIfView = (context, detail, row, keep) => new WhatIf(context, detail, row, keep).node;

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from workbench.analysis.cohorts import cohort_rates
-from workbench.analysis.models import differences
+from workbench.analysis.models import agreement, differences
 from workbench.reports.bundle import Bundle
 from workbench.reports.material import Material
 from workbench.runs.cohorts import cohorts
@@ -12,8 +12,8 @@ from workbench.runs.cohorts import cohorts
 def section(material: Material) -> Bundle:
     """The error rate of each cohort against all other rows; with a second model the change within those of both kinds.
 
-    Of a cohort of errors alone, or of none, there is no change: any other model does better on rows that were chosen
-    because this one misclassifies them.
+    With a second model also how often both predict the same class. Of a cohort of errors alone, or of none, there is no
+    change: any other model does better on rows that were chosen because this one misclassifies them.
     """
     groups = cohorts(material.run).groups
     if not groups:
@@ -24,4 +24,5 @@ def section(material: Material) -> Bundle:
         mixed = rates.filter((rates["errors"] > 0) & (rates["errors"] < rates["rows"]))["cohort"]
         chosen = {name: groups[name] for name in mixed}
         tables["comparison_cohorts"] = differences(material.predictions, material.compared, chosen)
+        tables["agreement_cohorts"] = agreement(material.predictions, material.compared, groups)
     return Bundle(tables=tables, metrics={"cohorts": {row["cohort"]: row for row in rates.to_dicts()}})

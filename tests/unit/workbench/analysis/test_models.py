@@ -4,7 +4,7 @@ from scipy import stats
 
 from tests.factories import predictions
 from workbench.analysis.compare import compare
-from workbench.analysis.models import ENSEMBLE, MAJORITY, differences, equivalence, models
+from workbench.analysis.models import ENSEMBLE, MAJORITY, agreement, differences, equivalence, models
 from workbench.core.predictions import Predictions
 from workbench.errors import DataError
 
@@ -38,6 +38,17 @@ def test_equal_models_are_equivalent_and_few_rows_prove_nothing() -> None:
     assert not equivalence(compare(*pair(2, 20_000, 0.0, 0.02))).no_worse
     with pytest.raises(DataError, match="above 0"):
         equivalence(compare(*pair(1, 100, 0.01, 0.01)), margin=0)
+
+
+def test_agreement_within_groups() -> None:
+    before, after = pair(3, 1000, 0.05, 0.05)
+    rows = before.index
+    frame = agreement(before, after, {"odd": rows[rows % 2 == 1], "all": rows, "none": np.array([99_999])})
+    assert frame["group"].to_list() == ["odd", "all"]
+    same = before.predicted == after.predicted
+    assert frame["alike"].to_list() == [int(same[1::2].sum()), int(same.sum())]
+    interval = stats.binomtest(int(same.sum()), 1000).proportion_ci(method="wilson")
+    assert (frame["low"][1], frame["high"][1]) == pytest.approx((interval.low, interval.high))
 
 
 def test_differences_within_groups() -> None:

@@ -8,7 +8,7 @@ from workbench.attribution.attribute import attribute
 from workbench.attribution.targets import Targets
 from workbench.core.records import Attribution
 from workbench.errors import AttributionError
-from workbench.evidence.groups import masking_effect, mean_map, region_of
+from workbench.evidence.groups import masking_effect, mean_map, region_of, shared_place
 
 COUNT = 20
 MARKED = Targets(np.ones(COUNT, np.int64))
@@ -39,6 +39,46 @@ def test_without_a_watermark_there_is_no_effect() -> None:
     effect = masking_effect(model, images, MARKED, patch_map(1)[0] > 0)
     assert not effect.shown
     assert effect.low <= 0 <= effect.high
+
+
+def planted(model, count: int, seed: int):  # type: ignore[no-untyped-def]
+    """Images, a map of each that shows what the model looks at, and images without the mark."""
+    images = marked_images(count)
+    images[:, ..., 1:] = np.random.default_rng(seed).integers(0, 90, images[:, ..., 1:].shape)
+    maps = Attribution(patch_map(count), np.arange(count), np.ones(count, np.int64), "planted")
+    return images, maps, (marked_images(count, marked=False), Targets(np.ones(count, np.int64)))
+
+
+def test_a_mark_of_the_group_alone_is_special_and_one_that_all_have_is_not() -> None:
+    model = patch_classifier()
+    images, maps, beside = planted(model, COUNT, 0)
+    found = shared_place(model, maps, images, beside, share=16 / SIDE**2)
+    assert found.effect.shown
+    assert found.special
+    assert len(found.effect.drop) == COUNT // 2
+    everywhere = shared_place(model, maps, images, (images, MARKED), share=16 / SIDE**2)
+    assert everywhere.effect.shown
+    assert not everywhere.special
+    alone = shared_place(model, maps, images, share=16 / SIDE**2)
+    assert (alone.others, alone.special) == (None, False)
+
+
+def test_groups_drawn_at_random_are_seldom_special() -> None:
+    """The intervals of groups that differ in nothing from the images beside them."""
+    model, special = patch_classifier(), 0
+    for seed in range(60):
+        generator = np.random.default_rng(seed)
+        images = marked_images(2 * COUNT)
+        images[:, PATCH[0], PATCH[1], 0] = generator.integers(100, 255, (2 * COUNT, 1, 1))
+        maps = Attribution(patch_map(COUNT), np.arange(COUNT), np.ones(COUNT, np.int64), "planted")
+        special += shared_place(model, maps, images[:COUNT], (images[COUNT:], MARKED), share=16 / SIDE**2).special
+    assert special <= 6  # 2.5 % on this side; 6 of 60 or fewer in 99.9 % of such runs
+
+
+def test_a_group_of_few_is_refused() -> None:
+    images, maps, _ = planted(patch_classifier(), 8, 0)
+    with pytest.raises(AttributionError, match="at least 10 images, not 8"):
+        shared_place(patch_classifier(), maps, images)
 
 
 def test_the_mean_map_gives_every_image_its_say() -> None:

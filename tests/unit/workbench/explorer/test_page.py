@@ -106,6 +106,8 @@ def test_modules_share_one_scope() -> None:
     for entry in ("widget.js", "page.js"):
         text = modules.join_modules(entry)
         names = re.findall(r"^(?:async )?(?:function|const|let|class) (\w+)", text, re.MULTILINE)
+        for several in re.findall(r"^(?:const|let) \[([^\]]*)\]", text, re.MULTILINE):
+            names += [name.strip() for name in several.split(",")]
         assert len(names) == len(set(names)), {name for name in names if names.count(name) > 1}
         assert not re.search(r"^(import|export (?!default))", text, re.MULTILINE)
     assert modules.join_modules("widget.js").count("export default") == 1

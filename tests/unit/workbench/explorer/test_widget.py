@@ -135,6 +135,49 @@ def test_thumbnails_are_the_pixels(run: Run) -> None:
     assert (np.frombuffer(data, np.uint8).reshape(2, 32, 32, 3) == run.images.pixels[[3, 5]]).all()  # type: ignore[union-attr]
 
 
+def test_photographs_come_as_large_as_they_are_shown(run: Run) -> None:
+    large = np.repeat(np.repeat(run.images.stack(run.images.rows[:60]), 7, 1), 7, 2)  # type: ignore[union-attr]
+    photographs = dataclasses.replace(run, images=dataclasses.replace(run.images, pixels=large), classifier=None)
+    heard = Heard(Explorer(photographs))
+    for side in (64, 128, 256):
+        reply, _, _ = heard.ask("thumbnails", rows=[3], side=side)
+        assert reply["shape"] == [min(side, 224)] * 2
+    assert "expected one of (64, 128, 256)" in heard.ask("thumbnails", rows=[3], side=100)[0]["error"]
+    assert "at most 125 thumbnails" in heard.ask("thumbnails", rows=[0] * 126, side=256)[0]["error"]
+
+
+def test_beside_each_image_the_most_similar_correct_ones(run: Run) -> None:
+    predictions = run.predictions
+    wrong = predictions.index[~predictions.correct][:3]
+    reply, _, _ = Heard(Explorer(run)).ask("counterparts", rows=wrong.tolist())
+    unit = predictions.embedding / np.linalg.norm(predictions.embedding, axis=1, keepdims=True)  # type: ignore[operator]
+    seen = 0
+    for pair in reply["pairs"]:
+        place = predictions.position(pair["row"])
+        for side, wanted in (("true", predictions.label[place]), ("predicted", predictions.predicted[place])):
+            there = [k for k in range(60) if predictions.correct[k] and predictions.label[k] == wanted]
+            if not there:
+                assert pair[side] is None
+                continue
+            seen += 1
+            best = max(there, key=lambda k: float(unit[k] @ unit[place]))
+            assert pair[side]["row"] == predictions.index[best]
+            assert pair[side]["similarity"] == pytest.approx(float(unit[best] @ unit[place]), abs=1e-4)
+    assert seen
+
+
+def test_what_a_selection_shares_is_tested_on_images_that_did_not_find_it(run: Run) -> None:
+    heard = Heard(Explorer(run))
+    wrong = run.predictions.index[~run.predictions.correct]
+    reply, (mean, region), early = heard.ask("group", rows=wrong[:30].tolist())
+    assert early[0]["progress"]
+    assert reply["title"] == "the predicted rather than the true class"
+    assert (len(mean) // 4, len(region)) == (np.prod(reply["grid"]), reply["side"] ** 2)
+    assert np.frombuffer(region, np.uint8).mean() == pytest.approx(0.15, abs=0.01)
+    assert reply["sentences"][0].startswith("Mean of 15 ")
+    assert "at least 10 images, not 4" in heard.ask("group", rows=wrong[:4].tolist())[0]["error"]
+
+
 def test_detail_has_probabilities_and_the_image(run: Run) -> None:
     reply, (image,), _ = Heard(Explorer(run)).ask("detail", row=7)
     assert [bar["value"] for bar in reply["bars"]] == pytest.approx(run.predictions.probability[7])
@@ -144,8 +187,11 @@ def test_detail_has_probabilities_and_the_image(run: Run) -> None:
 def test_maps_are_raw_values(run: Run) -> None:
     row = int(run.predictions.index[~run.predictions.correct][0])
     what = {"row": row, "methods": ["Grad-CAM", "Saliency"], "layers": [], "targets": ["predicted", "true"]}
-    reply, buffers, _ = Heard(Explorer(run)).ask("explain", **what, second=False)
-    assert [m["grid"] for m in reply["maps"]] == [[4, 4], [4, 4], [32, 32], [32, 32]]
+    heard = Heard(Explorer(run))
+    reply, buffers, early = heard.ask("explain", **what, second=False)
+    (part,) = early  # the first method's maps come before the second's are made
+    assert [m["grid"] for m in part["maps"] + reply["maps"]] == [[4, 4], [4, 4], [32, 32], [32, 32]]
+    buffers = [*heard.sent[0][1], *buffers]
     assert [len(b) for b in buffers] == [64, 64, 4096, 4096]
     assert all(np.isfinite(np.frombuffer(b, np.float32)).all() for b in buffers)
 
@@ -235,9 +281,9 @@ def test_two_models_are_explained_side_by_side(run: Run) -> None:
     other = Run("other", predict(model, run.images), run.images, model)  # type: ignore[arg-type]
     heard = Heard(Explorer(run, compared=other))
     what = {"row": 0, "methods": ["Grad-CAM"], "layers": [], "targets": ["true"], "second": True}
-    reply, buffers, _ = heard.ask("explain", **what)
-    assert [m["model"] for m in reply["maps"]] == ["", "other"]
-    assert buffers[0] != buffers[1]
+    reply, (second,), (part,) = heard.ask("explain", **what)
+    assert [m["model"] for m in part["maps"] + reply["maps"]] == ["", "other"]
+    assert heard.sent[0][1][0] != second
     detail, _, _ = heard.ask("detail", row=0)
     assert [bar["value"] for bar in detail["compared"]] == pytest.approx(other.predictions.probability[0])
 

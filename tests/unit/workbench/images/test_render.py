@@ -9,6 +9,34 @@ def lightness(colours: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(colours[None].astype(np.float32), cv2.COLOR_RGB2LAB)[0, :, 0]
 
 
+def seen(hexes: tuple[str, ...], deficiency: str) -> np.ndarray:
+    """CIE Lab of colours as seen with a colour vision deficiency (Machado et al. 2009, severity 1)."""
+    colours = np.array([[int(one[k : k + 2], 16) / 255 for k in (1, 3, 5)] for one in hexes])
+    linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4) @ MACHADO[deficiency].T
+    linear = np.clip(linear, 0, 1)
+    display = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return cv2.cvtColor(display[None].astype(np.float32), cv2.COLOR_RGB2LAB)[0]
+
+
+MACHADO = {
+    "none": np.eye(3),
+    "deuteranopia": np.array(
+        [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]]
+    ),
+    "protanopia": np.array(
+        [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]
+    ),
+}
+
+
+@pytest.mark.parametrize(("deficiency", "least"), [("none", 19), ("deuteranopia", 14), ("protanopia", 14)])
+def test_twenty_classes_are_told_apart(deficiency: str, least: float) -> None:
+    lab = seen(render.PALETTE, deficiency)
+    assert len(lab) == 20
+    apart = np.linalg.norm(lab[:, None] - lab[None], axis=2)[~np.eye(20, dtype=bool)]
+    assert apart.min() > least
+
+
 def test_stronger_is_never_darker() -> None:
     assert (np.diff(lightness(render.colour_ramp(signed=False))) > 0).all()
 

@@ -24,5 +24,6 @@ def test_cohorts_are_listed_with_the_change_where_it_means_something(tmp_path: P
     bundle = make(join(run, compared=better))
     wrong = int((~p.correct[:120]).sum())
     assert bundle.tables["cohorts"]["errors"].to_list() == [wrong, int((~p.correct).sum())]
+    assert set(bundle.tables["agreement_cohorts"]["group"]) == set(bundle.tables["cohorts"]["cohort"])
     assert bundle.tables["comparison_cohorts"]["group"].to_list() == ["first"]  # any model does better on errors
     assert bundle.metrics["cohorts"]["first"]["error_rate"] == wrong / 120
