@@ -97,11 +97,13 @@ def read_dynamics(path: Path) -> pl.DataFrame:
     return found.with_columns(region(found))
 
 
-def history_of(path: Path, split: str, row: int) -> dict[str, Any] | None:
-    """How one row fared over the epochs: ``predicted``, ``correct``, ``label_probability`` and ``loss``, a list each.
+HISTORY = ("predicted", "correct", "label_probability", "loss")
 
-    None if ``path`` (a ``dynamics.parquet``) does not exist or does not contain the row; a list is None if it was not
-    recorded for this split.
+
+def read_histories(path: Path, split: str) -> pl.DataFrame | None:
+    """How the rows of a split fared over the epochs: ``index``, sorted, and `HISTORY`, a list each.
+
+    None if ``path`` (a ``dynamics.parquet``) does not exist; a list is null if it was not recorded for this split.
 
     Raises
     ------
@@ -111,11 +113,15 @@ def history_of(path: Path, split: str, row: int) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        table = (
-            pl.scan_parquet(path, glob=False).filter((pl.col("split") == split) & (pl.col("index") == row)).collect()
-        )
+        table = pl.scan_parquet(path, glob=False).filter(pl.col("split") == split)
+        return table.select("index", *HISTORY).sort("index").collect()
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DataError(f"{path} is damaged ({first_line(error)})") from error
-    if len(table) == 0:
+
+
+def history_of(histories: pl.DataFrame, row: int) -> dict[str, Any] | None:
+    """How one row fared, a list (or None) for each of `HISTORY`; None if ``histories`` do not contain it."""
+    place = int(histories["index"].search_sorted(row))
+    if place == len(histories) or histories["index"][place] != row:
         return None
-    return {name: table[name].to_list()[0] for name in ("predicted", "correct", "label_probability", "loss")}
+    return histories.select(HISTORY).slice(place, 1).to_dicts()[0]

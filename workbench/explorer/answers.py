@@ -282,9 +282,10 @@ class Answers:
         }, []
 
     def _warm_up(self) -> Reply:
-        """Import and run what the first map needs, on the copy of the model, so that no other question has to wait."""
+        """Read, import and run what the first image and map need, on the copy of the model, so that they do not wait."""
         from workbench.explorer.explain import explain
 
+        _ = self._details.histories
         if self.state.run.images is not None and self.state.run.classifier is not None:
             row = int(self.state.run.predictions.index[0])
             explain(self.state.run, row, ["Grad-CAM"], [], ["predicted"], classifier=self._judge.classifier)

@@ -6,8 +6,9 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import polars as pl
 
-from workbench.analysis.dynamics import history_of
+from workbench.analysis.dynamics import history_of, read_histories
 from workbench.analysis.neighbours import nearest, unit
 from workbench.core.records import ImageArray, ProbabilityArray
 from workbench.errors import DataError
@@ -39,7 +40,7 @@ class Details:
         reply: dict[str, Any] = {
             "row": row,
             "bars": bars_of(predictions.classes, one["probability"].to_numpy()[0], votes, label),
-            "history": self._history(row),
+            "history": None if self.histories is None else history_of(self.histories, row),
             "nearest": [],
         }
         if state.compared is not None:
@@ -136,11 +137,13 @@ class Details:
         """Names of the columns of the run's table."""
         return self.state.run.predictions.table.collect_schema().names()
 
-    def _history(self, row: int) -> dict[str, Any] | None:
+    @cached_property
+    def histories(self) -> pl.DataFrame | None:
+        """The training histories of the run's rows, if they were recorded; reading them takes a moment."""
         run = self.state.run
         if run.checkpoint is None or run.predictions.provenance.split is None:
             return None
-        return history_of(run.checkpoint / "dynamics.parquet", run.predictions.provenance.split, row)
+        return read_histories(run.checkpoint / "dynamics.parquet", run.predictions.provenance.split)
 
     @cached_property
     def _reference(self) -> ProbabilityArray | None:

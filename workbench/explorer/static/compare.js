@@ -8,7 +8,7 @@ import { withStep } from "./selection.js";
 /** @import { Context } from "./types.d.ts" */
 
 const MOST_CLASSES = 24; // of which the differences are drawn
-const CLASSES_NOTE = "95 % intervals; * holds after a correction over all classes (exact McNemar test, Benjamini-Hochberg).";
+const CLASSES_NOTE = "In points, with 95 % intervals; * holds after a correction over all classes (exact McNemar test, Benjamini-Hochberg).";
 const COHORTS_NOTE = "Share of the rows for which both models predict the same class, with 95 % intervals, and the second model's change.";
 const points = (share) => (100 * share).toFixed(2).replace("-", "−");
 
@@ -60,7 +60,7 @@ export function compareView({ store, source, header }) {
     const reach = Math.max(0.01, ...found.classes.map(({ low, high }) => Math.max(Math.abs(low ?? 0), Math.abs(high ?? 0))));
     const at = (share) => `${50 + (50 * share) / reach}%`;
     const star = one.adjusted_p_value < 0.05 ? " *" : "";
-    const words = `${pointsOf(one.difference, one.low, one.high)}${star}`;
+    const words = `${pointsOf(one.difference, one.low, one.high).replace(" points", "")}${star}`;
     return h(
       "div",
       { className: "wb-effect wb-classline", role: "img", "aria-label": `${one.class}: ${words}` },

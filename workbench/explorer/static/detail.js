@@ -122,6 +122,7 @@ class DetailView {
     this.detail = null;
     this.heading.textContent = CHOOSE;
     [this.picture, this.stage, this.bars, this.why, this.body, this.tabs, this.place].forEach((part) => part.replaceChildren());
+    delete this.tabs.dataset.drawn;
     delete this.node.dataset.row;
   }
 
@@ -170,7 +171,9 @@ class DetailView {
         this.section = key;
         this.drawSection();
       });
-    redraw(this.tabs, names.map(tab));
+    const drawn = [this.section, ...names].join();
+    if (drawn !== this.tabs.dataset.drawn) redraw(this.tabs, names.map(tab));
+    this.tabs.dataset.drawn = drawn;
     try {
       await this.drawBody();
     } catch (error) {

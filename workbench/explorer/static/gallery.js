@@ -29,8 +29,10 @@ class GalleryView {
     /** @type {number[] | Uint32Array} */
     this.flat = []; // positions of the rows, in the order of the tiles
     this.anchor = -1; // where a range of picked images begins
+    this.reachable = null; // the tile that Tab comes to
     this.tiles = new Map(); // row id, or name of a heading -> node on the page
     this.frame = 0;
+    this.box = { width: 0, height: 0, top: 0 }; // of what is in sight: to ask the page for it costs a whole layout
     this.build();
     this.listen();
     this.drawControls();
@@ -74,7 +76,7 @@ class GalleryView {
 
   /** Lay the tiles out anew. */
   rebuild() {
-    const columns = Math.max(1, Math.floor((this.scroller.clientWidth - 12) / (this.size + GAP)));
+    const columns = Math.max(1, Math.floor((this.box.width - 12) / (this.size + GAP)));
     const values = this.group ? this.table.columns[this.group].values : null;
     const picture = this.source.can.images ? this.size : 0;
     const made = layout(this.store.rows, columns, picture + TEXT_HEIGHT + (this.table.columns.predicted_after ? LINE_HEIGHT : 0), values && ((k) => values[k]), (k) =>
@@ -111,10 +113,7 @@ class GalleryView {
   }
 
   draw() {
-    const [top, bottom] = [
-      this.scroller.scrollTop - AHEAD,
-      this.scroller.scrollTop + this.scroller.clientHeight + AHEAD,
-    ];
+    const [top, bottom] = [this.box.top - AHEAD, this.box.top + this.box.height + AHEAD];
     const wanted = new Map(); // what is in sight -> how it is made
     for (let k = lineAt(this.lines, top); k < this.lines.length && this.lines[k].top < bottom; k++) {
       const line = this.lines[k];
@@ -184,13 +183,19 @@ class GalleryView {
     let reachable = null;
     for (const [id, tile] of this.tiles) {
       if (typeof id !== "number") continue;
-      tile.setAttribute("aria-selected", String(picked.has(id) || id === selected));
-      tile.classList.toggle("wb-shown", id === selected);
-      tile.classList.toggle("wb-picked", picked.has(id));
-      tile.tabIndex = -1;
+      const state = `${id === selected} ${picked.has(id)}`;
+      if (tile.dataset.state !== state) {
+        tile.dataset.state = state; // to write what is there already costs the page as much
+        tile.setAttribute("aria-selected", String(picked.has(id) || id === selected));
+        tile.classList.toggle("wb-shown", id === selected);
+        tile.classList.toggle("wb-picked", picked.has(id));
+      }
       if (id === selected || !reachable) reachable = tile;
     }
+    if (reachable === this.reachable) return;
+    if (this.reachable) this.reachable.tabIndex = -1;
     if (reachable) reachable.tabIndex = 0;
+    this.reachable = reachable;
   }
 
   /** Select an image; with Shift all from the last one on, with Ctrl one more. */
@@ -235,9 +240,15 @@ class GalleryView {
     });
     this.scroller.addEventListener("scroll", () => {
       cancelAnimationFrame(this.frame);
-      this.frame = requestAnimationFrame(() => this.draw());
+      this.frame = requestAnimationFrame(() => {
+        this.box.top = this.scroller.scrollTop;
+        this.draw();
+      });
     });
-    this.watcher = new ResizeObserver(() => this.rebuild());
+    this.watcher = new ResizeObserver(([{ contentRect }]) => {
+      Object.assign(this.box, { width: contentRect.width, height: contentRect.height });
+      this.rebuild();
+    });
     this.watcher.observe(this.scroller);
   }
 
@@ -254,11 +265,14 @@ class GalleryView {
   scrollTo(target) {
     const line = this.lines.find(({ rows }) => rows?.includes(target));
     if (!line) return;
-    const { scrollTop, clientHeight } = this.scroller;
-    if (line.top < scrollTop) this.scroller.scrollTop = line.top;
-    else if (line.top + line.height > scrollTop + clientHeight)
-      this.scroller.scrollTop = line.top + line.height - clientHeight;
+    const { top, height } = this.box;
+    if (line.top < top) this.scroll(line.top);
+    else if (line.top + line.height > top + height) this.scroll(line.top + line.height - height);
     this.draw();
+  }
+
+  scroll(top) {
+    this.scroller.scrollTop = this.box.top = top;
   }
 
   /** The row in the same column some lines of tiles away, -1 for none; headings are stepped over. */
@@ -273,7 +287,7 @@ class GalleryView {
   update(changed) {
     if (["columns", "order", "descending"].some((name) => changed.has(name))) this.drawControls();
     if (changed.has("rows") || changed.has("decisions")) {
-      if (changed.has("rows")) this.scroller.scrollTop = 0;
+      if (changed.has("rows") && this.box.top) this.scroll(0);
       this.rebuild();
     } else if (changed.has("selected") || changed.has("picked")) {
       const { selected } = this.store.selection;

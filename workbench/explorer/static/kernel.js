@@ -7,10 +7,13 @@ const bytesOf = (buffer) =>
     ? new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength)
     : new Uint8Array(buffer);
 
+const OF_THE_SELECTION = ["figure", "table", "code", "save_cohort"]; // answered of what is selected in the kernel
+
 /** Questions to the kernel, each with its promise; parts and progress come before the answer. */
 export class Questions {
   constructor(model) {
     this.model = model;
+    this.settle = () => {}; // tells the kernel the selection, ahead of a question that depends on it
     this.open = new Map();
     this.view = `${Date.now().toString(36)}${Math.random().toString(36).slice(2)}`; // every view of a widget hears all answers
     this.last = 0;
@@ -21,6 +24,7 @@ export class Questions {
 
   /** The answer to a question; `early` hears parts and progress. */
   ask(name, content = {}, early = null) {
+    if (OF_THE_SELECTION.includes(name)) this.settle();
     return new Promise((resolve, reject) => {
       const id = `${this.view}:${++this.last}`;
       this.open.set(id, { name, resolve, reject, early });

@@ -42,7 +42,7 @@ const besideEachOther = (groups) => {
   const keyOf = ({ method, layer }) => `${method}|${layer}`;
   const keys = [...new Set(groups.map(({ family }) => keyOf(family[0])))];
   return keys.map((key) =>
-    h("div", { className: "wb-beside" }, groups.filter(({ family }) => keyOf(family[0]) === key).map(({ node }) => node)),
+    h("div", { className: "wb-beside wb-models" }, groups.filter(({ family }) => keyOf(family[0]) === key).map(({ node }) => node)),
   );
 };
 

@@ -22,6 +22,10 @@ class MapsSection {
     this.boxes = new Map(); // method -> its box in the menu
     this.menu = this.methodMenu();
     this.timer = 0;
+    this.testing = false; // whether evidence is under way
+    /** @type {HTMLElement | null} */
+    this.bar = null; // the controls, drawn for `drawn`
+    this.drawn = "";
     /** @type {(words: string) => void} */
     this.tell = () => {};
   }
@@ -119,7 +123,8 @@ class MapsSection {
   /** Stop what is under way for the image shown before. */
   rest() {
     clearTimeout(this.timer);
-    this.source.stop?.("evidence");
+    if (this.testing) this.source.stop?.("evidence");
+    this.testing = false;
   }
 
   async draw() {
@@ -132,10 +137,13 @@ class MapsSection {
     const status = this.statusOf();
     const place = h("div", { className: "wb-families" });
     place.append(...body.querySelectorAll(".wb-families > *")); // the old ones stay until the new ones are there
-    const { list } = this.menu;
-    const [open, scrolled] = [list.matches(":popover-open"), list.scrollTop];
-    redraw(body, this.controls(), status, place);
-    if (open) this.reopen(scrolled);
+    const wrong = this.store.table.value("correct", this.store.table.position(spec.row)) === 0;
+    const drawn = JSON.stringify([spec.methods, spec.layers, spec.targets, wrong, this.own]);
+    if (this.bar?.parentElement === body && drawn === this.drawn) {
+      while (this.bar.nextSibling) this.bar.nextSibling.remove();
+      body.append(status, place);
+    } else this.drawAll(status, place);
+    this.drawn = drawn;
     try {
       const found = await this.request(spec);
       if (mine === this.detail.number && this.detail.section === "maps" && place.isConnected)
@@ -143,6 +151,16 @@ class MapsSection {
     } catch (error) {
       if (mine === this.detail.number) status.replaceChildren(error.stopped ? "Stopped." : problemOf(error));
     }
+  }
+
+  /** Controls, status and place of the maps anew; a menu that was open stays open. */
+  drawAll(status, place) {
+    const { list } = this.menu;
+    const open = list.matches(":popover-open");
+    const scrolled = open ? list.scrollTop : 0;
+    this.bar = this.controls();
+    redraw(this.detail.body, this.bar, status, place);
+    if (open) this.reopen(scrolled);
   }
 
   whyNone() {
@@ -186,6 +204,7 @@ class MapsSection {
     clearTimeout(this.timer);
     this.timer = setTimeout(async () => {
       for (const [, chip] of open()) chip.textContent = "evidence: testing …";
+      this.testing = true;
       try {
         await this.source.evidence(spec, (said) => {
           found.verdicts.set(said.place, said);
@@ -195,6 +214,7 @@ class MapsSection {
         if (!error.stopped && mine === this.detail.number)
           for (const [, chip] of open()) chip.textContent = `no evidence: ${error.message}`;
       }
+      if (mine === this.detail.number) this.testing = false;
     }, REST_MS);
   }
 

@@ -5,6 +5,7 @@ import { Store, decisionsOf } from "./store.js";
 import { Table, valuesOf } from "./table.js";
 
 const BUSY_AFTER_MS = 1000;
+const SELECTION_RESTS_MS = 100; // before the kernel is told
 const PATIENCE_MS = 5000; // a kernel without other work answers within
 const START_MS = 30000; // the first answer is large, and may come over a slow line
 const GONE = "The kernel is gone, so nothing is saved any more. Run this cell again.";
@@ -121,12 +122,20 @@ function begin(root, model, questions, start, table, thumbnails, failed) {
   const close = explorer(root, { store, source, header: start.header });
   const undot = kernelDot(root, model);
   // the selection is one: here, in the kernel, and in every other view of this widget
-  const follow = () => store.set(model.get("selection"), false);
+  let unsaved = 0;
+  const follow = () => unsaved || store.set(model.get("selection"), false); // what was chosen here since is newer
   model.on("change:selection", follow);
+  questions.settle = () => {
+    if (!unsaved) return;
+    clearTimeout(unsaved);
+    model.set("selection", { ...store.selection });
+    unsaved = 0; // after it, as the model tells of every change, also of this one
+    model.save_changes();
+  };
   const mute = store.subscribe((changed) => {
     if (![...changed].some((name) => name in store.selection)) return;
-    model.set("selection", { ...store.selection });
-    model.save_changes();
+    clearTimeout(unsaved);
+    unsaved = setTimeout(questions.settle, SELECTION_RESTS_MS); // what is on the screen comes first
   });
   root.log = questions.log;
   if (failed) source.decisions().then((decisions) => store.replaceDecisions(decisions), failed); // since the widget was made
@@ -134,6 +143,7 @@ function begin(root, model, questions, start, table, thumbnails, failed) {
   return () => {
     model.off("change:selection", follow);
     mute();
+    questions.settle();
     undot();
     close();
   };

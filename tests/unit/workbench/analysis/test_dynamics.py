@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from workbench.analysis.dynamics import cartography, read_dynamics, region
+from workbench.analysis.dynamics import cartography, history_of, read_dynamics, read_histories, region
 from workbench.errors import DataError
 
 CORRECT = np.array([[1, 0, 0], [1, 1, 0], [1, 0, 0], [1, 1, 0]], bool)
@@ -31,6 +31,23 @@ def test_bad_dynamics_are_refused(tmp_path: Path) -> None:
     pl.DataFrame({"split": ["train"], "index": [0]}).write_parquet(tmp_path / "other.parquet")
     with pytest.raises(DataError, match="lacks the column 'loss'"):
         read_dynamics(tmp_path / "other.parquet")
+
+
+def test_the_history_of_a_row_is_that_of_its_split(tmp_path: Path) -> None:
+    path = tmp_path / "dynamics.parquet"
+    assert read_histories(path, "test") is None
+    lists = {name: [[9.0], [0.5], [0.25]] for name in ("predicted", "correct", "label_probability")}
+    frame = pl.DataFrame({"split": ["train", "test", "test"], "index": [1, 7, 2], **lists, "loss": [[1.0], [2.0], None]})
+    frame.write_parquet(path)
+    histories = read_histories(path, "test")
+    assert histories is not None
+    assert history_of(histories, 7) == {**{name: [0.5] for name in lists}, "loss": [2.0]}
+    assert history_of(histories, 2) == {**{name: [0.25] for name in lists}, "loss": None}
+    assert history_of(histories, 1) is None  # of another split
+    assert history_of(histories, 99) is None
+    path.write_bytes(b"PAR1 no")
+    with pytest.raises(DataError, match="is damaged"):
+        read_histories(path, "test")
 
 
 def test_what_training_writes_is_read(tmp_path: Path) -> None:
