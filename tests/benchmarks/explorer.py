@@ -25,6 +25,7 @@ from tests.browser.install import chromium
 from workbench.runs.opening import SHIPPED
 
 CLICKS, FRESH, STARTS = 20, 9, 5
+PARTS = ("usedSize", "embedderHeapUsedSize", "backingStorageSize")  # of a page's memory
 SHIPPED_RUN = "import workbench\nrun = workbench.open_run({folder!r})"
 MADE_UP = """
 import numpy as np
@@ -147,6 +148,31 @@ def walked(page: Page) -> list[list[float]]:
     )
 
 
+def remembered(page: Page) -> dict[str, float]:
+    """The page's memory after 50 and after 500 images walked by keyboard with their maps, garbage collected, in MB."""
+    session = page.context.new_cdp_session(page)
+    session.send("HeapProfiler.enable")
+
+    def megabytes() -> float:
+        session.send("HeapProfiler.collectGarbage")
+        used = session.send("Runtime.getHeapUsage")  # of objects, nodes and array buffers
+        return round(sum(used.get(part, 0) for part in PARTS) / 1e6, 1)
+
+    walk = """async (count) => {
+        for (let k = 0; k < count; k++) {
+            const before = one(".wb-detail").dataset.staged;
+            const what = { key: "ArrowRight", bubbles: true };
+            one(".wb-detail").dispatchEvent(new KeyboardEvent("keydown", what));
+            while (one(".wb-detail").dataset.staged === before) await new Promise(requestAnimationFrame);
+        }
+    }"""
+    page.evaluate(walk, 50)
+    first = megabytes()
+    page.evaluate(walk, 450)
+    after = megabytes()
+    return {"memory_50_mb": first, "memory_500_mb": after, "memory_ratio": round(after / first, 3)}
+
+
 def sorts(page: Page) -> list[list[float]]:
     """All rows in another order, and the errors among them, in turn."""
     return page.evaluate(  # type: ignore[no-any-return]
@@ -158,7 +184,7 @@ def sorts(page: Page) -> list[list[float]]:
                 const renewed = () => !stale.some((tile) => tile.isConnected) && gallery();
                 found.push(await timed(() => {
                     const now = [...document.querySelectorAll(".wb-gallery select")][0];
-                    now.value = ["confidence", "margin", "entropy", "loss"][k % 4];
+                    now.value = ["confidence down", "margin", "entropy down", "loss down"][k % 4];
                     now.dispatchEvent(new Event("change"));
                 }, renewed));
             }
@@ -183,26 +209,42 @@ def filters(page: Page) -> list[list[float]]:
     )
 
 
-def starts(page: Page) -> list[list[float]]:
-    """The explorer's cell run again, until its first images are drawn."""
-    return page.evaluate(  # type: ignore[no-any-return]
+def starts(page: Page) -> tuple[list[list[float]], list[list[float]]]:
+    """The explorer's cell run again, until its first images are drawn: from the keystroke, and from the widget's start.
+
+    Each time the explorer before has come to rest, with its findings there.
+    """
+    found = page.evaluate(
         """async (count) => {
             const found = [];
             const { commands, shell } = window.jupyterapp;
             for (let k = 0; k < count; k++) {
                 const old = one(".wb");
+                one(".wb-tabs [data-view=findings]").click();
+                while (!one(".wb-card[data-kind=remainder]")) await new Promise((wait) => setTimeout(wait, 50));
+                await new Promise((wait) => setTimeout(wait, 1000));
                 shell.currentWidget.content.activeCellIndex = 1;
                 const begun = performance.now();
                 commands.execute("notebook:run-cell");
                 const drawn = () => one(".wb[data-ready=yes]") && one(".wb") !== old && gallery();
+                let made = 0;  // when the widget is told to draw itself: its node appears
+                const watch = new MutationObserver(() => {
+                    const now = one(".wb");
+                    if (now && now !== old) made ||= performance.now();
+                });
+                watch.observe(document.body, { childList: true, subtree: true });
                 while (!drawn()) await new Promise(requestAnimationFrame);
                 await after();
-                found.push([performance.now() - begun, one(".wb").log.messages, one(".wb").log.bytes]);
+                watch.disconnect();
+                const { messages, bytes } = one(".wb").log;
+                const end = performance.now();
+                found.push([[end - begun, messages, bytes], [end - made, messages, bytes]]);
             }
             return found;
         }""",
         STARTS,
     )
+    return [whole for whole, _ in found], [drawing for _, drawing in found]
 
 
 def maps(page: Page) -> list[list[float]]:
@@ -243,7 +285,8 @@ def opened(browser: Any, address: str, folder: Path, code: str) -> Page:
 def shipped(browser: Any, address: str, folder: Path) -> dict[str, Any]:
     run = shutil.copytree(SHIPPED, folder / "run", ignore=shutil.ignore_patterns("explorer"))
     page = opened(browser, address, folder, SHIPPED_RUN.format(folder=str(run)))
-    found = summary("first_paint", starts(page))
+    whole, drawing = starts(page)
+    found = summary("cell_to_first_paint", whole) | summary("first_paint", drawing)
     page.wait_for_selector(".wb-card[data-kind=remainder]")
     page.locator(".wb-tabs [data-view=matrix]").click()
     found |= summary("cell_to_gallery", cells(page))
@@ -259,6 +302,7 @@ def shipped(browser: Any, address: str, folder: Path) -> dict[str, Any]:
     page.evaluate("() => idle()")
     found |= summary("cached_map", images(page, rows[1 : FRESH + 1], rest=False))
     found |= summary("next_image", walked(page))
+    found |= remembered(page)
     found |= summary("sort_10k", sorts(page))
     found |= summary("filter_10k", filters(page))
     found |= summary("map_10k", maps(page))

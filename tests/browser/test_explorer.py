@@ -15,15 +15,9 @@ from tests.browser.conftest import TOKEN, Console, jupyter, open_and_run
 from tests.browser.steps import READY, explorer, most_confused, notebook, see_maps, shoot, view
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_cell_then_image_then_tag_and_the_tag_is_there_tomorrow(
-    page: Page, lab, digits: str, request, shots, theme: str
-) -> None:
+def test_cell_then_image_then_tag_and_the_tag_is_there_tomorrow(page: Page, lab, digits: str, request, shots) -> None:
     name = notebook(lab, request, digits, "explorer = workbench.Explorer(run)\nexplorer")
     open_and_run(page, lab[1], name)
-    if theme == "dark":
-        page.evaluate("() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
-        page.wait_for_function("() => document.body.dataset.jpThemeLight === 'false'")
     explorer(page)
     words = page.locator(".wb-words")
     expect(words).to_contain_text("All ")
@@ -39,7 +33,7 @@ def test_cell_then_image_then_tag_and_the_tag_is_there_tomorrow(
     expect(page.locator(".wb-decisions [role=status]")).to_have_text("saved")
     expect(page.locator(f".wb-tile[data-row='{row}'] .wb-mark")).to_be_visible()
     expect(page.locator(".wb-verdict summary").first).to_be_visible()
-    shoot(page, shots, f"explorer_digits_{theme}")
+    shoot(page, shots, "explorer_digits")
     page.get_by_role("button", name="Training history").click()
     expect(page.locator(".wb-history svg")).to_be_visible()
     page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.restartKernel()")
@@ -47,7 +41,6 @@ def test_cell_then_image_then_tag_and_the_tag_is_there_tomorrow(
     explorer(page)
     most_confused(page).click()
     expect(page.locator(f".wb-tile[data-row='{row}'] .wb-mark")).to_be_visible()
-    page.evaluate("() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Light'})")
 
 
 def test_it_opens_with_findings_whose_rows_are_a_click_away(page: Page, lab, digits: str, request, shots) -> None:
@@ -134,31 +127,6 @@ def test_circled_images_are_selected_here_and_in_the_kernel(page: Page, lab, dig
     expect(page.locator(".wb-words")).to_have_text("All 899 images")
 
 
-def test_two_models_compared(page: Page, lab, digits: str, request, shots) -> None:
-    second = """
-import copy, dataclasses, torch
-from workbench.models.predict import predict
-torch.manual_seed(0)
-other = dataclasses.replace(run.classifier, module=copy.deepcopy(run.classifier.module))
-with torch.no_grad():
-    for p in other.module.parameters():
-        p.add_(0.35 * p.abs().mean() * torch.randn_like(p))
-second = dataclasses.replace(run, name="shaken copy", classifier=other, predictions=predict(other, run.images))
-"""
-    open_and_run(page, lab[1], notebook(lab, request, digits, second, "workbench.Explorer(run, compared=second)"))
-    explorer(page)
-    view(page, "Compare")
-    broken = page.locator(".wb-line", has_text="broken")
-    broken.click()
-    expect(page.locator(".wb-words")).to_contain_text("outcome of the comparison: broken")
-    count = int((broken.locator("span").nth(2).text_content() or "0").replace(",", ""))
-    assert count > 0
-    expect(page.locator(".wb-words")).to_contain_text(f"{count} of 899 images")
-    page.locator(".wb-tile").first.click()
-    expect(page.locator(".wb-family h5", has_text="shaken copy")).to_be_visible()
-    shoot(page, shots, "explorer_compare")
-
-
 def test_figures_rows_and_code_are_exported(page: Page, lab, digits: str, request, tmp_path: Path) -> None:
     open_and_run(page, lab[1], notebook(lab, request, digits, "workbench.Explorer(run)"))
     explorer(page)
@@ -179,9 +147,10 @@ def test_figures_rows_and_code_are_exported(page: Page, lab, digits: str, reques
     lines = (tmp_path / "rows.csv").read_text().splitlines()
     assert lines[0].startswith("index,label,predicted,correct")
     assert row in {line.split(",")[0] for line in lines[1:]}
+    most_confused(page).click()
     menu.click()
-    page.get_by_role("button", name="Code for this view").click()
-    expect(page.locator(".wb-code")).to_have_value(re.compile("workbench.Explorer"))
+    page.get_by_role("button", name="Code for this view").click()  # the kernel hears of the cell before
+    expect(page.locator(".wb-code")).to_have_value(re.compile(r"workbench.Explorer\(.*'cells'", re.DOTALL))
     menu.click()
     expect(page.get_by_role("button", name="Tags and notes")).to_be_visible()
     expect(page.get_by_role("button", name="Fixes for training")).to_have_count(0)  # these are rows of the test split
@@ -260,22 +229,6 @@ def test_by_keyboard_alone(page: Page, lab, digits: str, request) -> None:
     expect(page.locator(".wb-words")).to_contain_text("predicted as 1")
     page.keyboard.press("Backspace")
     expect(page.locator(".wb-words")).to_contain_text("All ")
-
-
-def test_no_key_leaks_to_the_notebook(page: Page, lab, digits: str, request) -> None:
-    open_and_run(page, lab[1], notebook(lab, request, digits, "workbench.Explorer(run)"))
-    explorer(page)
-    cells = page.locator(".jp-Notebook .jp-Cell").count()
-    tile = page.locator(".wb-tile").first
-    tile.click()
-    order = page.locator(".wb select").first
-    for place in (page.locator(".wb-tabs [aria-selected=true]"), tile, order):
-        place.focus()
-        for key in ("d", "d", "a", "b", "x", "m", "ArrowDown", "ArrowUp", "Shift+m"):
-            page.keyboard.press(key)
-    expect(page.locator(".jp-Notebook .jp-Cell")).to_have_count(cells)
-    expect(page.locator(".jp-Notebook .jp-Cell.jp-mod-active .wb-tile").first).to_be_visible()
-    assert page.evaluate("() => document.activeElement.closest('.wb') !== null"), "the focus left the explorer"
 
 
 LATE_FINDINGS = """
@@ -466,21 +419,6 @@ def test_two_views_of_one_explorer_hear_their_own_answers(page: Page, lab, digit
         expect(shown.locator(".wb-families canvas").first).to_be_visible()
         expect(shown.locator(".wb-verdict summary").first).to_be_visible()
     expect(first.locator(".wb-scatter")).to_have_attribute("data-painted", re.compile("principal"))
-
-
-def test_narrow_and_wide(page: Page, lab, digits: str, request, shots) -> None:
-    open_and_run(page, lab[1], notebook(lab, request, digits, "workbench.Explorer(run)"))
-    explorer(page)
-    see_maps(page)
-    for width in (760, 2200):
-        page.set_viewport_size({"width": width, "height": 1700})
-        page.wait_for_function(
-            """() => {
-                const shown = document.querySelector(".wb");
-                return shown.clientWidth > 200 && shown.scrollWidth <= shown.clientWidth + 1;
-            }"""
-        )
-        shoot(page, shots, f"explorer_{width}")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -105,13 +106,22 @@ def test_a_review_and_a_cohort_are_there_tomorrow(page: Page, lab, digits: str, 
     expect(words).to_contain_text("All ")
 
 
-@pytest.mark.parametrize("theme", ["Light", "Dark"])
-def test_axe_finds_no_violation_in_any_view(page: Page, lab, digits: str, request, shots, theme: str) -> None:
+def dressed(page: Page, theme: str) -> None:
+    """JupyterLab in a theme."""
+    page.evaluate("(name) => window.jupyterapp.commands.execute('apputils:change-theme', {theme: name})", theme)
+    light = str("Light" in theme).lower()
+    page.wait_for_function("(light) => document.body.dataset.jpThemeLight === light", arg=light)
+
+
+@pytest.fixture
+def light_afterwards(page: Page) -> Iterator[None]:
+    """The theme is kept by the server, for all tests."""
+    yield
+    dressed(page, "JupyterLab Light")
+
+
+def test_axe_finds_no_violation_in_any_view(page: Page, lab, digits: str, request, shots, light_afterwards) -> None:
     open_and_run(page, lab[1], notebook(lab, request, digits, "workbench.Explorer(run)"))
-    page.evaluate(
-        "(name) => window.jupyterapp.commands.execute('apputils:change-theme', {theme: name})", f"JupyterLab {theme}"
-    )
-    page.wait_for_function("(dark) => document.body.dataset.jpThemeLight === String(!dark)", arg=theme == "Dark")
     explorer(page, "")
     expect(page.locator(".wb-card[data-kind]").first).to_be_visible()
     page.locator(".wb-tile").first.click()
@@ -124,23 +134,162 @@ def test_axe_finds_no_violation_in_any_view(page: Page, lab, digits: str, reques
         found.extend(f"{where}: {one['id']} {[node['html'][:120] for node in one['nodes'][:3]]}" for one in serious)
 
     names = page.locator(".wb-side .wb-tabs [role=tab]").all_text_contents()
-    assert "Attributions" in names
-    for name in names:
-        view(page, name)
-        if name == "Attributions":
-            expect(page.locator(".wb-maprow canvas").nth(5)).to_be_visible()
-            shoot(page, shots, f"journey_maps_{theme.lower()}")
-        look(name)
-    for tab in page.locator(".wb-detail .wb-tabs button").all_text_contents():
-        page.locator(".wb-detail .wb-tabs").get_by_role("button", name=tab, exact=True).click()
-        look(tab)
-    shoot(page, shots, f"journey_inspector_{theme.lower()}")
-    page.get_by_role("button", name="Review", exact=True).click()
-    expect(page.locator("dialog.wb-deck[data-row]")).to_be_visible()
-    look("review")
-    page.keyboard.press("Escape")
-    page.evaluate("() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Light'})")
+    assert {"Attributions", "Selection"} < set(names)
+    for theme in ("Light", "Dark"):
+        dressed(page, f"JupyterLab {theme}")
+        for name in names:
+            view(page, name)
+            if name == "Attributions":
+                expect(page.locator(".wb-maprow canvas").nth(5)).to_be_visible()
+                shoot(page, shots, f"journey_maps_{theme.lower()}")
+            if name == "Selection":
+                expect(page.locator(".wb-together")).to_contain_text("most like it, of its true class")
+                expect(page.locator(".wb-meanmap, .wb-together-map [role=status]").first).to_be_visible()
+            look(f"{theme}, {name}")
+        for tab in page.locator(".wb-detail .wb-tabs button").all_text_contents():
+            page.locator(".wb-detail .wb-tabs").get_by_role("button", name=tab, exact=True).click()
+            look(f"{theme}, {tab}")
+        shoot(page, shots, f"journey_inspector_{theme.lower()}")
+        page.get_by_role("button", name="Review", exact=True).click()
+        expect(page.locator("dialog.wb-deck[data-row]")).to_be_visible()
+        look(f"{theme}, review")
+        page.keyboard.press("Escape")
     assert found == []
+
+
+SECOND = """
+import copy, dataclasses, torch
+from workbench.models.predict import predict
+torch.manual_seed(0)
+other = dataclasses.replace(run.classifier, module=copy.deepcopy(run.classifier.module))
+with torch.no_grad():
+    for p in other.module.parameters():
+        p.add_(0.35 * p.abs().mean() * torch.randn_like(p))
+second = dataclasses.replace(run, name="shaken copy", classifier=other, predictions=predict(other, run.images))
+"""
+
+
+def walk(page: Page, images: int) -> None:
+    """Walk by keyboard; every image comes with its map, and both are in sight."""
+    detail = page.locator(".wb-detail")
+    for _ in range(images):
+        before = detail.get_attribute("data-row")
+        page.keyboard.press("ArrowRight")
+        expect(detail).not_to_have_attribute("data-row", str(before))
+        expect(detail).to_have_attribute("data-staged", str(detail.get_attribute("data-row")))
+    for part in (".wb-picture canvas", ".wb-stage canvas"):
+        expect(page.locator(part).first).to_be_in_viewport(ratio=1)
+
+
+def test_a_day_at_every_size_in_light_and_dark(
+    page: Page, lab, digits: str, request, shots, tmp_path: Path, light_afterwards
+) -> None:
+    """One kernel all day, two models: walk, review, cohorts, comparison, exports; the notebook stays as it is."""
+    open_and_run(page, lab[1], notebook(lab, request, digits, SECOND, "workbench.Explorer(run, compared=second)"))
+    shown = explorer(page)
+    page.get_by_role("button", name="Errors only").click()
+    words = page.locator(".wb-words")
+    expect(words).to_have_text("All 899 images")
+    page.keyboard.press("Escape")
+    page.locator(".wb-tile").first.click()
+    steps = 50
+    for theme in ("Light", "Dark"):
+        dressed(page, f"JupyterLab {theme}")
+        for width, height in ((1440, 900), (1024, 768), (2200, 1300)):
+            page.set_viewport_size({"width": width, "height": height})
+            shown.scroll_into_view_if_needed()
+            page.wait_for_function("() => document.querySelector('.wb').clientWidth > 200")
+            walk(page, steps)
+            steps = 3
+            assert shown.evaluate("node => node.scrollWidth <= node.clientWidth + 1"), f"{width} is too narrow"
+            shoot(page, shots, f"day_{width}_{theme.lower()}")
+            if page.locator(".wb-shut").is_visible():  # on a small screen the inspector slides over the gallery
+                page.locator(".wb-shut").click()
+                expect(page.locator(".wb-detail")).not_to_be_in_viewport()
+                shoot(page, shots, f"day_{width}_{theme.lower()}_shut")
+                page.locator(".wb-tile").first.click()
+    dressed(page, "JupyterLab Light")
+    page.set_viewport_size({"width": 1500, "height": 1700})
+
+    view(page, "Cohorts")
+    page.get_by_label("Name of the cohort").fill("everything")
+    page.get_by_role("button", name="Save 899 images as cohort").click()
+    expect(page.locator(".wb-cohort[data-cohort=everything]")).to_contain_text("second model: accuracy")
+    view(page, "Compare")
+    expect(page.locator(".wb-lines")).to_contain_text("Agreement by cohort")
+    expect(page.locator(".wb-line", has_text="everything")).to_be_visible()
+    broken = page.locator(".wb-line", has_text="broken")
+    count = int((broken.locator("span").nth(2).text_content() or "0").replace(",", ""))
+    assert count > 20
+    broken.click()
+    expect(words).to_contain_text(f"{count} of 899 images: outcome of the comparison: broken")
+    page.locator(".wb-tile").first.click()
+    beside = page.locator(".wb-models h5")
+    expect(beside.nth(1)).to_contain_text("shaken copy")
+    left, right = (beside.nth(k).bounding_box() for k in (0, 1))
+    assert left is not None
+    assert right is not None
+    assert left["x"] + left["width"] <= right["x"]  # the models' maps stand side by side
+    shoot(page, shots, "explorer_compare")
+    view(page, "Selection")
+    expect(page.locator(".wb-together-map")).to_contain_text("In 24 others of it", timeout=120_000)
+    expect(page.locator(".wb-together tbody tr")).to_have_count(12)
+    shoot(page, shots, "journey_selection")
+
+    page.locator(".wb-tile").first.focus()
+    page.keyboard.press("r")
+    deck = page.locator("dialog.wb-deck")
+    for place in range(20):
+        expect(deck.locator("h3").first).to_have_text(f"{place + 1} of {count}")
+        page.keyboard.press("ynd"[place % 3])
+    expect(deck.locator("h3").first).to_have_text(f"21 of {count}")
+    page.keyboard.press("Escape")
+    decided = json.loads(next(tmp_path.glob("digits/**/decisions.json")).read_text())["rows"]
+    assert len(decided) == 20
+
+    menu = page.locator(".wb-export .wb-opener")
+    for name in page.locator(".wb-side .wb-tabs [role=tab]").all_text_contents():
+        view(page, name)
+        figures = []
+        for _ in range(2):  # twice in a row: the second is the same
+            menu.click()
+            with page.expect_download() as got:
+                page.locator(".wb-export").get_by_role("button", name="PNG").first.click()
+            figures.append(Path(got.value.path()).read_bytes())
+        assert figures[0].startswith(b"\x89PNG")
+        assert figures[0] == figures[1], f"the figure of {name} is another one the second time"
+
+
+def test_no_key_reaches_the_notebook(page: Page, lab, digits: str, request) -> None:
+    """Every letter in every view and every field, with the notebook in command mode."""
+    open_and_run(page, lab[1], notebook(lab, request, digits, "workbench.Explorer(run)"))
+    explorer(page)
+    page.evaluate("() => window.jupyterapp.commands.execute('notebook:enter-command-mode')")
+    before = page.evaluate(NOTEBOOK)
+    page.locator(".wb-tile").first.click()
+    letters = [*"abcdefghijklmnopqrstuvwxyz", "d", "d", "Shift+m", "ArrowDown", "ArrowUp", "Enter"]
+    for name in page.locator(".wb-side .wb-tabs [role=tab]").all_text_contents():
+        view(page, name)
+        for place in (page.locator(".wb-tabs [aria-selected=true]"), page.locator(".wb-tile").first):
+            place.focus()
+            for key in letters:
+                page.keyboard.press(key)
+                if key in ("f", "r"):  # the whole screen, a review: back from them
+                    page.evaluate("() => document.fullscreenElement && document.exitFullscreen()")
+                    page.keyboard.press("Escape")
+        for field in page.locator(".wb input[type=text]:visible, .wb textarea:visible").all():
+            field.fill("")
+            field.press_sequentially("add bxm", delay=0)
+            expect(field).to_have_value("add bxm")
+    assert page.evaluate(NOTEBOOK) == before
+    assert page.evaluate("() => document.activeElement.closest('.wb') !== null"), "the focus left the explorer"
+
+
+NOTEBOOK = """() => {
+    const { content } = window.jupyterapp.shell.currentWidget;
+    const cells = content.model.toJSON().cells.map(({ cell_type, source }) => [cell_type, source]);
+    return [cells, content.activeCellIndex, content.mode];
+}"""
 
 
 def test_a_page_keeps_decisions_and_exports_them(browser, digits_run: Path, tmp_path: Path) -> None:

@@ -282,7 +282,7 @@ class Answers:
         }, []
 
     def _warm_up(self) -> Reply:
-        """Read, import and run what the first image and map need, on the copy of the model, so that they do not wait."""
+        """Read, import and run what the first image and map need, on the copy of the model, ahead of them."""
         from workbench.explorer.explain import explain
 
         _ = self._details.histories

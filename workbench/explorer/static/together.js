@@ -33,6 +33,7 @@ class Together {
     this.timer = 0;
     this.number = 0; // of the selection asked about: an answer for an earlier one comes too late
     this.asked = null; // the rows that the view shows
+    this.mapped = ""; // those that the mean map is of, in whatever order
     this.map = h("div", { className: "wb-together-map" });
     this.pairs = h("div", {});
     this.node = h("div", { className: "wb-together" }, this.map, this.pairs);
@@ -52,11 +53,13 @@ class Together {
   }
 
   async drawMap() {
-    const mine = this.number;
+    const rows = this.ids();
+    const same = [...rows].sort((a, b) => a - b).join();
+    if (same === this.mapped) return;
+    this.mapped = same;
     const title = h("h5", { textContent: "Where the model looks in these images" });
     const status = h("p", { className: "wb-note", role: "status" });
     redraw(this.map, title, status);
-    const rows = this.ids();
     if (rows.length < FEWEST || rows.length > MOST_ROWS) {
       status.textContent = `Choose ${FEWEST} to ${count(MOST_ROWS)} images: a cell of the matrix, a finding, a cohort.`;
       return;
@@ -64,9 +67,11 @@ class Together {
     status.textContent = "Computing …";
     try {
       const found = await this.source.group(rows, (words) => (status.textContent = words));
-      if (mine === this.number) redraw(this.map, title, this.figure(found), found.sentences.map((words) => h("p", { textContent: words })));
+      if (same === this.mapped) redraw(this.map, title, this.figure(found), found.sentences.map((words) => h("p", { textContent: words })));
     } catch (error) {
-      if (mine === this.number) status.replaceChildren(error.stopped ? "Stopped." : problemOf(error));
+      if (same !== this.mapped) return;
+      status.replaceChildren(error.stopped ? "Stopped." : problemOf(error));
+      Object.assign(this, { mapped: "", asked: null }); // the next look asks again
     }
   }
 

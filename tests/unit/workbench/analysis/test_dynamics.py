@@ -37,7 +37,9 @@ def test_the_history_of_a_row_is_that_of_its_split(tmp_path: Path) -> None:
     path = tmp_path / "dynamics.parquet"
     assert read_histories(path, "test") is None
     lists = {name: [[9.0], [0.5], [0.25]] for name in ("predicted", "correct", "label_probability")}
-    frame = pl.DataFrame({"split": ["train", "test", "test"], "index": [1, 7, 2], **lists, "loss": [[1.0], [2.0], None]})
+    frame = pl.DataFrame(
+        {"split": ["train", "test", "test"], "index": [1, 7, 2], **lists, "loss": [[1.0], [2.0], None]}
+    )
     frame.write_parquet(path)
     histories = read_histories(path, "test")
     assert histories is not None
