@@ -169,6 +169,16 @@ second = dataclasses.replace(run, name="shaken copy", classifier=other, predicti
 """
 
 
+RESTED = """async () => {  // until the explorer has had one size for a while
+    const size = () => JSON.stringify(document.querySelector(".wb").getBoundingClientRect());
+    for (let [before, same] = [size(), 0]; same < 20; before = size()) {
+        await new Promise((resolve) => setTimeout(resolve, 25));
+        same = size() === before ? same + 1 : 0;
+    }
+    return true;
+}"""
+
+
 def walk(page: Page, images: int) -> None:
     """Walk by keyboard; every image comes with its map, and both are in sight."""
     detail = page.locator(".wb-detail")
@@ -198,7 +208,8 @@ def test_a_day_at_every_size_in_light_and_dark(
         for width, height in ((1440, 900), (1024, 768), (2200, 1300)):
             page.set_viewport_size({"width": width, "height": height})
             shown.scroll_into_view_if_needed()
-            page.wait_for_function("() => document.querySelector('.wb').clientWidth > 200")
+            page.wait_for_function(RESTED)
+            page.locator(".wb-tile.wb-shown").click()  # JupyterLab may have taken the focus while it was resized
             walk(page, steps)
             steps = 3
             assert shown.evaluate("node => node.scrollWidth <= node.clientWidth + 1"), f"{width} is too narrow"

@@ -21,9 +21,9 @@ function noteOf(map) {
   return map.residual === null ? grid : `${grid}, completeness error ${percent(map.residual)}`;
 }
 
-/** The colour bar of some maps: what the ends of the ramp stand for. */
-function scaleBar(top, signed, ramp) {
-  const ends = signed ? [`−${short(top)} against`, `${short(top)} for`] : ["0", short(top)];
+/** The colour bar of some maps: what the ends of the ramp stand for, in words for signed ones. */
+function scaleBar(top, signed, ramp, [low, high] = ["against", "for"]) {
+  const ends = signed ? [`−${short(top)} ${low}`, `${short(top)} ${high}`] : ["0", short(top)];
   const bar = h("i", { style: { background: gradient(ramp) } });
   return h(
     "div",
@@ -112,7 +112,7 @@ export function mapPanels(maps, image, { ramps }, { own = false, prefix = "" } =
     const [first] = family;
     const title = [first.model, first.kind ?? first.method, first.layer].filter(Boolean).join(" · ");
     const panels = family.map((map) => panelOf(map, image, drawn, chips));
-    const bar = there.length && top > 0 ? scaleBar(top, signed, drawn.ramp) : null;
+    const bar = there.length && top > 0 ? scaleBar(top, signed, drawn.ramp, first.ends) : null;
     const node = h(
       "div",
       { className: "wb-family" },

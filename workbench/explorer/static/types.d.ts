@@ -109,6 +109,7 @@ export interface AttributionMap {
   values: Float32Array | null;
   of?: number;
   image?: ImageData;
+  ends?: string[];
 }
 
 /** What the views ask for: answered by the kernel in a notebook, by the page itself in a file. */
