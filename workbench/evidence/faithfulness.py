@@ -21,7 +21,6 @@ STEPS = 16
 REMOVED = (0.1, 0.2, 0.3, 0.5, 0.7)
 BATCH = 128
 DRAWS = 3
-LEAST, BOOTSTRAPPED = 5, 20
 MEASURES = ("deletion", "insertion", "road")
 
 
@@ -165,26 +164,3 @@ def _of_tensor(classifier: Classifier, x: Tensor, targets: Targets) -> FloatArra
             else:
                 found.append((own - logits.gather(1, against[part, None])[:, 0]).sigmoid())
     return np.asarray(torch.cat(found).cpu().numpy())
-
-
-def paired_interval(values: NDArray[np.float64], *, seed: int = 0, resamples: int = 2000) -> tuple[float, float, float]:
-    """Mean of paired differences ``(n,)`` with its 95 % interval over the images; nan is omitted.
-
-    From 20 images on, it is the percentile bootstrap (Efron 1979, doi 10.1214/aos/1176344552); for fewer, where that is
-    too narrow, Student's t; for fewer than five the interval is nan, as nothing can be said.
-    """
-    from scipy import stats
-
-    kept = values[np.isfinite(values)]
-    nothing = float("nan")
-    if len(kept) == 0:
-        return nothing, nothing, nothing
-    mean = float(kept.mean())
-    if len(kept) < LEAST:
-        return mean, nothing, nothing
-    if len(kept) < BOOTSTRAPPED:
-        half = float(stats.t.ppf(0.975, len(kept) - 1) * kept.std(ddof=1) / np.sqrt(len(kept)))
-        return mean, mean - half, mean + half
-    drawn = np.random.default_rng(seed).integers(0, len(kept), (resamples, len(kept)))
-    low, high = np.percentile(kept[drawn].mean(1), [2.5, 97.5])
-    return mean, float(low), float(high)

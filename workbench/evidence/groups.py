@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.analysis.statistics import LEAST, paired_interval
 from workbench.attribution import guards
 from workbench.attribution.targets import Targets, score
 from workbench.core.records import Attribution, FloatArray, ImageArray, ProbabilityArray
 from workbench.errors import AttributionError
 from workbench.evidence import imputation
-from workbench.evidence.faithfulness import LEAST, paired_interval
 from workbench.models.classifier import Classifier
 from workbench.models.hooks import preserve
 
@@ -36,7 +36,7 @@ class Effect:
 
     ``drop`` and ``control`` float64 ``(n,)``: fall of the output (logits) when the region, and when a random one of
     equal area and shape, is imputed. ``difference`` is the mean of drop less control with its 95 % interval ``low`` to
-    ``high`` (`faithfulness.paired_interval`); ``share`` is the share of the area masked.
+    ``high`` (`statistics.paired_interval`); ``share`` is the share of the area masked.
     """
 
     drop: FloatArray

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from workbench.analysis.statistics import paired_interval
 from workbench.attribution.attribute import attribute
 from workbench.attribution.registry import method_of
 from workbench.attribution.registry import methods as known_methods
 from workbench.core.records import VERDICTS, Attribution, ImageArray
 from workbench.errors import AttributionError
-from workbench.evidence.faithfulness import MEASURES, Bench, paired_interval
+from workbench.evidence.faithfulness import MEASURES, Bench
 from workbench.evidence.sanity import sanity_check
 from workbench.evidence.stability import stability
 from workbench.evidence.verdicts import Evidence

@@ -78,6 +78,10 @@ class Recorded:
         self._calls.setdefault(name, []).append(begun)
         return begun.clone()
 
+    def forget(self) -> None:
+        """Begin anew, before another pass."""
+        self._calls.clear()
+
     def runs(self, name: str, expected: int = 1) -> list[Tensor]:
         """The module's outputs in the pass, in order.
 

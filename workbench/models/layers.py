@@ -64,6 +64,16 @@ class Layer:
         patches = values[:, self.extra_tokens :]
         return patches.transpose(1, 2).reshape(len(values), -1, *self.grid)
 
+    def as_output(self, spatial: Tensor, like: Tensor) -> Tensor:
+        """Values ``(n, C, rows, columns)`` laid out as the module's output ``like``; 0 at tokens that are no patch."""
+        if self.channels_last:
+            return spatial.movedim(1, 3)
+        if self.extra_tokens is None:
+            return spatial
+        whole = torch.zeros_like(like)
+        whole[:, self.extra_tokens :] = spatial.flatten(2).transpose(1, 2)
+        return whole
+
 
 def find_layers(module: nn.Module, x: Tensor) -> dict[str, Layer]:
     """The layers of a model at which maps make sense, by name, first to last.

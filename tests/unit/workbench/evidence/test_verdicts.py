@@ -7,11 +7,12 @@ import torch
 
 from tests.factories import classifier, image_set
 from tests.unit.workbench.evidence.planted import SIDE, marked_images, patch_classifier, patch_map
+from workbench.analysis.statistics import paired_interval
 from workbench.attribution.attribute import attribute
 from workbench.attribution.targets import Targets
 from workbench.core.records import Attribution
 from workbench.evidence import imputation
-from workbench.evidence.faithfulness import MEASURES, Bench, paired_interval
+from workbench.evidence.faithfulness import MEASURES, Bench
 from workbench.evidence.ranking import evidence_of, ranking, try_methods
 from workbench.evidence.sanity import sanity_check, structural_similarity
 from workbench.evidence.stability import rank_correlation, stability

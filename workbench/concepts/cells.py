@@ -1,0 +1,101 @@
+"""The activations of a layer cell by cell, and what each cell's channels add to a margin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.attribution import guards
+from workbench.attribution.targets import Targets, score
+from workbench.core.records import FloatArray, ImageArray, IntArray, ProbabilityArray
+from workbench.errors import AttributionError
+from workbench.models.classifier import Classifier
+from workbench.models.layers import Layer
+
+BATCH = 64
+NEGATIVE = -1e-5  # below it an activation is no rounding error
+
+Features = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A layer's output on ``n`` images as ``(n, h, w, C)``, float32 of at least 0, and the output explained.
+
+    ``gradient``, of the same shape, is that of ``margin`` float64 ``(n,)``: the logit explained, or its lead over
+    another (`attribution.targets.Targets`).
+    """
+
+    layer: Layer
+    values: Features
+    gradient: Features
+    margin: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def part(self, rows: slice | IntArray) -> Cells:
+        """Those of some of the images."""
+        return Cells(self.layer, self.values[rows], self.gradient[rows], self.margin[rows])
+
+
+def concept_layer(classifier: Classifier, name: str = "") -> Layer:
+    """The layer of that name, or the last; one that concepts can be taken at and taken out of.
+
+    Raises
+    ------
+    AttributionError
+        If the model has none, or runs it several times in a pass.
+    """
+    layer = classifier.layer(name) if name else classifier.last_layer
+    if layer is None:
+        raise AttributionError(f"concepts: the model has no layer with a grid ({classifier.no_layer}): name one")
+    if layer.turns or layer.partial:
+        raise AttributionError(f"concepts: layer {layer.name!r} is not all of a single pass: name another")
+    return layer
+
+
+def cells_of(classifier: Classifier, images: ImageArray, rows: IntArray, targets: Targets, *, layer: str = "") -> Cells:
+    """The activations of a layer on images uint8 ``(n, H, W, 3)`` with the gradient of what is explained.
+
+    ``rows`` are their row ids; ``layer`` is a CAM layer's name, default the last, or any other module's whose output
+    has a grid.
+
+    Raises
+    ------
+    AttributionError
+        If there is no such layer, or its output is negative somewhere (concepts add up only of parts that are there or
+        not: take a layer behind a ReLU), or a target is missing or out of range.
+    """
+    import torch
+
+    from workbench.models.hooks import record
+
+    guards.check_request(classifier, images, rows, targets)
+    chosen = concept_layer(classifier, layer)
+    values, gradients, margins = [], [], []
+    with record(classifier.module, [chosen.name]) as recorded:
+        for first in range(0, len(images), BATCH):
+            part = slice(first, first + BATCH)
+            recorded.forget()
+            of, against = targets.part(part).tensors(classifier.device)
+            margin = score(classifier.module(classifier.prepare(images[part])).float(), of, against)
+            (output,) = recorded.runs(chosen.name)
+            (gradient,) = torch.autograd.grad(margin.sum(), output)
+            values.append(_array(chosen.spatial(output.detach())))
+            gradients.append(_array(chosen.spatial(gradient)))
+            margins.append(margin.detach().double().cpu().numpy())
+    whole: Features = np.concatenate(values)
+    if whole.min() < NEGATIVE:
+        raise AttributionError(
+            f"concepts: expected activations of at least 0, and layer {chosen.name!r} gives {whole.min():.3g}: "
+            "name one behind a ReLU"
+        )
+    return Cells(chosen, np.maximum(whole, 0), np.concatenate(gradients), np.concatenate(margins))
+
+
+def _array(spatial: object) -> ProbabilityArray:
+    """A tensor ``(n, C, h, w)`` as float32 ``(n, h, w, C)``."""
+    return np.ascontiguousarray(spatial.float().movedim(1, 3).cpu().numpy())  # type: ignore[attr-defined]
