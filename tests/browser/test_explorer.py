@@ -111,6 +111,7 @@ def test_circled_images_are_selected_here_and_in_the_kernel(page: Page, lab, dig
     count = int((page.locator(".wb-words").text_content() or "").split(" of ")[0].replace(",", ""))
     assert 10 < count < 890
     shoot(page, shots, "explorer_lasso")
+    page.wait_for_timeout(500)  # the kernel hears of it a moment later
     heard = page.evaluate(
         """async () => {
             const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;

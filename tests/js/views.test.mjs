@@ -6,6 +6,7 @@ import { countsOf, describeCell, mostConfused, strength } from "../../workbench/
 import { kernelSource } from "../../workbench/explorer/static/kernel.js";
 import { historyWords } from "../../workbench/explorer/static/history.js";
 import { layout } from "../../workbench/explorer/static/tiles.js";
+import { accountWords, pairOf } from "../../workbench/explorer/static/concepts.js";
 import { orderOf, orders } from "../../workbench/explorer/static/orders.js";
 import { outlineOf } from "../../workbench/explorer/static/together.js";
 import { within, zoomed } from "../../workbench/explorer/static/zoom.js";
@@ -212,6 +213,25 @@ test("a change's maps stand beside those before it, with their difference", () =
   assert.deepEqual(made.map(({ title }) => title), ["cat, before", "cat, after", "cat, after less before", "dog"]);
   assert.deepEqual([...made[2].values], [2, -1]);
   assert.equal(families(made, false).length, 2); // the difference has a scale that is not that of the maps
+});
+
+test("concepts are for the errors of one pair of classes", () => {
+  const column = (values) => ({ title: "", kind: "class", dtype: "u2", categories: ["a", "b"], values: Uint16Array.from(values) });
+  const table = new Table({
+    index: { title: "", kind: "number", dtype: "f8", categories: [], values: Float64Array.from({ length: 24 }, (_, k) => k) },
+    label: column(Array(24).fill(0)),
+    predicted: column([...Array(12).fill(1), ...Array(12).fill(0)]),
+  });
+  const rows = (first, end) => Uint32Array.from({ length: end - first }, (_, k) => first + k);
+  assert.deepEqual(pairOf(table, rows(0, 12)), [0, 1]);
+  assert.equal(pairOf(table, rows(0, 5)), null); // too few
+  assert.equal(pairOf(table, rows(0, 13)), null); // one is correct
+  assert.equal(pairOf(table, rows(12, 24)), null); // all are
+});
+
+test("the account of a lead is a sum", () => {
+  const found = { true: "cat", predicted: "dog", margin: 1.66, rest: 0, constant: 0.01, lines: [{ name: "concept 4", mean: 1.9 }, { name: "concept 6", mean: -0.25 }] };
+  assert.equal(accountWords(found), "dog leads cat by 1.66 logits: concept 4 +1.90, concept 6 −0.25, rest +0.00, constant +0.01.");
 });
 
 test("the outline of a region is its border", () => {

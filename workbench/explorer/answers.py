@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -13,13 +12,12 @@ from workbench.attribution.registry import is_slow, methods
 from workbench.core.records import ImageArray
 from workbench.errors import DataError
 from workbench.explorer.details import Details
+from workbench.explorer.explanations import Explanations
 from workbench.explorer.replies import (
     THUMBNAIL,
     Reply,
-    bars_of,
     columns_reply,
     images_here,
-    maps_reply,
     method_header,
     send_column,
 )
@@ -28,10 +26,6 @@ from workbench.explorer.state import ExplorerState
 from workbench.explorer.words import NEIGHBOURS, SLOWLY
 from workbench.explorer.work import Job, Report
 from workbench.images import render
-from workbench.models.classifier import Classifier
-
-if TYPE_CHECKING:
-    from workbench.explorer.judge import Judge
 
 FIRST_ROWS, FIRST_IMAGES, FIRST_SIDE = 50_000, 80, 128
 
@@ -46,12 +40,7 @@ class Answers:
         self.state = state
         self._details = Details(state)
         self._saved = Saved(state)
-
-    @cached_property
-    def _judge(self) -> Judge:
-        from workbench.explorer.judge import Judge
-
-        return Judge(self.state.run)
+        self._explanations = Explanations(state)
 
     def takes_long(self, ask: str, content: Mapping[str, Any]) -> bool:
         """Whether the answer belongs in the worker thread."""
@@ -79,8 +68,8 @@ class Answers:
             "start": lambda: self._start(report),
             "thumbnails": self._thumbnails,
             "detail": self._details.reply,
-            "explain": lambda **what: self._explain(self._classifier, report, **what),
-            "what_if": self._what_if,
+            "explain": lambda **what: self._explanations.explain(self._explanations.classifier, report, **what),
+            "what_if": self._explanations.what_if,
             "decide": self._decide,
             "undo": lambda: self._decided(self.state.decisions.undo()),
             "redo": lambda: self._decided(self.state.decisions.redo()),
@@ -100,9 +89,10 @@ class Answers:
         known: dict[str, Callable[..., Reply]] = {
             "findings": self._findings,
             "map": lambda name: self._map(name, job),
-            "explain": lambda **what: self._explain_slowly(job, **what),
-            "evidence": lambda **what: self._evidence(job, **what),
-            "group": lambda rows: self._group(rows, job),
+            "explain": lambda **what: self._explanations.explain_slowly(job, **what),
+            "evidence": lambda **what: self._explanations.evidence(job, **what),
+            "group": lambda rows: self._explanations.group(rows, job),
+            "concepts": lambda **pair: self._explanations.concepts(job, **pair),
             "figure": self._figure,
             "warm_up": self._warm_up,
         }
@@ -179,98 +169,6 @@ class Answers:
         found = [row for row in rows if row not in set(missing)]
         return {"rows": found, "missing": missing, "shape": list(pictures.shape[1:3])}, [pictures.tobytes()]
 
-    @property
-    def _classifier(self) -> Classifier:
-        if self.state.run.classifier is None:
-            raise DataError("No maps: the model is not on this machine. Open the predictions with checkpoint=.")
-        return self.state.run.classifier
-
-    def _explain(
-        self,
-        classifier: Classifier,
-        report: Report,
-        row: int,
-        methods: list[str],
-        layers: list[str],
-        targets: list[str],
-        second: bool,
-        stopped: Callable[[], bool] = lambda: False,
-    ) -> Reply:
-        """The maps of a row, each method and layer reported as it is made, but the last ones, which are the answer.
-
-        With ``second`` also those of the compared model, which come last.
-        """
-        from workbench.explorer.explain import Explained, explain
-
-        state = self.state
-        ready: list[Explained] = []  # made, not sent yet
-        model = ""
-
-        def tell(made: list[Explained]) -> None:
-            if ready:
-                said, buffers = maps_reply(ready, model)
-                report({"part": "maps", **said}, buffers)
-            ready[:] = made
-
-        explain(state.run, row, methods, layers, targets, classifier=classifier, stopped=stopped, tell=tell)
-        if second and state.compared is not None and state.compared.classifier is not None:
-            tell([])
-            model = state.compared.name
-            layers = [layer for layer in layers if layer in state.compared.classifier.cam_layers]
-            explain(state.compared, row, methods, layers, targets, images=state.run.images, stopped=stopped, tell=tell)
-        return maps_reply(ready, model)
-
-    def _explain_slowly(self, job: Job, **what: Any) -> Reply:
-        slow = [name for name in what["methods"] if is_slow(name, self.state.run.classifier)]
-        seconds = self._judge.seconds(slow, what["layers"], len(what["targets"]))
-        job.progress(f"{', '.join(slow)}: about {max(1, seconds):,.0f} s for this image")
-        return self._explain(self._judge.classifier, job.report, stopped=job.stopped.is_set, **what)
-
-    def _evidence(self, job: Job, row: int, methods: list[str], layers: list[str], targets: list[str]) -> Reply:
-        """The verdict on each map, in the order of `_explain`, each reported as soon as it is known."""
-        from workbench.explorer.explain import explain
-
-        found = explain(self.state.run, row, methods, layers, targets, classifier=self._judge.classifier)
-        for place, explained in enumerate(found):
-            if job.stopped.is_set():
-                break
-            if explained.attribution is not None:
-                verdict, reasons = self._judge.verdict(row, explained)
-                job.report({"progress": "", "place": place, "verdict": verdict, "reasons": reasons}, [])
-        return {}, []
-
-    def _group(self, rows: list[int], job: Job) -> Reply:
-        from workbench.explorer.group import group_reply
-
-        job.progress("Computing the maps of a sample, and masking what they share …")
-        return group_reply(self.state.run, rows, self._judge.classifier)
-
-    def _what_if(
-        self, row: int, change: dict[str, Any], methods: list[str], layers: list[str], maps: bool = True
-    ) -> Reply:
-        """The changed image, the model's prediction, and maps of the class now predicted and of the label, if asked."""
-        from workbench.attribution.targets import named_targets
-        from workbench.explorer.explain import explain_image
-        from workbench.robustness.changes import Change, apply, probabilities
-
-        run, classifier = self.state.run, self._classifier
-        made = Change.from_json(change)
-        image = apply(classifier.seen(images_here(run.images)).image(row), made)
-        probability = probabilities(classifier, image)
-        label = int(run.predictions.label[run.predictions.position(row)])
-        classes = run.predictions.classes
-        fast = [name for name in methods if not is_slow(name, classifier)][:1] or ["Grad-CAM"]
-        top = classes[int(probability.argmax())]
-        targets = named_targets(run.predictions, row, [top, *({classes[label]} - {top})])
-        found = explain_image(classifier, image, row, fast, layers[-1:], targets) if maps else []
-        reply, buffers = maps_reply(found)
-        reply |= {
-            "shape": list(image.shape[:2]),
-            "bars": bars_of(classes, probability, None, label),
-            "code": made.code(),
-        }
-        return reply, [image.tobytes(), *buffers]
-
     def _decide(self, rows: list[int], **change: Any) -> Reply:
         return self._decided(self.state.decisions.change(rows, **change))
 
@@ -288,7 +186,9 @@ class Answers:
         _ = self._details.histories
         if self.state.run.images is not None and self.state.run.classifier is not None:
             row = int(self.state.run.predictions.index[0])
-            explain(self.state.run, row, ["Grad-CAM"], [], ["predicted"], classifier=self._judge.classifier)
+            explain(
+                self.state.run, row, ["Grad-CAM"], [], ["predicted"], classifier=self._explanations.judge.classifier
+            )
         return {}, []
 
     def _findings(self) -> Reply:
@@ -311,5 +211,5 @@ class Answers:
         from workbench.explorer import exports
 
         # on the copy of the model: a slow figure must not delay the next click
-        model = None if self.state.run.classifier is None else self._judge.classifier
+        model = None if self.state.run.classifier is None else self._explanations.judge.classifier
         return {"name": f"{view}.{format}"}, [exports.figure_bytes(self.state, view, format, model)]

@@ -21,7 +21,7 @@ AT_ONCE = (
     *("cohorts", "save_cohort", "remove_cohort", "similar", "counterparts"),
     *("code", "ping", "table"),
 )
-SLOWLY = ("findings", "map", "evidence", "group", "figure", "warm_up")
+SLOWLY = ("findings", "map", "evidence", "group", "concepts", "figure", "warm_up")
 START: Mapping[str, Any] = {
     "steps": [],
     "wrong_only": True,

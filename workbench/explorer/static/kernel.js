@@ -155,6 +155,10 @@ export function kernelSource(questions, start, thumbnails = null) {
       const { buffers, ...found } = await ask.group({ rows }, words(tell));
       return { ...found, values: valuesOf("f4", buffers[0]), region: buffers[1] };
     },
+    async concepts(label, predicted, tell) {
+      const { buffers, ...found } = await ask.concepts({ true: label, predicted }, words(tell));
+      return { ...found, values: valuesOf("f4", buffers[0]) };
+    },
     counterparts: (rows) => ask.counterparts({ rows }),
     evidence: (what, tell) => ask.evidence(what, (content) => content.verdict && tell(content)),
     async whatIf(what) {

@@ -1,3 +1,4 @@
+import { ConceptsBox } from "./concepts.js";
 import { h, problemOf, redraw } from "./dom.js";
 import { count } from "./numbers.js";
 import { overlay, scaleOf } from "./picture.js";
@@ -36,7 +37,8 @@ class Together {
     this.mapped = ""; // those that the mean map is of, in whatever order
     this.map = h("div", { className: "wb-together-map" });
     this.pairs = h("div", {});
-    this.node = h("div", { className: "wb-together" }, this.map, this.pairs);
+    this.concepts = new ConceptsBox({ store, source, header });
+    this.node = h("div", { className: "wb-together" }, this.map, this.concepts.node, this.pairs);
   }
 
   ids() {
@@ -49,7 +51,9 @@ class Together {
     this.asked = this.store.rows;
     this.number += 1;
     if (this.source.can.similar) this.drawPairs();
-    if (this.source.can.maps) this.drawMap();
+    if (!this.source.can.maps) return;
+    this.drawMap();
+    this.concepts.draw();
   }
 
   async drawMap() {

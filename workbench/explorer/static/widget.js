@@ -5,7 +5,7 @@ import { Store, decisionsOf } from "./store.js";
 import { Table, valuesOf } from "./table.js";
 
 const BUSY_AFTER_MS = 1000;
-const SELECTION_RESTS_MS = 100; // before the kernel is told
+const SELECTION_RESTS_MS = 50; // before the kernel is told
 const PATIENCE_MS = 5000; // a kernel without other work answers within
 const START_MS = 30000; // the first answer is large, and may come over a slow line
 const GONE = "The kernel is gone, so nothing is saved any more. Run this cell again.";

@@ -1,19 +1,21 @@
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
-from tests.unit.workbench.concepts.planted import CELLS, CHANNELS, coloured, planted
+from tests.unit.workbench.concepts.planted import CELLS, CHANNELS, coloured, planted, planted_run
 from workbench.attribution.targets import Targets
 from workbench.concepts.causal import _by_model, removal
 from workbench.concepts.cells import Cells, cells_of
 from workbench.concepts.factorise import Concepts, factorise
 from workbench.concepts.ledger import compared, ledger, means
 from workbench.concepts.pairs import pair_concepts
-from workbench.core.records import ImageSet
 from workbench.errors import AttributionError, DataError
-from workbench.models.predict import predict
+from workbench.runs.opening import SHIPPED, open_run
 from workbench.runs.run import Run
 
 COUNT = 60
@@ -142,11 +144,7 @@ def test_bad_input_is_refused() -> None:
 
 
 def test_the_concepts_of_a_pair() -> None:
-    model, images = planted(0), coloured(400, 0)
-    answer = model.module(model.prepare(images)).argmax(1).numpy()
-    label = np.where(np.random.default_rng(0).random(400) < 0.2, 1 - answer, answer)  # a fifth is labelled otherwise
-    data = ImageSet(images, label, ("plain", "marked"), "test", "made up")
-    run = Run("planted", predict(model, data), data, model)
+    run = planted_run()
     pair = pair_concepts(run, "plain", "marked", count=3, seeds=2)
     assert set(run.predictions.label[pair.errors]) == {0}
     assert set(run.predictions.predicted[pair.errors]) == {1}
@@ -161,3 +159,17 @@ def test_the_concepts_of_a_pair() -> None:
             pair_concepts(run, *wrong)
     with pytest.raises(DataError, match="its model and images"):
         pair_concepts(Run("bare", run.predictions), "plain", "marked")
+
+
+def test_the_account_that_the_guide_shows() -> None:
+    """The shipped model on CIFAR-10: docs/concepts.md quotes these figures."""
+    root = Path(os.environ.get("CIFAR10_ROOT", "data"))
+    if not SHIPPED.is_dir() or not root.is_dir():
+        pytest.skip("CIFAR-10 is not on this machine")
+    pair = pair_concepts(open_run(SHIPPED, data=root), "cat", "dog")
+    errors = pair.ledgers[0]
+    assert len(pair.errors) == 95
+    assert errors.margin.mean() == pytest.approx(1.66, abs=0.01)
+    parts = sorted(errors.contributions.mean(0), reverse=True)
+    assert parts == pytest.approx([1.45, 1.27, 0.85, 0.08, -0.97, -1.03], abs=0.03)
+    assert np.abs(errors.constant - 0.0098).max() < 1e-3  # the difference of the biases

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.factories import classifier, image_set, predictions
+from tests.unit.workbench.concepts.planted import planted_run
 from workbench.attribution.registry import methods
 from workbench.core.records import ImageArray, ImageSet
 from workbench.errors import DataError
@@ -176,6 +177,19 @@ def test_what_a_selection_shares_is_tested_on_images_that_did_not_find_it(run: R
     assert np.frombuffer(region, np.uint8).mean() == pytest.approx(0.15, abs=0.01)
     assert reply["sentences"][0].startswith("Mean of 15 ")
     assert "at least 10 images, not 4" in heard.ask("group", rows=wrong[:4].tolist())[0]["error"]
+
+
+def test_the_concepts_of_a_confusion_come_with_an_account_that_adds_up() -> None:
+    heard = Heard(Explorer(planted_run()))
+    reply, (strengths,), early = heard.ask("concepts", true="plain", predicted="marked")
+    assert "plain and marked" in early[0]["progress"]
+    total = sum(line["mean"] for line in reply["lines"]) + reply["rest"] + reply["constant"]
+    assert total == pytest.approx(reply["margin"], abs=1e-6)
+    first = reply["lines"][0]
+    assert first["mean_low"] < first["mean"] < first["mean_high"]
+    assert first["needed"]
+    assert len(strengths) == 4 * len(reply["lines"]) * len(first["rows"]) * np.prod(reply["grid"])
+    assert "two classes" in heard.ask("concepts", true="plain", predicted="plain")[0]["error"]
 
 
 def test_detail_has_probabilities_and_the_image(run: Run) -> None:
