@@ -248,6 +248,8 @@ class GalleryView {
     this.watcher = new ResizeObserver(([{ contentRect }]) => {
       Object.assign(this.box, { width: contentRect.width, height: contentRect.height });
       this.rebuild();
+      const { selected } = this.store.selection;
+      if (selected >= 0 && contentRect.height) this.scrollTo(this.table.position(selected)); // lines are others now
     });
     this.watcher.observe(this.scroller);
   }
