@@ -68,7 +68,7 @@ class Answers:
             "start": lambda: self._start(report),
             "thumbnails": self._thumbnails,
             "detail": self._details.reply,
-            "explain": lambda **what: self._explanations.explain(self._explanations.classifier, report, **what),
+            "explain": lambda **what: self._explanations.explain(self._explanations.live_classifier, report, **what),
             "what_if": self._explanations.what_if,
             "decide": self._decide,
             "undo": lambda: self._decided(self.state.decisions.undo()),

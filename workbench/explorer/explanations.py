@@ -34,7 +34,7 @@ class Explanations:
         return Judge(self.state.run)
 
     @property
-    def classifier(self) -> Classifier:
+    def live_classifier(self) -> Classifier:
         """The run's model; `DataError` if it is not on this machine."""
         if self.state.run.classifier is None:
             raise DataError("No maps: the model is not on this machine. Open the predictions with checkpoint=.")
@@ -117,7 +117,7 @@ class Explanations:
         from workbench.explorer.explain import explain_image
         from workbench.robustness.changes import Change, apply, probabilities
 
-        run, classifier = self.state.run, self.classifier
+        run, classifier = self.state.run, self.live_classifier
         made = Change.from_json(change)
         image = apply(classifier.seen(images_here(run.images)).image(row), made)
         probability = probabilities(classifier, image)

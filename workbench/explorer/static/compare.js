@@ -59,7 +59,7 @@ export function compareView({ store, source, header }) {
   function classLine(one) {
     const reach = Math.max(0.01, ...found.classes.map(({ low, high }) => Math.max(Math.abs(low ?? 0), Math.abs(high ?? 0))));
     const at = (share) => `${50 + (50 * share) / reach}%`;
-    const star = one.adjusted_p_value < 0.05 ? " *" : "";
+    const star = one.adjusted_p_value < 0.05 ? "\u00a0*" : "";
     const words = `${pointsOf(one.difference, one.low, one.high).replace(" points", "")}${star}`;
     return h(
       "div",
@@ -132,17 +132,23 @@ export function compareView({ store, source, header }) {
   /** How often both models predict the same class in each cohort, and how much better the second one is. */
   async function drawCohorts() {
     const { cohorts } = await source.cohorts();
-    const lineOfCohort = ({ cohort, agreement, change, column }) =>
-      line({
+    const lineOfCohort = ({ cohort, agreement, change, column }) => {
+      const step = { kind: "any", column, values: ["yes"] };
+      const changed = change
+        ? `second model: accuracy ${pointsOf(change.difference, change.low, change.high)}`
+        : "all errors, or none: no change to tell";
+      const shown = line({
         name: cohort,
         value: agreement.agreement,
         low: agreement.low,
         high: agreement.high,
         largest: 1,
-        note: change ? `accuracy ${pointsOf(change.difference, change.low, change.high)}` : "of errors, or of none: no change to tell",
-        on: hasStep(store, { kind: "any", column, values: ["yes"] }),
-        choose: () => store.set({ ...withStep(store.selection, { kind: "any", column, values: ["yes"] }), wrong_only: false }),
+        note: "predicted alike",
+        on: hasStep(store, step),
+        choose: () => store.set({ ...withStep(store.selection, step), wrong_only: false }),
       });
+      return h("div", { className: "wb-cohort" }, shown, h("p", { className: "wb-note", textContent: changed }));
+    };
     byCohort.replaceChildren(
       h("h5", { textContent: "Agreement by cohort" }),
       h("p", { className: "wb-note", textContent: cohorts.length ? COHORTS_NOTE : "No cohort yet: save a selection as one." }),

@@ -55,7 +55,7 @@ class GalleryView {
     const { descending } = this.store.selection;
     const { choices, chosen } = orders(this.table, this.store.selection);
     const titled = (names) => names.map((name) => [name, this.table.columns[name].title]);
-    const groups = [["", "not grouped"], ...titled(this.table.names("class", "category", "flag"))];
+    const groups = [["", "no groups"], ...titled(this.table.names("class", "category", "flag"))];
     redraw(
       this.controls,
       choice("Sort by", choices, chosen, (next) => this.store.set(orderOf(next))),

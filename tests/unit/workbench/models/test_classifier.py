@@ -307,8 +307,8 @@ def test_a_model_without_a_grid_has_maps_on_the_input() -> None:
     run = workbench.analyse(c, pictures(4))
     heard = Heard(workbench.Explorer(run))
     what = {"row": 1, "methods": ["Grad-CAM", "Saliency"], "layers": [], "targets": ["true"]}
-    found, buffers, _ = heard.ask("explain", **what, second=False)
-    assert "needs a layer with a grid" in found["maps"][0]["refused"]
+    _, buffers, (ahead,) = heard.ask("explain", **what, second=False)
+    assert "needs a layer with a grid" in ahead["maps"][0]["refused"]
     assert len(buffers) == 1
 
 
