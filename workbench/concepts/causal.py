@@ -23,7 +23,7 @@ class Removal:
 
     ``changed`` and ``control``: the share of images whose predicted class changes without the concept, and without as
     much of a random direction (the mean over the draws), 0 to 1; ``difference`` between them with its 95 % interval
-    over the images (`statistics.paired_interval`).
+    over the images (`statistics.paired_interval`), for the directions that were drawn.
     """
 
     changed: float

@@ -87,14 +87,14 @@ def pair_concepts(
     seed: int = 0,
     classifier: Classifier | None = None,
 ) -> PairConcepts:
-    """Find the concepts of two classes, what each adds where one is taken for the other, and whether it is needed.
+    """Find the concepts of two classes, what each adds where one is predicted as the other, and whether it is needed.
 
     Parameters
     ----------
     run : Run
         With its model and images.
     true, predicted : str
-        The true class, and the one it is taken for.
+        The true class, and the one predicted in its place.
     count : int
         How many concepts are looked for.
     layer : str
@@ -111,8 +111,8 @@ def pair_concepts(
     Raises
     ------
     DataError
-        If the model or images are missing, a class is unknown, or fewer than ten rows are taken for the other class, or
-        are correct.
+        If the model or images are missing, a class is unknown, or fewer than ten rows are predicted as the other class
+        or are correct.
     AttributionError
         As `cells.cells_of`.
     """
@@ -129,7 +129,7 @@ def pair_concepts(
     generator = np.random.default_rng(seed)
     label, answer = predictions.label, predictions.predicted
     chosen = {
-        f"{true} taken for {predicted}": (label == t) & (answer == p),
+        f"{true} predicted as {predicted}": (label == t) & (answer == p),
         f"correct {true}": (label == t) & (answer == t),
         f"correct {predicted}": (label == p) & (answer == p),
     }

@@ -83,7 +83,7 @@ class Explanations:
         return self.explain(self.judge.classifier, job.report, stopped=job.stopped.is_set, **what)
 
     def evidence(self, job: Job, row: int, methods: list[str], layers: list[str], targets: list[str]) -> Reply:
-        """The verdict on each map, in the order of `_explain`, each reported as soon as it is known."""
+        """The verdict on each map, in the order of `explain`, each reported as soon as it is known."""
         from workbench.explorer.explain import explain
 
         found = explain(self.state.run, row, methods, layers, targets, classifier=self.judge.classifier)
