@@ -6,15 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from workbench.analysis.statistics import paired_interval
 from workbench.attribution.exact import PooledHead, pooled_head
 from workbench.concepts.cells import BATCH, Cells, Features
 from workbench.concepts.factorise import Concepts
-from workbench.core.records import FloatArray, ImageArray, IntArray
+from workbench.core.records import ImageArray, IntArray
 from workbench.models.classifier import Classifier
 from workbench.models.layers import Layer
 
-DRAWS = 20
+DRAWS, DRAWS_BY_MODEL = 99, 19  # of the control; the second where each takes whole passes of the model
 
 
 @dataclass(frozen=True)
@@ -22,8 +21,9 @@ class Removal:
     """What taking one concept out changes.
 
     ``changed`` and ``control``: the share of images whose predicted class changes without the concept, and without as
-    much of a random direction (the mean over the draws), 0 to 1; ``difference`` between them with its 95 % interval
-    over the images (`statistics.paired_interval`), for the directions that were drawn.
+    much of a random direction (the mean over the draws), 0 to 1; ``difference`` between them, and ``low`` to ``high``:
+    to the middle 95 % of the draws. ``p_value``: the share of random directions, this one counted, that change at least
+    as many answers (Phipson & Smyth 2010, doi 10.2202/1544-6115.1585).
     """
 
     changed: float
@@ -31,11 +31,12 @@ class Removal:
     difference: float
     low: float
     high: float
+    p_value: float
 
     @property
     def needed(self) -> bool:
-        """Whether the answers depend on the concept more than on random directions: the interval lies above 0."""
-        return self.low > 0
+        """Whether the answers depend on the concept more than on random directions: p of at most 0.05."""
+        return self.p_value <= 0.05
 
 
 def removal(
@@ -45,14 +46,14 @@ def removal(
     concepts: Concepts,
     strengths: Features,
     *,
-    draws: int = DRAWS,
+    draws: int | None = None,
     seed: int = 0,
 ) -> list[Removal]:
     """Take each concept out of the images' activations, and see how many answers change.
 
     From each cell the concept's strength times its direction is subtracted; for the control as much of a direction that
-    is drawn at random (normal, of length 1), ``draws`` times, one for all images. ``cells`` and ``strengths``
-    (`Concepts.strengths`) are those of the images uint8 ``(n, H, W, 3)``.
+    is drawn at random (normal, of length 1), one for all images, ``draws`` times: 99, or 19 without a `pooled_head`.
+    ``cells`` and ``strengths`` (`Concepts.strengths`) are those of the images uint8 ``(n, H, W, 3)``.
     """
     head = pooled_head(classifier)
     if head is not None and head.layer == cells.layer:
@@ -64,18 +65,22 @@ def removal(
         def answers(less: Features | None) -> IntArray:
             return _by_model(classifier, images, cells.layer, less)
 
+    wanted = draws or (DRAWS if head is not None and head.layer == cells.layer else DRAWS_BY_MODEL)
     generator = np.random.default_rng(seed)
     before = answers(None)
     found = []
     for k, direction in enumerate(concepts.directions):
-        changed = answers(strengths[..., k, None] * direction) != before
-        control = np.zeros(len(images))
-        for _ in range(draws):
+        changed = float((answers(strengths[..., k, None] * direction) != before).mean())
+        control = np.empty(wanted)
+        for one in range(wanted):
             drawn = generator.normal(size=len(direction)).astype(np.float32)
-            control += answers(strengths[..., k, None] * (drawn / np.linalg.norm(drawn))) != before
-        less: FloatArray = changed - control / draws
-        difference, low, high = paired_interval(less, seed=seed)
-        found.append(Removal(float(changed.mean()), float(control.mean() / draws), difference, low, high))
+            part = strengths[..., k, None] * (drawn / np.linalg.norm(drawn))
+            control[one] = (answers(part) != before).mean()
+        high, low = changed - np.percentile(control, [2.5, 97.5])
+        p_value = (1 + int((control >= changed).sum())) / (wanted + 1)
+        found.append(
+            Removal(changed, float(control.mean()), changed - control.mean(), float(low), float(high), p_value)
+        )
     return found
 
 

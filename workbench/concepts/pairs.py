@@ -48,7 +48,7 @@ class PairConcepts:
         """A row for each concept, the one that adds most to the errors' lead first.
 
         Columns: those of `ledger.compared` (errors against correct rows), stability, and from `causal.removal`
-        changed, control, removal_difference, removal_low and removal_high.
+        changed, control, removal_difference, removal_low, removal_high and removal_p_value.
         """
         account = compared(*self.ledgers)
         causal = pl.DataFrame(
@@ -59,6 +59,7 @@ class PairConcepts:
                 "removal_difference": [one.difference for one in self.removals],
                 "removal_low": [one.low for one in self.removals],
                 "removal_high": [one.high for one in self.removals],
+                "removal_p_value": [one.p_value for one in self.removals],
             }
         )
         return pl.concat([account, causal], how="horizontal").sort("mean", descending=True)

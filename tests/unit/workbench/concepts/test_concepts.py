@@ -79,6 +79,17 @@ def test_removing_what_the_head_reads_changes_answers_and_what_it_does_not_read_
     assert not removals[blue].needed
 
 
+def test_random_directions_are_seldom_needed() -> None:
+    """A direction that is drawn like the control's passes its test in 5 % of the cases."""
+    model, images, cells, _, strengths = found()
+    directions = np.random.default_rng(5).normal(size=(60, CHANNELS)).astype(np.float32)
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    drawn = Concepts(directions, np.ones(60), 1.0)
+    whole = np.repeat(strengths.sum(-1, keepdims=True), 60, -1)
+    needed = sum(one.needed for one in removal(model, images, cells, drawn, whole))
+    assert needed <= 9  # 3 of 60 are expected; more than 9 have a chance of 1 in 1,000
+
+
 def test_removal_by_the_head_equals_removal_within_the_model() -> None:
     model, images, cells, concepts, strengths = found()
     for k, direction in enumerate(concepts.directions):
