@@ -162,7 +162,7 @@ def test_no_menu_is_cut_off(page: Page, lab, digits: str, request, shots) -> Non
     open_and_run(page, lab[1], notebook(lab, request, digits, "workbench.Explorer(run)"))
     explorer(page)
     see_maps(page)
-    # every corner of an open list comes to rest in the window and is the list's own, not that of a box which cuts it off
+    # every corner of an open list comes to rest in the window, and no box cuts it off
     whole = """() => {
         const list = document.querySelector(".wb-list:popover-open");
         const {left, top, right, bottom} = list.getBoundingClientRect();

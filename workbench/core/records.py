@@ -18,8 +18,8 @@ FloatArray = NDArray[np.float64]
 ProbabilityArray = NDArray[np.float32]
 ImageArray = NDArray[np.uint8]
 Precision = Literal["float32", "bfloat16"]
-Verdict = Literal["supported", "weak", "not supported"]
-VERDICTS: tuple[Verdict, ...] = ("supported", "weak", "not supported")
+Verdict = Literal["supported", "no evidence either way", "against"]
+VERDICTS: tuple[Verdict, ...] = ("supported", "no evidence either way", "against")
 TARGETS = ("predicted", "true", "contrast")
 
 

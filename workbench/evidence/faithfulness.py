@@ -1,166 +1,110 @@
-"""Whether the output follows the map: deletion, insertion and ROAD against random and blurred-random controls."""
+"""The images on which maps are tested, and what all maps of an image share."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from workbench.attribution import guards
+from workbench.attribution.attribute import attribute
 from workbench.attribution.targets import Targets, seeds_of
-from workbench.core.records import Attribution, FloatArray, ImageArray, IntArray, Precision, ProbabilityArray
-from workbench.evidence import imputation
+from workbench.core.records import Attribution, ImageArray, IntArray, Precision, ProbabilityArray
+from workbench.evidence.agreement import Reference
+from workbench.evidence.cells import USED, CellEffects, cell_effects, evidence_grid
+from workbench.evidence.pixels import Faithfulness, faithfulness
 from workbench.models.classifier import Classifier
-from workbench.models.hooks import preserve
-
-STEPS = 16
-REMOVED = (0.1, 0.2, 0.3, 0.5, 0.7)
-BATCH = 128
-DRAWS = 3
-MEASURES = ("deletion", "insertion", "road")
 
 
 @dataclass(frozen=True)
-class Measures:
-    """Three measures of maps, float64 ``(n,)``, or ``(draws, n)`` for controls.
+class Others:
+    """Other images uint8 ``(m, h, w, 3)``, their row ids and what is explained of them: their maps are the controls."""
 
-    ``deletion``: area under the target's probability while the most relevant pixels are blurred first, lower is
-    better; ``insertion``: while they are the first to be restored into the blurred image, higher is better (Petsiuk
-    et al. 2018, arXiv 1806.07421; the substrate is the image under a Gaussian of an eighth of its side, in 16
-    steps). ``road``: the mean over 10, 20, 30, 50 and 70 % removed of the probability with the least relevant
-    pixels removed less that with the most relevant ones removed, higher is better (Rong et al. 2022, arXiv
-    2202.00449, both orders in one figure).
-    """
-
-    deletion: FloatArray
-    insertion: FloatArray
-    road: FloatArray
-
-    def goodness(self, measure: str) -> FloatArray:
-        """A measure with its sign turned so that higher is better."""
-        values: FloatArray = getattr(self, measure)
-        return -values if measure == "deletion" else values
+    images: ImageArray
+    rows: IntArray
+    targets: Targets
 
 
 @dataclass(frozen=True)
-class Faithfulness:
-    """The measures of ``n`` maps, and of three random and three blurred-random maps of each image."""
-
-    measures: Measures
-    controls: Mapping[str, Measures]
-
-    def gain(self, measure: str, control: str) -> FloatArray:
-        """How much better each map does than the mean of its controls, float64 ``(n,)``, positive for better."""
-        difference: FloatArray = self.measures.goodness(measure) - self.controls[control].goodness(measure).mean(0)
-        return difference
-
-    def beats(self, measure: str) -> NDArray[np.bool_]:
-        """Whether each map does better than all of its controls, bool ``(n,)``.
-
-        With three draws of each of two controls, a map that is no better passes about one time in seven.
-        """
-        best = np.max([c.goodness(measure).max(0) for c in self.controls.values()], axis=0)
-        passed: NDArray[np.bool_] = self.measures.goodness(measure) > best
-        return passed
-
-
 class Bench:
-    """Images and what is explained of them, on which maps are tested; each control is measured once.
+    """Images and what is explained of them, on which maps are tested.
 
     Parameters
     ----------
-    images : uint8 array (n, s, s, 3)
+    images : uint8 array (n, h, w, 3)
     rows : int64 array (n,)
-        Row ids: they seed ties, noise and controls.
+        Row ids: they seed all that is drawn.
     precision : "float32" or "bfloat16"
-        Of the model's products, for the maps and for their measures.
+        Of the model's products, for the maps and for what they are tested by.
+    others : Others, optional
+        Further images whose maps are controls, beside those of the bench itself; with both there should be a hundred.
+    substrates : of `cells.SUBSTRATES`
+
+    Raises
+    ------
+    AttributionError
+        If counts or targets do not fit.
     """
 
-    def __init__(
-        self,
-        classifier: Classifier,
-        images: ImageArray,
-        rows: IntArray,
-        targets: Targets,
-        precision: Precision = "float32",
-    ) -> None:
-        guards.check_request(classifier, images, rows, targets)
-        self.classifier, self.images, self.rows, self.targets = classifier, images, rows, targets
-        self.precision, self.seeds = precision, seeds_of(rows)
-        self._controls: dict[float, Measures] = {}
+    classifier: Classifier
+    images: ImageArray
+    rows: IntArray
+    targets: Targets
+    precision: Precision = "float32"
+    others: Others | None = None
+    substrates: tuple[str, ...] = field(default=USED)
 
-    def faithfulness(self, attribution: Attribution) -> Faithfulness:
-        """`Faithfulness` of maps of these images for these targets.
+    def __post_init__(self) -> None:
+        guards.check_request(self.classifier, self.images, self.rows, self.targets)
 
-        The probability is that of the target; for a contrast that of the target among the two classes alone.
-        """
-        sigma = imputation.smoothness(attribution.values, self.images.shape[1])
-        return Faithfulness(
-            self._measured(attribution.values), {"random": self._control(0), "blurred random": self._control(sigma)}
+    @cached_property
+    def effects(self) -> CellEffects:
+        """What the cells of the images do, measured once for all methods."""
+        grid = evidence_grid(self.classifier)
+        return cell_effects(
+            self.classifier,
+            self.images,
+            self.rows,
+            self.targets,
+            grid,
+            substrates=self.substrates,
+            precision=self.precision,
         )
 
-    def _control(self, sigma: float) -> Measures:
-        if sigma not in self._controls:
-            side = self.images.shape[1]
-            draws = [
-                self._measured(imputation.random_maps(side, self.seeds, draw, sigma=sigma)) for draw in range(DRAWS)
-            ]
-            self._controls[sigma] = Measures(*(np.stack([getattr(d, name) for d in draws]) for name in MEASURES))
-        return self._controls[sigma]
+    def maps(
+        self,
+        method: str,
+        layer: str = "",
+        classifier: Classifier | None = None,
+        *,
+        images: ImageArray | None = None,
+        part: slice = slice(None),
+    ) -> Attribution:
+        """A method's maps of the bench's images, of a ``part`` of them, or of ``images`` in their place."""
+        return self._made(
+            method,
+            [layer] if layer else [],
+            self.classifier if classifier is None else classifier,
+            Others((self.images if images is None else images)[part], self.rows[part], self.targets.part(part)),
+        )
 
-    def _measured(self, maps: ProbabilityArray) -> Measures:
-        device = self.classifier.device.type
-        with torch.autocast(device, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            return Measures(*_measures(self.classifier, self.images, maps, self.targets, self.seeds))
+    def reference(self, maps: Attribution) -> Reference:
+        """The controls of these maps: those of each other image, of the bench and of `others`."""
+        grid = self.effects.grid
+        own = Reference.of(maps.values, maps.rows, grid)
+        if self.others is None:
+            return own
+        layers = [maps.layer] if maps.layer else []
+        more = Reference.of(
+            self._made(maps.method, layers, self.classifier, self.others).values, self.others.rows, grid
+        )
+        return Reference(np.concatenate([own.weights, more.weights]), np.concatenate([own.rows, more.rows]))
 
+    def faithfulness(self, maps: ProbabilityArray) -> Faithfulness:
+        """The pixel-wise measures of maps ``(n, h, w)`` of these images, beside those of other images."""
+        return faithfulness(self.classifier, self.images, maps, self.targets, seeds_of(self.rows), self.precision)
 
-def _measures(
-    classifier: Classifier, images: ImageArray, maps: ProbabilityArray, targets: Targets, seeds: tuple[int, ...]
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    order = imputation.ranks(maps, images.shape[1], seeds)
-    soft = imputation.blur(images)
-    pixels = images.shape[1] * images.shape[2]
-    shares = imputation.shares(STEPS)
-
-    def mixed(share: float, front: ImageArray, back: ImageArray) -> ImageArray:
-        return np.where((order < round(share * pixels))[..., None], front, back)
-
-    deletion = np.stack([_probability(classifier, mixed(s, soft, images), targets) for s in shares])
-    insertion = np.stack([_probability(classifier, mixed(s, images, soft), targets) for s in shares])
-    x = classifier.prepare(images)
-    gaps = []
-    for share in REMOVED:
-        count = round(share * pixels)
-        most, least = order < count, order >= pixels - count
-        kept, lost = (_of_tensor(classifier, imputation.impute(x, mask, seeds), targets) for mask in (least, most))
-        gaps.append(kept - lost)
-    return _area(deletion), _area(insertion), np.mean(gaps, axis=0)
-
-
-def _area(curve: FloatArray) -> FloatArray:
-    """Area under curves ``(steps + 1, n)`` over shares from 0 to 1, by trapezoids."""
-    return np.asarray(np.trapezoid(curve, dx=1 / (len(curve) - 1), axis=0))
-
-
-def _probability(classifier: Classifier, images: ImageArray, targets: Targets) -> FloatArray:
-    return _of_tensor(classifier, classifier.prepare(images), targets)
-
-
-def _of_tensor(classifier: Classifier, x: Tensor, targets: Targets) -> FloatArray:
-    """The target's probability of each image, float64 ``(n,)``; of a contrast, among its two classes."""
-    of, against = targets.tensors(x.device)
-    found = []
-    with preserve(classifier.module), torch.no_grad():
-        for first in range(0, len(x), BATCH):
-            part = slice(first, first + BATCH)
-            logits = classifier.module(x[part]).double()
-            own = logits.gather(1, of[part, None])[:, 0]
-            if targets.against is None:
-                found.append((own - logits.logsumexp(1)).exp())
-            else:
-                found.append((own - logits.gather(1, against[part, None])[:, 0]).sigmoid())
-    return np.asarray(torch.cat(found).cpu().numpy())
+    def _made(self, method: str, layers: list[str], classifier: Classifier, of: Others) -> Attribution:
+        found = attribute(classifier, of.images, of.rows, of.targets, method, layers=layers, precision=self.precision)
+        return next(iter(found.values()))

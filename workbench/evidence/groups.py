@@ -13,6 +13,7 @@ from workbench.attribution.targets import Targets, score
 from workbench.core.records import Attribution, FloatArray, ImageArray, ProbabilityArray
 from workbench.errors import AttributionError
 from workbench.evidence import imputation
+from workbench.evidence.pixels import scaled
 from workbench.models.classifier import Classifier
 from workbench.models.hooks import preserve
 
@@ -24,9 +25,7 @@ def mean_map(attribution: Attribution) -> ProbabilityArray:
 
     Maps of zeros count as zeros.
     """
-    top = np.abs(attribution.values).max((1, 2), keepdims=True)
-    scaled = np.divide(attribution.values, top, out=np.zeros_like(attribution.values), where=top > 0)
-    mean: ProbabilityArray = scaled.mean(0).astype(np.float32)
+    mean: ProbabilityArray = scaled(attribution.values).mean(0).astype(np.float32)
     return mean
 
 
@@ -55,7 +54,7 @@ class Effect:
 def region_of(values: ProbabilityArray, side: int, share: float) -> NDArray[np.bool_]:
     """The ``share`` of pixels with the highest values of a map ``(h, w)``, bool ``(side, side)``; ties by `ranks`."""
     count = round(share * side * side)
-    mask: NDArray[np.bool_] = imputation.ranks(values[None], side, (0,))[0] < count
+    mask: NDArray[np.bool_] = imputation.ranks(values[None], (side, side), (0,))[0] < count
     return mask
 
 

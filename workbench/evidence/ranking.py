@@ -10,20 +10,20 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from workbench.analysis.statistics import paired_interval
-from workbench.attribution.attribute import attribute
+from workbench.analysis.statistics import paired_interval, wilson_interval
 from workbench.attribution.registry import method_of
 from workbench.attribution.registry import methods as known_methods
-from workbench.core.records import VERDICTS, Attribution, ImageArray
+from workbench.core.records import VERDICTS, Attribution, FloatArray
 from workbench.errors import AttributionError
-from workbench.evidence.faithfulness import MEASURES, Bench
-from workbench.evidence.sanity import sanity_check
+from workbench.evidence.agreement import agreement
+from workbench.evidence.cells import USED
+from workbench.evidence.faithfulness import Bench
+from workbench.evidence.pixels import MEASURES
+from workbench.evidence.sanity import SanityCheck, sanity_check
 from workbench.evidence.stability import stability
-from workbench.evidence.verdicts import Evidence
-from workbench.models.classifier import Classifier
+from workbench.evidence.verdicts import Evidence, corrected
 
 SANITY_IMAGES = 8
-CONTROL = "blurred random"
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Trial:
 
 
 def evidence_of(bench: Bench, method: str = "Grad-CAM", *, layer: str = "") -> Trial:
-    """A method's maps for the images of a bench, with all the evidence: faithfulness, stability and sanity.
+    """A method's maps for the images of a bench, with all the evidence.
 
     The sanity check uses the first eight images.
 
@@ -46,24 +46,18 @@ def evidence_of(bench: Bench, method: str = "Grad-CAM", *, layer: str = "") -> T
     AttributionError
         As `attribute`.
     """
-
-    def make(classifier: Classifier, images: ImageArray, part: slice = slice(None)) -> Attribution:
-        layers = [layer] if layer else []
-        rows, targets = bench.rows[part], bench.targets.part(part)
-        found = attribute(classifier, images, rows, targets, method, layers=layers, precision=bench.precision)
-        return next(iter(found.values()))
-
     method = method_of(method).name
     importlib.import_module("captum.attr")  # so that its import is not charged to the first method that needs it
     begun = time.perf_counter()
-    maps = make(bench.classifier, bench.images)
+    maps = bench.maps(method, layer)
     seconds = (time.perf_counter() - begun) / len(bench.images)
     few = slice(0, SANITY_IMAGES)
     evidence = Evidence(
         maps,
-        bench.faithfulness(maps),
-        stability(bench.images, maps, lambda images: make(bench.classifier, images)),
-        sanity_check(bench.classifier, lambda classifier: make(classifier, bench.images[few], few)),
+        agreement(bench.effects, maps.values, bench.reference(maps)),
+        stability(bench.classifier, bench.images, maps, lambda images: bench.maps(method, layer, images=images)),
+        sanity_check(bench.classifier, lambda model: bench.maps(method, layer, model, part=few)),
+        bench.faithfulness(maps.values),
     )
     return Trial(method, evidence, seconds)
 
@@ -87,40 +81,76 @@ def try_methods(
 def ranking(trials: Sequence[Trial]) -> pl.DataFrame:
     """One row per method, those with the most supported maps first; those that do not apply come last with the reason.
 
-    Columns: ``method``, ``family``, ``citation``, ``ms_per_image`` as measured; for each measure the mean
-    gain over the blurred-random control with its 95 % bootstrap interval over the images, and the share of maps that
-    beat all of their controls; mean ``stability``; the sanity check's larger correlation, both correlations and SSIM
-    with the wholly random model's maps, and whether it is passed; the median ``residual``; the share of maps with each
-    verdict.
+    Columns: ``method``, ``family``, ``citation``, ``ms_per_image`` as measured; for each substrate the mean ``effect``
+    of the maps over the stronger of their controls, and for each pixel-wise measure the mean gain over another image's
+    map and over the mean map, all with 95 % bootstrap intervals over the images; mean ``stability``; of the sanity
+    check the larger correlation from the decisive step on with its interval, the three similarities at that step, the
+    rise of complexity, and whether it is passed; the median ``residual``; the share of maps with each verdict, and the
+    95 % Wilson interval of those supported. P-values are each method's own, not corrected over the methods: a share is
+    what one finds who uses that method alone.
     """
     rows = [_row(trial) for trial in trials]
     frame = pl.DataFrame(rows, infer_schema_length=None).fill_nan(None)
-    return frame.sort("supported", "weak", "gain_road", descending=True, nulls_last=True, maintain_order=True)
+    order = ["supported", f"effect_{USED[0]}"]
+    return frame.sort(*order, descending=True, nulls_last=True, maintain_order=True)
+
+
+def tables(trials: Sequence[Trial]) -> pl.DataFrame:
+    """`Evidence.table` of all methods that apply, p-values corrected over the methods of an image."""
+    found = [trial.evidence for trial in trials if trial.evidence is not None]
+    return pl.concat([one.table(pairs) for one, pairs in zip(found, corrected(found), strict=True)])
 
 
 def _row(trial: Trial) -> dict[str, object]:
-    method = method_of(trial.method)
+    method, evidence = method_of(trial.method), trial.evidence
     row: dict[str, object] = {"method": trial.method, "family": method.family, "citation": method.citation}
-    evidence = trial.evidence
-    nothing = float("nan")
     row["ms_per_image"] = 1000 * trial.seconds_per_image
-    for measure in MEASURES:
-        gain = (nothing,) * 3
-        if evidence is not None:
-            gain = paired_interval(evidence.faithfulness.gain(measure, CONTROL))
-        row |= dict(zip((f"gain_{measure}", f"gain_{measure}_low", f"gain_{measure}_high"), gain, strict=True))
-        row[f"beats_{measure}"] = nothing if evidence is None else float(evidence.faithfulness.beats(measure).mean())
+    row |= _gains(evidence)
+    nothing = float("nan")
     row["stability"] = nothing if evidence is None else float(np.nan_to_num(evidence.stability).mean())
-    sanity = None if evidence is None else evidence.sanity
-    row["sanity_correlation"] = nothing if sanity is None else sanity.worst
-    for name in ("signed", "absolute", "ssim"):
-        row[f"sanity_{name}"] = nothing if sanity is None else float(getattr(sanity, name)[-1])
-    row["sanity_passed"] = None if sanity is None else sanity.passed
+    row |= _sanity(None if evidence is None else evidence.sanity)
     residual = None if evidence is None else evidence.attribution.residual
     row["residual"] = nothing if residual is None else float(np.nanmedian(residual))
-    verdicts = [] if evidence is None else [evidence.verdict(k)[0] for k in range(len(evidence.attribution.rows))]
+    verdicts = []
+    if evidence is not None:
+        pairs = zip(evidence.p_value, evidence.p_below, strict=True)
+        verdicts = [evidence.verdict(place, *pair)[0] for place, pair in enumerate(pairs)]
     for verdict in VERDICTS:
-        share = verdicts.count(verdict) / len(verdicts) if verdicts else nothing
-        row[verdict.replace(" ", "_")] = share
-    row["does_not_apply"] = trial.refused
+        row[verdict.replace(" ", "_")] = verdicts.count(verdict) / len(verdicts) if verdicts else nothing
+    low, high = wilson_interval(verdicts.count("supported"), len(verdicts)) if verdicts else (nothing, nothing)
+    row |= {"supported_low": float(low), "supported_high": float(high), "does_not_apply": trial.refused}
     return row
+
+
+def _gains(evidence: Evidence | None) -> dict[str, object]:
+    """Mean effects and gains with their intervals."""
+    values: dict[str, FloatArray] = {}
+    nothing = np.full(1, np.nan)
+    for substrate in USED:
+        values[f"effect_{substrate}"] = nothing if evidence is None else evidence.agreements[substrate].effect
+    for measure in MEASURES:
+        for control in ("other", "mean_map"):
+            found = None if evidence is None else evidence.faithfulness
+            name = f"gain_{measure}" if control == "other" else f"gain_{measure}_{control}"
+            values[name] = nothing if found is None else found.gain(measure, control)
+    row: dict[str, object] = {}
+    for name, of in values.items():
+        row |= dict(zip((name, f"{name}_low", f"{name}_high"), paired_interval(of), strict=True))
+    return row
+
+
+def _sanity(sanity: SanityCheck | None) -> dict[str, object]:
+    nothing = float("nan")
+    row: dict[str, object] = {"sanity_correlation": nothing if sanity is None else sanity.worst}
+    ends = (nothing, nothing) if sanity is None else sanity.interval
+    row |= dict(zip(("sanity_correlation_low", "sanity_correlation_high"), ends, strict=True))
+    for name in ("signed", "absolute", "ssim"):
+        row[f"sanity_{name}"] = nothing if sanity is None else float(getattr(sanity, name)[sanity.decisive].mean())
+    row["sanity_complexity"] = nothing if sanity is None else float(np.nanmean(sanity.complexity))
+    row["sanity_passed"] = None if sanity is None else sanity.passed
+    return row
+
+
+def maps_of_trials(trials: Sequence[Trial]) -> dict[str, Attribution]:
+    """The maps of the methods that apply, by the method's name."""
+    return {trial.method: trial.evidence.attribution for trial in trials if trial.evidence is not None}

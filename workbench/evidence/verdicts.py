@@ -2,75 +2,142 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
+from workbench.analysis.statistics import benjamini_hochberg
 from workbench.core.records import Attribution, FloatArray, Verdict
-from workbench.evidence.faithfulness import MEASURES, Faithfulness
+from workbench.evidence.agreement import Agreement
+from workbench.evidence.pixels import MEASURES, Faithfulness
 from workbench.evidence.sanity import SanityCheck
 
-STABLE, UNSTABLE = 0.7, 0.3
-COMPLETE, INCOMPLETE = 0.05, 0.25
-_WORDS = {
-    "deletion": "blurring what it marks lowers the probability",
-    "insertion": "showing what it marks raises the probability",
-    "road": "replacing what it marks costs more than replacing the rest",
-}
+ALPHA = 0.05
+SIZE = 0.05  # of an effect, in probability
+STABLE, INCOMPLETE = 0.3, 0.25
 
 
 @dataclass(frozen=True)
 class Evidence:
     """What speaks for and against ``n`` maps of one method.
 
-    `Faithfulness` and stability float64 ``(n,)`` of the maps, and the sanity check of the method on this model (None if
-    it was not run).
+    ``agreements``: by substrate, how the maps agree with what the cells of their images do. ``stability`` float64
+    ``(n,)``; the sanity check of the method on this model, and the pixel-wise measures, are None if they were not run.
     """
 
     attribution: Attribution
-    faithfulness: Faithfulness
+    agreements: Mapping[str, Agreement]
     stability: FloatArray
     sanity: SanityCheck | None
+    faithfulness: Faithfulness | None = None
 
-    def verdict(self, place: int) -> tuple[Verdict, str]:
-        """The verdict on one map, and the reasons with their numbers in a sentence.
+    @property
+    def p_value(self) -> FloatArray:
+        """The largest over substrates and kinds of control, float64 ``(n,)``: each of them has to be beaten.
 
-        Rules, of which the thresholds are conventions:
-
-        - *not supported*: the method fails the sanity check on this model; or the map beats its controls in none of
-          deletion, insertion and ROAD; or the method promises completeness and the completeness error exceeds 25 %;
-          or the order of its pixels does not survive imperceptible noise (correlation below 0.3, or a constant map).
-        - *supported*: the sanity check is passed, the map beats all controls in at least two of the three, the
-          completeness error of a method that promises completeness is at most 5 %, and its correlation under tiny noise
-          is at least 0.7.
-        - *weak*: anything between.
+        As all have to hold, their errors do not add up (the intersection-union test of Berger 1982, doi
+        10.1080/00401706.1982.10487790); over maps, p-values are corrected by `verdicts`.
         """
-        beaten = [m for m in MEASURES if self.faithfulness.beats(m)[place]]
-        stable = float(self.stability[place])
+        return np.asarray(np.max([one.p_value for one in self.agreements.values()], axis=0))
+
+    @property
+    def p_below(self) -> FloatArray:
+        """The same for the opposite: that the map agrees less than its controls (n,)."""
+        return np.asarray(np.max([one.p_below for one in self.agreements.values()], axis=0))
+
+    def verdict(self, place: int, p_value: float, p_below: float, alpha: float = ALPHA) -> tuple[Verdict, str]:
+        """The verdict on one map by its corrected p-values, and the reasons with their numbers in a sentence.
+
+        - *supported*: under every substrate the map agrees with what the cells do better than maps of other images and
+          than its own cells in random order (corrected p at most ``alpha``), by at least 5 points of probability more
+          than they on average and than their mean map, with an interval above 0; the method passes the sanity check;
+          the map survives noise that nobody sees (correlation at least 0.3); and a completeness error that the method
+          promises to be small is at most 25 %.
+        - *against*: the map is constant; or the method fails the sanity check; or the map agrees with what the cells do
+          less than its controls (corrected p at most ``alpha``); or the interval of its effect lies below 5 points
+          under every substrate where a better map would gain them: it knows no more of the image than maps of others.
+        - *no evidence either way*: anything else.
+
+        The sizes are conventions. What is tested is the place of what matters, not each cell's value.
+        """
+        tests, held, less = self._tests(place, p_value, p_below, alpha)
+        notes = [tests, *self._notes(place)]
+        constant = not np.ptp(self.attribution.values[place])
+        fails = self.sanity is not None and not self.sanity.passed
+        sound = self.sanity is not None and not self._doubts(place)
+        verdict: Verdict = "no evidence either way"
+        if constant or fails or less:
+            verdict = "against"
+        elif held and sound:
+            verdict = "supported"
+        if constant:
+            notes = ["the map is constant: it ranks nothing"]
+        return verdict, "; ".join(notes)
+
+    def _tests(self, place: int, p_value: float, p_below: float, alpha: float) -> tuple[str, bool, bool]:
+        """What the tests say, whether the map beats its controls under every substrate, and whether it is no better."""
+        effects = {
+            name: (float(a.effect[place]), float(a.low[place]), float(a.high[place]), float(a.attainable[place]))
+            for name, a in self.agreements.items()
+        }
+        large = {name: effect >= SIZE and low > 0 for name, (effect, low, _, _) in effects.items()}
+        figures = ", ".join(
+            f"{_signed(effect)} ({_signed(low)} to {_signed(high)}) by {name}"
+            for name, (effect, low, high, _) in effects.items()
+        )
+        others = max(float(a.p_others[place]) for a in self.agreements.values())
+        shuffled = max(float(a.p_permuted[place]) for a in self.agreements.values())
+        said = f"its order of cells gains {figures} of probability over the average map of another image"
+        share = f"{others:.0%} of such maps gain as much, and {shuffled:.0%} of random orders of its cells"
+        if p_value <= alpha and all(large.values()):
+            return f"tells what matters in this image: {said}; {share} (corrected p = {p_value:.3f})", True, False
+        if p_below <= alpha:
+            return f"marks what matters less than other maps do: {said}", False, True
+        if all(high < SIZE <= best for _, _, high, best in effects.values()):
+            best = min(best for *_, best in effects.values())
+            more = f"where the measured order gains at least {_signed(best)}"
+            return f"knows no more of this image than maps of other images: {said}, {more}", False, True
+        if any(large.values()) and not all(large.values()):
+            return f"the ways of filling disagree: {said}; {share}", False, False
+        return f"not shown to know more of this image than maps of other images: {said}; {share}", False, False
+
+    def _doubts(self, place: int) -> bool:
+        """Whether the map does not survive noise, or its values do not add up."""
         residual = None if self.attribution.residual is None else float(self.attribution.residual[place])
-        checks = [
-            self._sane(),
-            _faithful(beaten),
-            _stable(stable),
-            *([] if residual is None else [_complete(residual)]),
-        ]
-        marks = [mark for mark, _ in checks]
-        verdict: Verdict = "not supported" if -1 in marks else "supported" if min(marks) == 1 else "weak"
-        return verdict, "; ".join(words for _, words in checks)
+        steady = float(self.stability[place]) >= STABLE
+        return not steady or (residual is not None and not residual <= INCOMPLETE)
 
-    def _sane(self) -> tuple[int, str]:
+    def _notes(self, place: int) -> list[str]:
+        notes = []
         if self.sanity is None:
-            return 0, "the sanity check was not run"
-        figure = f"correlation {self.sanity.worst:.2f} with the maps of a randomised model"
-        if self.sanity.passed:
-            return 1, f"passes the sanity check ({figure})"
-        return -1, f"fails the sanity check: the map hardly depends on what the model has learnt ({figure})"
+            notes.append("the sanity check was not run")
+        else:
+            words = "passes" if self.sanity.passed else "fails"
+            figure = f"{self.sanity.worst:.2f} ({self.sanity.interval[0]:.2f} to {self.sanity.interval[1]:.2f})"
+            notes.append(f"the method {words} the sanity check (correlation {figure} once the last layers are random)")
+        stable = float(self.stability[place])
+        if np.isfinite(stable):
+            notes.append(f"correlation {stable:.2f} with its map under noise that nobody sees")
+        else:
+            notes.append("the answer itself changes under noise that nobody sees")
+        if self.attribution.residual is not None:
+            residual = float(self.attribution.residual[place])
+            wrong = "so its values are no shares of the output" if residual > INCOMPLETE else ""
+            words = f"completeness error {residual:.1%}" if np.isfinite(residual) else "completeness is not defined"
+            notes.append(f"{words}, {wrong}" if wrong else words)
+        return notes
 
-    def table(self) -> pl.DataFrame:
-        """One row a map: the measures, their controls, stability, residual, verdict and reasons."""
-        f, a = self.faithfulness, self.attribution
-        verdicts = [self.verdict(place) for place in range(len(a.rows))]
+    def table(self, corrected: Sequence[tuple[float, float]] | None = None) -> pl.DataFrame:
+        """One row a map: agreement by substrate, p-values, the measures, stability, residual, verdict and reasons.
+
+        ``corrected``: p-values of each map, above and below, corrected over the maps of its image; default: as they
+        are, for an image of which one map is shown.
+        """
+        a = self.attribution
+        pairs = list(zip(self.p_value, self.p_below, strict=True)) if corrected is None else corrected
+        verdicts = [self.verdict(place, *pair) for place, pair in enumerate(pairs)]
         columns: dict[str, object] = {
             "index": a.rows,
             "target": a.targets,
@@ -78,37 +145,39 @@ class Evidence:
             "method": [a.title] * len(a.rows),
             "layer": [a.layer] * len(a.rows),
         }
-        for measure in MEASURES:
-            columns[measure] = getattr(f.measures, measure)
-            for name, control in f.controls.items():
-                columns[f"{measure}_{name.replace(' ', '_')}"] = getattr(control, measure).mean(0)
-            columns[f"{measure}_beats_controls"] = f.beats(measure)
-        residual = np.full(len(a.rows), np.nan) if a.residual is None else a.residual
+        for name, found in self.agreements.items():
+            for field in ("gain", "others", "mean_map", "effect", "low", "high", "p_others", "p_permuted"):
+                columns[f"{name}_{field}"] = getattr(found, field)
+        columns |= {"p_value": self.p_value, "p_corrected": [above for above, _ in pairs]}
+        if self.faithfulness is not None:
+            for measure in MEASURES:
+                for kind in ("own", "other", "mean_map"):
+                    values = getattr(getattr(self.faithfulness, kind), measure)
+                    columns[measure if kind == "own" else f"{measure}_{kind}"] = values
         columns |= {
             "stability": self.stability,
-            "residual": residual,
+            "residual": np.full(len(a.rows), np.nan) if a.residual is None else a.residual,
             "verdict": [v for v, _ in verdicts],
             "reasons": [r for _, r in verdicts],
         }
         return pl.DataFrame(columns, schema_overrides={"against": pl.Int64}).fill_nan(None)
 
 
-def _faithful(beaten: list[str]) -> tuple[int, str]:
-    if not beaten:
-        return -1, "no better than random maps in deletion, insertion or ROAD"
-    words = f"beats random maps in {len(beaten)} of {len(MEASURES)} measures ({', '.join(_WORDS[m] for m in beaten)})"
-    return int(len(beaten) >= 2), words
+def corrected(evidence: Sequence[Evidence]) -> list[list[tuple[float, float]]]:
+    """For each method's evidence the p-values of each map, above and below, corrected over the methods of an image.
+
+    Benjamini & Hochberg 1995, as `statistics.benjamini_hochberg`, over the maps at the same place: of the maps of an
+    image that are called supported, 5 % are expected to be false, at the most.
+    """
+    above = benjamini_hochberg_columns(np.stack([one.p_value for one in evidence]))
+    below = benjamini_hochberg_columns(np.stack([one.p_below for one in evidence]))
+    return [list(zip(a.tolist(), b.tolist(), strict=True)) for a, b in zip(above, below, strict=True)]
 
 
-def _stable(value: float) -> tuple[int, str]:
-    if not np.isfinite(value):
-        return -1, "the map is constant"
-    words = f"correlation {value:.2f} with its map under tiny noise"
-    return (1 if value >= STABLE else 0 if value >= UNSTABLE else -1), words
+def benjamini_hochberg_columns(p_values: FloatArray) -> FloatArray:
+    """P-values ``(m, n)`` corrected within each column."""
+    return np.stack([benjamini_hochberg(column) for column in p_values.T], axis=1)
 
 
-def _complete(residual: float) -> tuple[int, str]:
-    if not np.isfinite(residual):
-        return 0, "the output hardly changes from the baseline, so the completeness error is not defined"
-    mark = 1 if residual <= COMPLETE else 0 if residual <= INCOMPLETE else -1
-    return mark, f"completeness error {residual:.1%}"
+def _signed(value: float) -> str:
+    return f"{value:+.2f}".replace("-", "−")

@@ -83,16 +83,15 @@ class Explanations:
         return self.explain(self.judge.classifier, job.report, stopped=job.stopped.is_set, **what)
 
     def evidence(self, job: Job, row: int, methods: list[str], layers: list[str], targets: list[str]) -> Reply:
-        """The verdict on each map, in the order of `explain`, each reported as soon as it is known."""
+        """The verdict on each map, by its place in those of `explain`, as soon as it is known; see `Judge.verdicts`."""
         from workbench.explorer.explain import explain
 
         found = explain(self.state.run, row, methods, layers, targets, classifier=self.judge.classifier)
-        for place, explained in enumerate(found):
-            if job.stopped.is_set():
-                break
-            if explained.attribution is not None:
-                verdict, reasons = self.judge.verdict(row, explained)
-                job.report({"progress": "", "place": place, "verdict": verdict, "reasons": reasons}, [])
+
+        def tell(place: int, verdict: str, reasons: str) -> None:
+            job.report({"progress": "", "place": place, "verdict": verdict, "reasons": reasons}, [])
+
+        self.judge.verdicts(row, found, tell, job.stopped.is_set)
         return {}, []
 
     def group(self, rows: list[int], job: Job) -> Reply:
