@@ -13,7 +13,7 @@ from types import ModuleType
 MOVED: Mapping[str, tuple[str, ...]] = {
     "analysis.causes": ("findings.causes",),
     "attribution.evidence": ("evidence.verdicts", "core.records"),
-    "attribution.faithfulness": ("evidence.faithfulness",),
+    "attribution.faithfulness": ("evidence.faithfulness", "evidence.pixels"),
     "attribution.groups": ("evidence.groups",),
     "attribution.imputation": ("evidence.imputation",),
     "attribution.layers": ("models.layers", "models.hooks"),

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -120,25 +120,40 @@ class Entry:
         DataError
             If the file is damaged.
         """
+        held = self.read(path, ("values", "rows", "targets"))
+        if held is None:
+            return None
+        return Attribution(
+            held["values"],
+            held["rows"],
+            held["targets"],
+            method.name,
+            layer,
+            held.get("residual"),
+            held.get("against"),
+            method.signed,
+            title,
+        )
+
+    def read(self, path: Path, names: Sequence[str]) -> dict[str, Any] | None:
+        """The arrays of a part by name; None if there is none.
+
+        Raises
+        ------
+        DataError
+            If the file is damaged, or lacks one of ``names``.
+        """
         try:
             with np.load(path, allow_pickle=False) as found:
                 held = {name: found[name] for name in found.files}
             os.utime(path)
-            return Attribution(
-                held["values"],
-                held["rows"],
-                held["targets"],
-                method.name,
-                layer,
-                held.get("residual"),
-                held.get("against"),
-                method.signed,
-                title,
-            )
+            if missing := [name for name in names if name not in held]:
+                raise KeyError(missing[0])
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             raise DataError(f"{path} is damaged ({error}): delete it, and it is regenerated") from error
+        return held
 
     def store(self, path: Path, maps: Attribution) -> None:
         """Store the maps of a part atomically.
@@ -148,13 +163,17 @@ class Entry:
         OutputError
             If the disk is full or the folder can't be written.
         """
-        if not (self.folder / _KEY).is_file():
-            write_atomically(self.folder / _KEY, lambda target: target.write_text(self.key, encoding="utf-8"))
         arrays: dict[str, Any] = {"values": maps.values, "rows": maps.rows, "targets": maps.targets}
         if maps.residual is not None:
             arrays["residual"] = maps.residual
         if maps.against is not None:
             arrays["against"] = maps.against
+        self.write(path, arrays)
+
+    def write(self, path: Path, arrays: Mapping[str, Any]) -> None:
+        """Store arrays as a part, atomically; `OutputError` as `store`."""
+        if not (self.folder / _KEY).is_file():
+            write_atomically(self.folder / _KEY, lambda target: target.write_text(self.key, encoding="utf-8"))
 
         def save(target: Path) -> None:
             with target.open("wb") as stream:

@@ -116,6 +116,7 @@ def evidence(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from workbench.analysis.index import sample_errors
+    from workbench.attribution.cache import MapCache
     from workbench.attribution.registry import method_of, methods
     from workbench.reports.trials import write_evidence
 
@@ -125,11 +126,12 @@ def evidence(options: argparse.Namespace) -> int:
     wanted = list(methods()) if options.methods is None else options.methods.split(",")
     names = [method_of(name.strip()).name for name in wanted]
     rows = sample_errors(run.predictions, options.rows or run.predictions.error_count)
+    folder = options.cache or (run.folder and run.folder / "maps")
     with tqdm(total=len(names), unit="method", disable=None) as bar:
 
         def progress(name: str) -> None:
             bar.set_description(name)
-            bar.update()
+            bar.update(name in names)
 
         refused = write_evidence(
             run,
@@ -138,6 +140,7 @@ def evidence(options: argparse.Namespace) -> int:
             names,
             targets=options.targets,
             precision=options.precision,
+            cache=None if folder is None else MapCache(folder),
             force=options.force,
             progress=progress,
         )

@@ -138,6 +138,12 @@ def _evidence(one: argparse.ArgumentParser) -> None:
     one.add_argument("--methods", help="names separated by commas; default: all")
     one.add_argument("--rows", type=int, default=100, metavar="N", help="how many errors, drawn at random; 0 for all")
     one.add_argument("--out", type=Path, required=True, help="folder for tables and figures")
+    one.add_argument(
+        "--cache",
+        type=Path,
+        metavar="DIR",
+        help="folder for maps and verdicts, to resume from; default: explorer/maps in the folder of the predictions",
+    )
     one.add_argument("--force", action="store_true", help="replace what is in --out")
     one.set_defaults(run=commands.evidence)
 

@@ -19,11 +19,11 @@ class Agreement:
     """How ``n`` maps agree with the measured effects of cells under one substrate; all float64 ``(n,)``.
 
     ``gain``: the sum of rank weight times effect, in probability (see `cells.rank_weights`); ``others`` and
-    ``mean_map``: the same for maps of other images, on average, and for their mean map. ``effect`` is the gain less the
-    larger of these two, with the 95 % interval ``low`` to ``high`` of `CellEffects.intervals`. ``p_others``: the
+    ``mean_map``: the same for maps of other images, on average, and for their mean map. ``effect`` is the gain less
+    that of the others, with the 95 % interval ``low`` to ``high`` of `CellEffects.intervals`. ``p_others``: the
     share of maps of other images, the map's own included, that gain at least as much; ``p_permuted``: the same for
     orders of the map's own cells at random; ``p_below``: the larger share of the two that gain at most as much.
-    ``attainable``: what the best map could gain over the stronger control, see `CellEffects.attainable`.
+    ``attainable``: what the best map could gain over the others, see `CellEffects.attainable`.
     """
 
     gain: FloatArray
@@ -85,11 +85,10 @@ def _one(
     typical = rank_weights(usual[None])[0] if len(others) else usual
     effects_of_cells = effects.effects(substrate, image)
     gains = np.stack([own, usual, typical]) @ effects_of_cells
-    stronger = usual if gains[1] >= gains[2] else typical
-    effect = [float(one[0]) for one in effects.intervals(substrate, image, (own - stronger)[None])]
+    effect = [float(one[0]) for one in effects.intervals(substrate, image, (own - usual)[None])]
     p_values = [_p_values(gains[0], controls @ effects_of_cells) for controls in (others, shuffled)]
     above, below = zip(*p_values, strict=True)
-    attainable = effects.attainable(substrate, image) - float(stronger @ effects_of_cells)
+    attainable = effects.attainable(substrate, image) - float(gains[1])
     return (*gains, *effect, *above, max(below), attainable)
 
 

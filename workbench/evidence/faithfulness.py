@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -11,10 +11,13 @@ from workbench.attribution import guards
 from workbench.attribution.attribute import attribute
 from workbench.attribution.targets import Targets, seeds_of
 from workbench.core.records import Attribution, ImageArray, IntArray, Precision, ProbabilityArray
+from workbench.errors import AttributionError
 from workbench.evidence.agreement import Reference
-from workbench.evidence.cells import USED, CellEffects, cell_effects, evidence_grid
+from workbench.evidence.cells import CellEffects, cell_effects, evidence_grid
 from workbench.evidence.pixels import Faithfulness, faithfulness
 from workbench.models.classifier import Classifier
+
+MEASURED = 200
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,8 @@ class Bench:
         Of the model's products, for the maps and for what they are tested by.
     others : Others, optional
         Further images whose maps are controls, beside those of the bench itself; with both there should be a hundred.
-    substrates : of `cells.SUBSTRATES`
+    known : CellEffects, optional
+        What the cells of these images do for these targets, if it is known already.
 
     Raises
     ------
@@ -53,24 +57,20 @@ class Bench:
     targets: Targets
     precision: Precision = "float32"
     others: Others | None = None
-    substrates: tuple[str, ...] = field(default=USED)
+    known: CellEffects | None = None
 
     def __post_init__(self) -> None:
         guards.check_request(self.classifier, self.images, self.rows, self.targets)
+        if self.known is not None and not np.array_equal(self.known.rows, self.rows):
+            raise AttributionError("bench: expected the cell effects of the same rows")
 
     @cached_property
     def effects(self) -> CellEffects:
         """What the cells of the images do, measured once for all methods."""
+        if self.known is not None:
+            return self.known
         grid = evidence_grid(self.classifier)
-        return cell_effects(
-            self.classifier,
-            self.images,
-            self.rows,
-            self.targets,
-            grid,
-            substrates=self.substrates,
-            precision=self.precision,
-        )
+        return cell_effects(self.classifier, self.images, self.rows, self.targets, grid, precision=self.precision)
 
     def maps(
         self,
@@ -102,8 +102,10 @@ class Bench:
         return Reference(np.concatenate([own.weights, more.weights]), np.concatenate([own.rows, more.rows]))
 
     def faithfulness(self, maps: ProbabilityArray) -> Faithfulness:
-        """The pixel-wise measures of maps ``(n, h, w)`` of these images, beside those of other images."""
-        return faithfulness(self.classifier, self.images, maps, self.targets, seeds_of(self.rows), self.precision)
+        """The pixel-wise measures of maps ``(n, h, w)`` of the first 200 of these images, beside those of others."""
+        few = slice(0, MEASURED)
+        targets, seeds = self.targets.part(few), seeds_of(self.rows[few])
+        return faithfulness(self.classifier, self.images[few], maps[few], targets, seeds, self.precision)
 
     def _made(self, method: str, layers: list[str], classifier: Classifier, of: Others) -> Attribution:
         found = attribute(classifier, of.images, of.rows, of.targets, method, layers=layers, precision=self.precision)

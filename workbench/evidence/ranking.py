@@ -36,10 +36,13 @@ class Trial:
     refused: str = ""
 
 
-def evidence_of(bench: Bench, method: str = "Grad-CAM", *, layer: str = "") -> Trial:
+def evidence_of(
+    bench: Bench, method: str = "Grad-CAM", *, layer: str = "", maps: Callable[[str], Attribution] | None = None
+) -> Trial:
     """A method's maps for the images of a bench, with all the evidence.
 
-    The sanity check uses the first eight images.
+    The sanity check uses the first eight images. ``maps`` gives a method's maps of the bench's images, from a cache for
+    example; default: they are computed.
 
     Raises
     ------
@@ -49,31 +52,36 @@ def evidence_of(bench: Bench, method: str = "Grad-CAM", *, layer: str = "") -> T
     method = method_of(method).name
     importlib.import_module("captum.attr")  # so that its import is not charged to the first method that needs it
     begun = time.perf_counter()
-    maps = bench.maps(method, layer)
+    made = bench.maps(method, layer) if maps is None else maps(method)
     seconds = (time.perf_counter() - begun) / len(bench.images)
     few = slice(0, SANITY_IMAGES)
     evidence = Evidence(
-        maps,
-        agreement(bench.effects, maps.values, bench.reference(maps)),
-        stability(bench.classifier, bench.images, maps, lambda images: bench.maps(method, layer, images=images)),
+        made,
+        agreement(bench.effects, made.values, bench.reference(made)),
+        stability(bench.classifier, bench.images, made, lambda images: bench.maps(method, layer, images=images)),
         sanity_check(bench.classifier, lambda model: bench.maps(method, layer, model, part=few)),
-        bench.faithfulness(maps.values),
+        bench.faithfulness(made.values),
     )
     return Trial(method, evidence, seconds)
 
 
 def try_methods(
-    bench: Bench, methods: Sequence[str] | None = None, *, progress: Callable[[str], None] | None = None
+    bench: Bench,
+    methods: Sequence[str] | None = None,
+    *,
+    maps: Callable[[str], Attribution] | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> Iterator[Trial]:
     """Each method's trial in turn, by default of every method that is registered now.
 
-    A method that does not apply to the model gives its reason. ``progress`` is called with each name.
+    A method that does not apply to the model gives its reason. ``progress`` is called with each name; ``maps`` as
+    `evidence_of`.
     """
     for name in [method_of(name).name for name in (known_methods() if methods is None else methods)]:
         if progress is not None:
             progress(name)
         try:
-            yield evidence_of(bench, name)
+            yield evidence_of(bench, name, maps=maps)
         except AttributionError as error:
             yield Trial(name, None, refused=str(error))
 
@@ -149,8 +157,3 @@ def _sanity(sanity: SanityCheck | None) -> dict[str, object]:
     row["sanity_complexity"] = nothing if sanity is None else float(np.nanmean(sanity.complexity))
     row["sanity_passed"] = None if sanity is None else sanity.passed
     return row
-
-
-def maps_of_trials(trials: Sequence[Trial]) -> dict[str, Attribution]:
-    """The maps of the methods that apply, by the method's name."""
-    return {trial.method: trial.evidence.attribution for trial in trials if trial.evidence is not None}

@@ -28,10 +28,10 @@ class SanityCheck:
 
     ``layers``: the modules in the order in which they were randomised, each with all before it. ``signed``,
     ``absolute`` (Spearman) and ``ssim``: float64 ``(len(layers), n)``, for each of ``n`` images the mean over the draws
-    of random parameters, 1 for the same maps. ``decisive``: the place of the first step with a quarter of the layers
-    with weights random, which in a ResNet-18 is the head with the last stage. ``two_sided``: whether the maps are
-    signed. ``complexity`` float64 ``(n,)``: by what share the entropy of the map's values (histogram of 100 bins) rises
-    when the whole model is random, the efficient test of Hedström et al. 2024 (arXiv 2405.02383); nan if not all was
+    of random parameters, 1 for the same maps. ``decisive``: the place of the first step after the head with a
+    quarter of the layers with weights random, which in a ResNet-18 is the last stage. ``two_sided``: whether the maps
+    are signed. ``complexity`` float64 ``(n,)``: by what share the entropy of the map's values (histogram of 100 bins)
+    rises when the whole model is random, the efficient test of Hedström et al. 2024 (arXiv 2405.02383); nan if not all was
     randomised.
     """
 
@@ -45,9 +45,11 @@ class SanityCheck:
 
     @property
     def similarity(self) -> FloatArray:
-        """By step the larger of the mean correlations that count, ``(len(layers),)``: signed ones of signed maps."""
-        absolute = np.abs(self.absolute.mean(1))
-        return np.asarray(np.maximum(absolute, np.abs(self.signed.mean(1))) if self.two_sided else absolute)
+        """By step the magnitude of the mean correlation, ``(len(layers),)``: of signed maps the signed one.
+
+        The absolute one of signed maps is not judged: any model answers where there is something to see.
+        """
+        return np.asarray(np.abs((self.signed if self.two_sided else self.absolute).mean(1)))
 
     @property
     def worst(self) -> float:
@@ -58,8 +60,7 @@ class SanityCheck:
     def interval(self) -> tuple[float, float]:
         """The 95 % interval over the images of the correlation that is `worst`; nan for fewer than five images."""
         step = self.decisive + int(self.similarity[self.decisive :].argmax())
-        kinds = [self.absolute[step], *([self.signed[step]] if self.two_sided else [])]
-        values = max(kinds, key=lambda one: abs(one.mean()))
+        values = (self.signed if self.two_sided else self.absolute)[step]
         _, low, high = paired_interval(np.sign(values.mean()) * values)
         return low, high
 
@@ -102,11 +103,11 @@ def sanity_check(
             maps = compute(randomised).values
             names.append(name)
             steps.append((share, _similarities(trained, maps), maps))
-            if share >= DECISIVE and not whole:
+            if share >= DECISIVE and len(steps) > 1 and not whole:
                 break
         found.append(steps)
     shares = [share for share, _, _ in found[0]]
-    decisive = next((k for k, share in enumerate(shares) if share >= DECISIVE), len(shares) - 1)
+    decisive = next((k for k, share in enumerate(shares) if k > 0 and share >= DECISIVE), len(shares) - 1)
     curves = np.mean([[likeness for _, likeness, _ in steps] for steps in found], axis=0)  # (steps, 3, n)
     rise = np.full(len(trained), np.nan)
     if whole:

@@ -52,7 +52,7 @@ class Evidence:
 
         - *supported*: under every substrate the map agrees with what the cells do better than maps of other images and
           than its own cells in random order (corrected p at most ``alpha``), by at least 5 points of probability more
-          than they on average and than their mean map, with an interval above 0; the method passes the sanity check;
+          than they on average, with an interval above 0; the method passes the sanity check;
           the map survives noise that nobody sees (correlation at least 0.3); and a completeness error that the method
           promises to be small is at most 25 %.
         - *against*: the map is constant; or the method fails the sanity check; or the map agrees with what the cells do
@@ -92,7 +92,9 @@ class Evidence:
         said = f"its order of cells gains {figures} of probability over the average map of another image"
         share = f"{others:.0%} of such maps gain as much, and {shuffled:.0%} of random orders of its cells"
         if p_value <= alpha and all(large.values()):
-            return f"tells what matters in this image: {said}; {share} (corrected p = {p_value:.3f})", True, False
+            usual = all(a.mean_map[place] >= a.gain[place] for a in self.agreements.values())
+            more = "; so does their mean map: what matters lies where it usually does" if usual else ""
+            return f"tells what matters in this image: {said}; {share} (corrected p = {p_value:.3f}){more}", True, False
         if p_below <= alpha:
             return f"marks what matters less than other maps do: {said}", False, True
         if all(high < SIZE <= best for _, _, high, best in effects.values()):
@@ -153,7 +155,8 @@ class Evidence:
             for measure in MEASURES:
                 for kind in ("own", "other", "mean_map"):
                     values = getattr(getattr(self.faithfulness, kind), measure)
-                    columns[measure if kind == "own" else f"{measure}_{kind}"] = values
+                    rest = np.full(len(a.rows) - len(values), np.nan)
+                    columns[measure if kind == "own" else f"{measure}_{kind}"] = np.concatenate([values, rest])
         columns |= {
             "stability": self.stability,
             "residual": np.full(len(a.rows), np.nan) if a.residual is None else a.residual,

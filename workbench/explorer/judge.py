@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,6 +14,7 @@ import numpy as np
 from workbench.analysis.index import sample_errors
 from workbench.analysis.statistics import benjamini_hochberg
 from workbench.attribution.attribute import attribute
+from workbench.attribution.cache import MapCache
 from workbench.attribution.cost import expected_cost
 from workbench.attribution.registry import is_slow, method_of
 from workbench.attribution.targets import Targets, targets_of
@@ -23,6 +24,7 @@ from workbench.evidence.agreement import REFERENCES, Reference, agreement
 from workbench.evidence.cells import CellEffects, cell_effects, evidence_grid
 from workbench.evidence.sanity import SanityCheck, sanity_check
 from workbench.evidence.stability import stability
+from workbench.evidence.stored import Key, key_of, stored_verdicts
 from workbench.evidence.verdicts import Evidence
 from workbench.explorer.explain import Explained, model_and_image
 from workbench.models.classifier import Classifier
@@ -68,7 +70,8 @@ class Judge:
         What the cells of the image do is measured in two blocks of splits, and all maps are judged after each: first
         with a rate of error of 1 %, then of 4 % (Bonferroni over the two looks), so that a clear map has its verdict
         early. P-values are corrected over the maps shown; one that is not known yet counts as 1. A place is told of
-        again when its verdict or its figures have changed.
+        again when its verdict or its figures have changed. Verdicts that ``evidence`` has kept beside the maps are told
+        at once, and not tested again.
 
         Raises
         ------
@@ -78,6 +81,9 @@ class Judge:
         cases: list[_Case] = []
         for place, one in enumerate(explained):
             if (maps := one.attribution) is not None:
+                if (kept := self._kept.get(key_of(maps, 0))) is not None:
+                    tell(place, *kept)
+                    continue
                 before = sum((case.maps.against is None) == (maps.against is None) for case in cases)
                 cases.append(_Case(place, slice(before, before + 1), one, maps))
         _, image = model_and_image(self._run, row)
@@ -128,6 +134,12 @@ class Judge:
             if verdict != case.told:
                 case.told = verdict
                 tell(case.place, *verdict)
+
+    @cached_property
+    def _kept(self) -> Mapping[Key, tuple[Verdict, str]]:
+        if self._run.folder is None:
+            return {}
+        return stored_verdicts(MapCache(self._run.folder / "maps"), self.classifier)
 
     @cached_property
     def classifier(self) -> Classifier:

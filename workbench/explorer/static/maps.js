@@ -126,12 +126,14 @@ export function mapPanels(maps, image, { ramps }, { own = false, prefix = "" } =
   return { groups: two ? besideEachOther(groups) : groups.map(({ node }) => node), chips };
 }
 
-const MARKS = ["✓", "~", "✗"]; // of the verdicts, the best first
+// of the verdicts, the best first: mark and style
+const MARKS = ["✓", "?", "✗"];
+const KINDS = ["wb-supported", "wb-undecided", "wb-against"];
 
 /** Show the verdict on a map, one of `verdicts`, with its reasons to unfold. */
 export function showVerdict(chip, { verdict, reasons }, verdicts) {
-  const summary = h("summary", { textContent: `${MARKS[verdicts.indexOf(verdict)]} ${verdict}`, title: reasons });
-  chip.replaceChildren(
-    h("details", { className: `wb-${verdict.replace(" ", "-")}` }, summary, h("p", { textContent: reasons })),
-  );
+  const place = verdicts.indexOf(verdict);
+  const summary = h("summary", { textContent: `${MARKS[place]} ${verdict}`, title: reasons });
+  const open = chip.querySelector("details")?.open ?? false; // a verdict may come a second time, with more behind it
+  chip.replaceChildren(h("details", { className: KINDS[place], open }, summary, h("p", { textContent: reasons })));
 }
