@@ -31,7 +31,7 @@ from workbench.attribution.attribute import attribute
 from workbench.attribution.stages import stage_maps
 from workbench.attribution.targets import targets_of
 from workbench.core.predictions import Predictions
-from workbench.evidence.faithfulness import Bench
+from workbench.evidence.faithfulness import Bench, Others
 from workbench.evidence.groups import mean_map, region_of
 from workbench.evidence.ranking import ranking, try_methods
 from workbench.findings.causes import causes, where_to_work
@@ -89,10 +89,12 @@ class Material:
         return next(iter(found.values()))
 
     def trials(self) -> pl.DataFrame:
-        """Three methods, tried on two errors."""
-        rows = sample_errors(self.predictions, 2)
-        images = self.classifier.seen(self.images).stack(rows)
-        bench = Bench(self.classifier, images, rows, targets_of(self.predictions, rows, "predicted"))
+        """Three methods, tried on eight errors; maps of 100 other images are the controls."""
+        rows, seen = sample_errors(self.predictions, 8), self.classifier.seen(self.images)
+        beside = self.predictions.index[~np.isin(self.predictions.index, rows)][:100]
+        others = Others(seen.stack(beside), beside, targets_of(self.predictions, beside, "predicted"))
+        targets = targets_of(self.predictions, rows, "predicted")
+        bench = Bench(self.classifier, seen.stack(rows), rows, targets, others=others)
         return ranking(list(try_methods(bench, ["Grad-CAM", "Saliency", "Input x gradient"])))
 
 

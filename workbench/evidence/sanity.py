@@ -28,10 +28,10 @@ class SanityCheck:
 
     ``layers``: the modules in the order in which they were randomised, each with all before it. ``signed``,
     ``absolute`` (Spearman) and ``ssim``: float64 ``(len(layers), n)``, for each of ``n`` images the mean over the draws
-    of random parameters, 1 for the same maps. ``decisive``: the place of the first step after the head with a
-    quarter of the layers with weights random, which in a ResNet-18 is the last stage. ``two_sided``: whether the maps
-    are signed. ``complexity`` float64 ``(n,)``: by what share the entropy of the map's values (histogram of 100 bins)
-    rises when the whole model is random, the efficient test of Hedström et al. 2024 (arXiv 2405.02383); nan if not all was
+    of random parameters, 1 for the same maps. ``decisive``: the place of the first step after the head with a quarter
+    of the layers with weights random, which in a ResNet-18 is the last stage. ``two_sided``: whether the maps are
+    signed. ``complexity`` float64 ``(n,)``: by what share the entropy of the map's values (histogram of 100 bins) rises
+    when the whole model is random, the efficient test of Hedström et al. 2024 (arXiv 2405.02383); nan if not all was
     randomised.
     """
 

@@ -13,41 +13,48 @@ from workbench.core.records import Rate
 from workbench.figures.base import ACCENT, GRID, INK, SECOND, STYLE, interval_dots, plain_grid
 
 _GAINS = {
-    "gain_road": "ROAD\nleast minus most\nrelevant removed",
-    "gain_insertion": "insertion\nmost relevant\nshown first",
-    "gain_deletion": "deletion\nmost relevant\nblurred first",
+    "effect_blur": "effect, cells blurred\nover maps of\nother images",
+    "effect_imputation": "effect, cells imputed\nover maps of\nother images",
+    "gain_road": "gain in ROAD\npixel by pixel, over\nother images' maps",
 }
-_VERDICTS = {"supported": SECOND, "weak": "#B9C9DC", "not_supported": "#E3B5A4"}
+_VERDICTS = {"supported": SECOND, "no_evidence_either_way": "#D5DDE6", "against": "#E3B5A4"}
 
 
 def method_ranking(ranking: pl.DataFrame) -> Figure:
     """A row for each method of `evidence.ranking.ranking` that applies, the best at the top.
 
-    Three panels show what the maps gain in probability over blurred-random ones, with 95 % intervals. The others show
-    stability; the sanity check's correlation with the maps of a random model (a method past the dashed line fails);
-    the time per image; and the share of maps with each verdict.
+    Three panels show what the maps gain in probability over maps of other images, with 95 % intervals. The others show
+    stability; the sanity check's correlation, with its interval, once the last layers are random (a method past the
+    dashed line fails); the time per image; and the share of maps with each verdict.
     """
     frame = ranking.filter(pl.col("supported").is_not_null()).reverse()
     names = frame["method"].to_list()
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(14.5, 0.36 * len(names) + 2.2), layout="constrained")
-        axes = figure.subplots(1, 7, sharey=True, width_ratios=(1, 1, 1, 1, 1, 1, 1.6))
+        axes = figure.subplots(1, 7, sharey=True, width_ratios=(1, 1, 1, 0.9, 1, 0.9, 1.7))
         for ax, (column, title) in zip(axes, _GAINS.items(), strict=False):
-            rate = Rate(*(frame[f"{column}{end}"].to_numpy() for end in ("", "_low", "_high")))
-            interval_dots(ax, names, rate)
+            interval_dots(ax, names, _rate(frame, column))
             ax.axvline(0, color=INK, linewidth=0.8)
             ax.xaxis.set_major_formatter(lambda value, _: f"{value:+.2g}" if value else "0")
-            ax.set_title(f"gain in {title}", fontsize=9, loc="left")
+            ax.set_title(title, fontsize=9, loc="left")
         _dots(axes[3], frame["stability"].to_numpy(), "stability\ncorrelation under\ntiny noise")
-        _dots(axes[4], frame["sanity_correlation"].to_numpy(), "sanity check\ncorrelation with a\nrandom model's maps")
+        axes[3].set_xlim(-0.05, 1.05)
+        interval_dots(axes[4], names, _rate(frame, "sanity_correlation"))
         axes[4].axvline(0.5, color=ACCENT, linewidth=1, linestyle="--")
-        for ax in axes[3:5]:
-            ax.set_xlim(-0.05, 1.05)
+        axes[4].set_xlim(-0.3, 1.05)
+        axes[4].xaxis.set_major_formatter(lambda value, _: f"{value:.2g}")
+        axes[4].set_title("sanity check\ncorrelation, last\nlayers random", fontsize=9, loc="left")
         _dots(axes[5], frame["ms_per_image"].to_numpy(), "cost\nms per image\non this machine")
         axes[5].set_xscale("log")
         axes[5].xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         _verdicts(axes[6], frame)
     return figure
+
+
+def _rate(frame: pl.DataFrame, column: str) -> Rate:
+    """A column with the ends of its interval; a figure without one stands alone."""
+    value, low, high = (frame[f"{column}{end}"].to_numpy().astype(float) for end in ("", "_low", "_high"))
+    return Rate(value, np.where(np.isfinite(low), low, value), np.where(np.isfinite(high), high, value))
 
 
 def _dots(ax: Axes, values: np.ndarray[tuple[int], np.dtype[np.float64]], title: str) -> None:

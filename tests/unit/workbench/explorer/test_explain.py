@@ -6,6 +6,7 @@ import pytest
 from tests.factories import CLASSES, classifier, image_set
 from workbench.attribution.attribute import attribute
 from workbench.attribution.targets import Targets
+from workbench.core.records import VERDICTS
 from workbench.errors import AttributionError, DataError
 from workbench.explorer.explain import explain
 from workbench.explorer.judge import Judge
@@ -68,7 +69,9 @@ def test_a_judge_gives_verdicts_and_leaves_the_model_alone(run: Run) -> None:
     judge = Judge(run)
     assert judge.classifier.module is not run.classifier.module  # type: ignore[union-attr]
     (explained,) = explain(run, wrong_row(run), ["Grad-CAM"], [], ["predicted"])
-    verdict, reasons = judge.verdict(wrong_row(run), explained)
-    assert verdict in ("supported", "weak", "not supported")
-    assert "sanity check" in reasons
+    heard: list[tuple[int, str, str]] = []
+    judge.verdicts(wrong_row(run), [explained], lambda *said: heard.append(said))
+    assert {place for place, _, _ in heard} == {0}
+    assert heard[-1][1] in VERDICTS
+    assert "sanity check" in heard[-1][2]
     assert judge.seconds(["Grad-CAM"], [], 2) > 0
