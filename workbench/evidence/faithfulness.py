@@ -17,7 +17,7 @@ from workbench.evidence.cells import CellEffects, cell_effects, evidence_grid
 from workbench.evidence.pixels import Faithfulness, faithfulness
 from workbench.models.classifier import Classifier
 
-MEASURED = 200
+MEASURED = 100
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Bench:
         return Reference(np.concatenate([own.weights, more.weights]), np.concatenate([own.rows, more.rows]))
 
     def faithfulness(self, maps: ProbabilityArray) -> Faithfulness:
-        """The pixel-wise measures of maps ``(n, h, w)`` of the first 200 of these images, beside those of others."""
+        """The pixel-wise measures of maps ``(n, h, w)`` of the first 100 of these images, beside those of others."""
         few = slice(0, MEASURED)
         targets, seeds = self.targets.part(few), seeds_of(self.rows[few])
         return faithfulness(self.classifier, self.images[few], maps[few], targets, seeds, self.precision)

@@ -8,14 +8,14 @@ import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from PIL import Image
 
-from workbench.core.records import ImageArray, ImageSet, IntArray
+from workbench.core.records import VERDICTS, ImageArray, ImageSet, IntArray
 from workbench.core.stamp import NAME, stamp_of
 from workbench.core.stamp import text_of as stamp_text
 from workbench.errors import DataError
@@ -24,6 +24,10 @@ from workbench.explorer.modules import join_modules, styles, text_of
 from workbench.explorer.state import ExplorerState
 from workbench.explorer.words import PRINCIPAL
 from workbench.images import render
+
+if TYPE_CHECKING:
+    from workbench.attribution.cache import MapCache
+    from workbench.models.classifier import Classifier
 
 LIMIT_MB = 15.0
 KEPT_ERRORS = 300
@@ -185,7 +189,27 @@ def _maps(
         found[0].values.reshape(len(ids), -1, *grid) if every else np.stack([one.values for one in found], axis=1)
     )
     parts.add("grids", np.ascontiguousarray(values, np.float16).tobytes(), grid=list(grid), layer=found[0].layer)
+    if cache is not None and (kept := _verdicts(cache, run.classifier, ids, found[0].title, found[0].layer)):
+        said = json.dumps(kept, ensure_ascii=False).encode()
+        if 4 * -(-len(said) // 3) < room - one * values.shape[1]:
+            parts.add("verdicts", said)
+        else:
+            left_out.append("the evidence for the maps: it does not fit into the size limit")
     return list(run.predictions.classes) if every else wanted
+
+
+def _verdicts(
+    cache: MapCache, classifier: Classifier, ids: IntArray, title: str, layer: str
+) -> dict[str, tuple[int, str]]:
+    """What evidence has found of the page's maps, by row and class, and class compared with: verdict and reasons."""
+    from workbench.evidence.stored import stored_verdicts
+
+    rows = set(ids.tolist())
+    return {
+        f"{row} {of} {-1 if against is None else against}": (VERDICTS.index(verdict), reasons)
+        for (row, of, against, method, at), (verdict, reasons) in stored_verdicts(cache, classifier).items()
+        if row in rows and method == title and at == layer
+    }
 
 
 def _pictures(

@@ -214,6 +214,8 @@ class MapsSection {
         if (!error.stopped && mine === this.detail.number)
           for (const [, chip] of open()) chip.textContent = `no evidence: ${error.message}`;
       }
+      if (mine === this.detail.number)
+        for (const [, chip] of open()) if (/testing/.test(chip.textContent)) chip.textContent = "";
       if (mine === this.detail.number) this.testing = false;
     }, REST_MS);
   }

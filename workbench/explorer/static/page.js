@@ -59,6 +59,7 @@ class Grids {
     this.classes = bundle.header.classes;
     this.every = this.targets.length === this.classes.length && this.targets[0] === this.classes[0];
     const { grid, layer } = bundle.parts.grids;
+    this.verdicts = bundle.header.words.verdicts;
     this.cells = grid[0] * grid[1];
     this.common = {
       method: "Grad-CAM",
@@ -121,6 +122,18 @@ class Grids {
     return values.every((value) => value <= 0) ? "nothing speaks for this class: no positive value" : "";
   }
 
+  /** What evidence has found of the maps of some targets, by their place. */
+  judged(row, targets, verdicts) {
+    const position = this.table.position(row);
+    const found = this.maps(row, targets).map((map, place) => {
+      const contrast = map.target === "contrast" ? ["predicted", "label"] : null;
+      const [of, against] = contrast?.map((name) => this.table.value(name, position)) ?? [map.of, -1];
+      const [verdict, reasons] = verdicts[`${row} ${of} ${against}`] ?? [];
+      return { place, verdict: this.verdicts[verdict], reasons };
+    });
+    return found.filter(({ verdict }) => verdict);
+  }
+
   /** The maps of some targets; of those that are one class the first. */
   maps(row, targets) {
     const found = targets.map((target) => this.mapOf(this.table.position(row), target)).filter(Boolean);
@@ -163,6 +176,7 @@ function pageSource(bundle, bytes, table) {
   const probability = parts.probability ? valuesOf("u2", slice("probability")) : null;
   const grids = parts.grids ? new Grids(bundle, halves(slice("grids")), table) : null;
   const sheets = new Sheets(parts, slice);
+  const verdicts = parts.verdicts ? JSON.parse(new TextDecoder().decode(slice("verdicts"))) : null;
   return {
     can: {
       images: bundle.images,
@@ -189,6 +203,7 @@ function pageSource(bundle, bytes, table) {
       return { row, image, shape: image && [image.height, image.width], bars, nearest: [] };
     },
     explain: async ({ row, targets }) => ({ maps: grids.maps(row, targets) }),
+    evidence: verdicts && (async ({ row, targets }, tell) => grids.judged(row, targets, verdicts).forEach(tell)),
     map: async (name) => {
       if (!parts[`map ${name}`]) throw new Error("This page has the principal components only.");
       return valuesOf("f4", slice(`map ${name}`));

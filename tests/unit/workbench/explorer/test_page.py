@@ -1,4 +1,5 @@
 import base64
+import dataclasses
 import json
 import re
 import shutil
@@ -6,13 +7,18 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from tests.factories import classifier, image_set, predictions
+from workbench.attribution.cache import MapCache
 from workbench.attribution.exact import class_maps
 from workbench.core.predictions import Predictions
 from workbench.errors import DataError
+from workbench.evidence.stored import store_verdicts
 from workbench.explorer import modules, page
+from workbench.explorer.explain import explain
+from workbench.explorer.judge import Judge
 from workbench.explorer.state import ExplorerState
 from workbench.models.predict import predict
 from workbench.runs.run import Run
@@ -163,3 +169,27 @@ def test_the_browser_draws_a_map_as_figures_do(run: Run, tmp_path: Path) -> None
         mine = render.overlay(render.enlarge(image, 2), values, top, signed=signed)
         found[signed] = int(np.abs(theirs - mine.astype(int)).max())
     assert max(found.values()) <= 4, found  # one step of the ramp apart, where rounding differs
+
+
+def test_the_page_and_the_judge_take_the_evidence_that_was_kept(run: Run, tmp_path: Path) -> None:
+    kept = dataclasses.replace(run, folder=tmp_path)
+    assert run.classifier is not None
+    of = int(run.predictions.predicted[3])
+    known: dict[str, list[object]] = {
+        "index": [3],
+        "target": [of],
+        "against": [None],
+        "method": ["Grad-CAM"],
+        "layer": ["stage4"],
+    }
+    known |= {"verdict": ["against"], "reasons": ["as measured"]}
+    table = pl.DataFrame(known, schema_overrides={"against": pl.Int64})
+    store_verdicts(MapCache(tmp_path / "maps"), run.classifier, table)
+    text, _ = page.page(ExplorerState(kept))
+    at = json.loads(script(text, "bundle"))["parts"]["verdicts"]
+    data = base64.b64decode(script(text, "data"))[at["first"] : at["first"] + at["bytes"]]
+    assert json.loads(data) == {f"3 {of} -1": [2, "as measured"]}
+    heard: list[tuple[int, str, str]] = []
+    shown = explain(kept, 3, ["Grad-CAM"], [], ["predicted"])
+    Judge(kept).verdicts(3, shown, lambda *said: heard.append(said))
+    assert heard == [(0, "against", "as measured")]
