@@ -119,9 +119,10 @@ def projected(test: ProbabilityArray, train: ProbabilityArray, width: int = WIDT
 class Removal:
     """What became of rows when the last layer was fitted again without their most influential train rows.
 
-    float64 or bool ``(n,)``: ``before`` and ``after``, the lead of the predicted class over the true one; ``forecast``,
-    minus the sum of the removed rows' scores; ``random``, the lead after as many train rows of the predicted class
-    drawn at random were left out; ``changed`` and ``changed_at_random``, whether the answer is another.
+    float64 or bool ``(n,)``: ``before`` and ``after``, the lead of the predicted class over the true one; ``random``,
+    the lead after as many train rows of the predicted class drawn at random were left out; ``forecast`` of the change,
+    by influence functions; ``scores``, minus the sum of the removed rows' scores; ``changed`` and
+    ``changed_at_random``, whether the answer is another.
     """
 
     rows: IntArray
@@ -129,15 +130,13 @@ class Removal:
     after: FloatArray
     random: FloatArray
     forecast: FloatArray
+    scores: FloatArray
     changed: NDArray[np.bool_]
     changed_at_random: NDArray[np.bool_]
 
-    @property
-    def correlation(self) -> float:
-        """Spearman's correlation of the forecast with the change of the lead; nan for fewer than three rows."""
-        if len(self.rows) < 3:
-            return float("nan")
-        return float(stats.spearmanr(self.forecast, self.after - self.before).statistic)
+    def correlation(self, of: FloatArray) -> float:
+        """Spearman's correlation of ``forecast`` or ``scores`` with the change; nan for fewer than three rows."""
+        return float("nan") if len(of) < 3 else float(stats.spearmanr(of, self.after - self.before).statistic)
 
     @property
     def excess(self) -> tuple[float, float, float]:
@@ -149,46 +148,75 @@ class Removal:
         return (
             f"fitted again without the train rows that speak most for it, the answer changes in "
             f"{self.changed.mean():.0%} of {len(self.rows)} rows ({self.changed_at_random.mean():.0%} without random "
-            f"ones); its lead falls by {mean:.2f} more ({low:.2f} to {high:.2f}); correlation of forecast and change "
-            f"{self.correlation:.2f}"
+            f"ones); its lead falls by {mean:.2f} more ({low:.2f} to {high:.2f}); rank correlation of the change with "
+            f"its forecast {self.correlation(self.forecast):.2f}, with the scores {self.correlation(self.scores):.2f}"
         )
 
 
 def refit_without(
-    test: Predictions, train: Predictions, found: Influence, *, penalty: float = 1e-4, seed: int = 0
+    test: Predictions, train: Predictions, found: Influence, *, penalty: float = 1e-4, width: int = WIDTH, seed: int = 0
 ) -> Removal:
     """The proof of influence: the last layer fitted again without each row's ``speaks_for``, and without random rows.
 
-    Multinomial logistic regression of the train labels on the embeddings (scikit-learn, L-BFGS) with an L2 ``penalty``
-    per row; each fit begins at that of all rows. The features stay as they are, so that this tests what the last layer
-    learnt from these rows, not what the network would be without them.
+    Multinomial logistic regression of the train labels on the embeddings, `projected` to ``width`` (scikit-learn,
+    L-BFGS), with an L2 ``penalty`` per row; each fit begins at that of all rows. The forecast is the first-order change
+    at that fit, by its Hessian (influence functions, Koh & Liang 2017, arXiv 1703.04730). The features stay as they
+    are, so that this tests what the last layer learnt from these rows, not what the network would be without them.
 
     Raises
     ------
     DataError
         As `influence`.
     """
-    features, reference = _embeddings(test, train)
+    features, reference = (one.astype(np.float32) for one in projected(*_embeddings(test, train), width))
     label, everything = train.label, np.ones(len(train), bool)
     places = np.array([test.position(int(row)) for row in found.rows])
-    generator = np.random.default_rng(seed)
+    generator, order = np.random.default_rng(seed), np.argsort(train.index, kind="stable")
     start = _fitted(reference, label, everything, penalty, None)
-    leads, answers = [], []
-    order = np.argsort(train.index, kind="stable")
+    hessian, gradients = _curvature(start, reference, label, penalty)
+    leads, answers, forecast = [], [], []
     for k, place in enumerate(places):
         removed = order[np.searchsorted(train.index, found.speaks_for[k], sorter=order)]
         same = np.flatnonzero(label == found.of[k])
         drawn = generator.choice(same, min(len(removed), len(same)), replace=False)
-        row = [
-            start,
-            *(_fitted(reference, label, _without(everything, one), penalty, start) for one in (removed, drawn)),
-        ]
-        logits = np.stack([features[place] @ weights[:, :-1].T + weights[:, -1] for weights in row])
+        fits = [_fitted(reference, label, _without(everything, one), penalty, start) for one in (removed, drawn)]
+        point = np.append(features[place], 1.0)
+        logits = np.stack([weights @ point for weights in (start, *fits)])
+        lead = np.zeros_like(start)
+        lead[found.of[k]], lead[found.over[k]] = point, -point
+        moved = np.linalg.solve(hessian, _gradient_of(gradients, reference, removed)) / len(label)
         leads.append(logits[:, found.of[k]] - logits[:, found.over[k]])
         answers.append(logits.argmax(1))
+        forecast.append(float(lead.ravel() @ moved))
     (before, after, random), (first, second, third) = np.array(leads, np.float64).T, np.array(answers).T
-    forecast = -found.for_scores.sum(1)
-    return Removal(found.rows, before, after, random, forecast, second != first, third != first)
+    scores = -found.for_scores.sum(1)
+    return Removal(found.rows, before, after, random, np.array(forecast), scores, second != first, third != first)
+
+
+def _curvature(
+    weights: FloatArray, features: ProbabilityArray, label: IntArray, penalty: float
+) -> tuple[FloatArray, FloatArray]:
+    """The Hessian of the mean cross entropy with its penalty, over classes times features, and residuals ``(N, K)``."""
+    points = np.column_stack([features, np.ones(len(features), np.float32)])
+    logits = points @ weights.T
+    shares = np.exp(logits - logits.max(1, keepdims=True))
+    shares /= shares.sum(1, keepdims=True)
+    classes, width = weights.shape
+    found = np.empty((classes, width, classes, width))
+    for a in range(classes):
+        for b in range(a, classes):
+            weight = shares[:, a] * ((a == b) - shares[:, b])
+            found[a, :, b] = found[b, :, a] = (points * weight[:, None]).T @ points / len(points)
+    ridge = np.full((classes, width), penalty)
+    ridge[:, -1] = 1e-8  # the bias has no penalty, and a shift of all of them changes nothing
+    shares[np.arange(len(shares)), label] -= 1
+    return found.reshape(classes * width, -1) + np.diag(ridge.ravel()), shares
+
+
+def _gradient_of(residual: FloatArray, features: ProbabilityArray, places: IntArray) -> FloatArray:
+    """The summed gradient of some rows' cross entropy by weights and biases, flat."""
+    points = np.column_stack([features[places], np.ones(len(places))])
+    return np.asarray((residual[places].T @ points).ravel())
 
 
 def _without(mask: NDArray[np.bool_], places: IntArray) -> NDArray[np.bool_]:

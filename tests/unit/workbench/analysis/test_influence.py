@@ -70,7 +70,7 @@ def test_scores_are_what_a_step_of_gradient_descent_does(
 def test_captum_gives_the_same_influence_on_the_loss(
     fitted: tuple[torch.nn.Linear, Predictions, Predictions], tmp_path: Path
 ) -> None:
-    """TracInCPFast, of the loss of the test row, leaves out the bias: else the same products of residuals and features."""
+    """TracInCPFast, of the test row's loss, leaves out the bias; else the products of residuals and features agree."""
     from captum.influence import TracInCPFast
 
     layer, test, train = fitted
@@ -129,9 +129,11 @@ def test_the_forecast_agrees_with_what_removal_does(fitted: tuple[torch.nn.Linea
     _, test, train = fitted
     rows = test.index[~test.correct][:25]
     removal = refit_without(test, train, influence(test, train, rows, top=20))
-    assert removal.correlation > 0.4
+    assert removal.correlation(removal.forecast) > 0.9
+    assert (np.sign(removal.forecast) == np.sign(removal.after - removal.before)).mean() > 0.9
+    assert removal.correlation(removal.scores) > 0.3
     assert removal.excess[1] > 0
-    assert "correlation of forecast and change" in str(removal)
+    assert "rank correlation of the change with its forecast" in str(removal)
 
 
 def test_products_survive_a_projection(fitted: tuple[torch.nn.Linear, Predictions, Predictions]) -> None:
