@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytorch_grad_cam
 
-from workbench.attribution import activation, exact, gradient
+from workbench.attribution import activation, exact, gradient, relevance
 from workbench.attribution.activation import at_each, by_library, eigen_cam, finer, from_gradients
 from workbench.attribution.method import Cost, Family, InputKernel, LayerKernel, Method
 from workbench.errors import AttributionError
@@ -203,6 +203,16 @@ METHODS: dict[str, Method] = {
             gradient.relevance,
             _passes(2, 1),
             "a rule for every layer",
+        ),
+        Method(
+            "LRP-LN",
+            "relevance",
+            "own",
+            "Ali et al. 2022, arXiv 2202.07304; Bach et al. 2015, doi 10.1371/journal.pone.0130140",
+            (),
+            signed=True,
+            cost=_passes(1, 1),
+            input=relevance.held_relevance,
         ),
     )
 }

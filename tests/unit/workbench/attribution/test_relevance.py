@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tests.factories import classifier, image_set
+from tests.unit.workbench.attribution.test_parity import Plain
+from workbench.attribution.attribute import attribute
+from workbench.attribution.relevance import HeldConstant
+from workbench.attribution.targets import Targets
+from workbench.models.classifier import Classifier, classifier_of
+
+
+def derivative(of, x: torch.Tensor, step: float = 1e-4) -> torch.Tensor:  # type: ignore[no-untyped-def]
+    """By central differences, value by value."""
+    found = torch.zeros_like(x)
+    for place in np.ndindex(*x.shape):
+        moved = torch.zeros_like(x)
+        moved[place] = step
+        found[place] = (of(x + moved) - of(x - moved)) / (2 * step)
+    return found
+
+
+def held(x: torch.Tensor, module: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
+    """The output and the gradient of its weighted sum with what scales held constant."""
+    x = x.clone().requires_grad_()
+    with HeldConstant():
+        y = module(x)
+    (gradient,) = torch.autograd.grad((y * torch.arange(y.numel()).reshape(y.shape)).sum(), x)
+    return y.detach(), gradient
+
+
+@pytest.mark.parametrize(
+    ("module", "shape", "constant"),
+    [
+        (
+            nn.GroupNorm(2, 4),
+            (1, 4, 2, 2),
+            lambda x: (
+                x.reshape(1, 2, -1).var(2, unbiased=False).add(1e-5).sqrt().repeat_interleave(2, 1)[..., None, None]
+            ),
+        ),
+        (nn.LayerNorm(6), (2, 6), lambda x: x.var(-1, unbiased=False, keepdim=True).add(1e-5).sqrt()),
+    ],
+)
+def test_a_normalisation_is_linear_with_its_deviation_held(module: nn.Module, shape: tuple[int, ...], constant) -> None:  # type: ignore[no-untyped-def]
+    torch.manual_seed(0)
+    module = module.double()
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.normal_()
+    x = torch.randn(shape, dtype=torch.double)
+    y, gradient = held(x, module)
+    torch.testing.assert_close(y, module(x).detach())
+    scale = constant(x)
+
+    def fixed(z: torch.Tensor) -> torch.Tensor:
+        """The module at ``x`` with the deviation that it has there, by hand."""
+        parts = z.reshape(1, 2, -1) if z.ndim == 4 else z
+        centred = (parts - parts.mean(-1, keepdim=True)).reshape(z.shape) / scale
+        weight, bias = (p.reshape((1, -1, 1, 1) if z.ndim == 4 else (1, -1)) for p in (module.weight, module.bias))
+        out = centred * weight + bias
+        return (out * torch.arange(out.numel()).reshape(out.shape)).sum().detach()
+
+    torch.testing.assert_close(gradient, derivative(fixed, x), atol=1e-6, rtol=1e-5)
+
+
+def test_attention_is_linear_in_its_values() -> None:
+    torch.manual_seed(0)
+    attention = nn.MultiheadAttention(8, 2, batch_first=True).double().eval()
+    x = torch.randn(1, 5, 8, dtype=torch.double)
+
+    class Self(nn.Module):
+        def forward(self, z: torch.Tensor) -> torch.Tensor:
+            return attention(z, z, z, need_weights=False)[0]
+
+    y, gradient = held(x, Self())
+    torch.testing.assert_close(y, Self()(x).detach())
+
+    def fixed(z: torch.Tensor) -> torch.Tensor:
+        out = attention(x, x, z, need_weights=False)[0]
+        return (out * torch.arange(out.numel()).reshape(out.shape)).sum().detach()
+
+    torch.testing.assert_close(gradient, derivative(fixed, x), atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("module", [nn.GELU(), nn.SiLU(), nn.Tanh(), nn.Hardswish()])
+def test_relevance_passes_a_smooth_activation_whole(module: nn.Module) -> None:
+    x = torch.tensor([-1.5, -0.2, 0.0, 0.7, 2.0], dtype=torch.double, requires_grad=True)
+    with HeldConstant():
+        y = module(x)
+    (gradient,) = torch.autograd.grad(y.sum(), x)
+    torch.testing.assert_close(y, module(x))
+    torch.testing.assert_close(x * gradient, y)
+
+
+def test_gates_are_held() -> None:
+    x = torch.randn(6, requires_grad=True)
+    with HeldConstant():
+        (gradient,) = torch.autograd.grad((x * x.sigmoid()).sum(), x)
+    torch.testing.assert_close(gradient, x.sigmoid())
+
+
+def net(*, bias: bool) -> nn.Module:
+    parts = [
+        ("stem", nn.Sequential(nn.Conv2d(3, 8, 3, padding=1, bias=bias), nn.GroupNorm(1, 8), nn.ReLU())),
+        ("last", nn.Sequential(nn.Conv2d(8, 8, 3, 2, 1, bias=bias), nn.GroupNorm(1, 8), nn.ReLU())),
+        ("pool", nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())),
+        ("head", nn.Linear(8, 3, bias=bias)),
+    ]
+    return nn.Sequential(OrderedDict(parts)).eval()
+
+
+def test_relevances_sum_to_the_output_where_nothing_is_added() -> None:
+    """Without biases; the input times the plain gradient sums to 0 on this architecture, whatever the output."""
+    torch.manual_seed(0)
+    module = net(bias=False)  # GroupNorm's own bias is zero at first
+    model = classifier_of(module, ("a", "b", "c"), "none", image_size=16)
+    images, rows, of = image_set(4).pixels[:, :16, :16], np.arange(4), np.array([0, 1, 2, 0])
+    with torch.no_grad():
+        logits = module(model.prepare(images))[np.arange(4), of].numpy()
+    found = attribute(model, images, rows, Targets(of), "LRP-LN")[""]
+    np.testing.assert_allclose(found.values.sum((1, 2)), logits, rtol=1e-3, atol=1e-5)
+    plain = attribute(model, images, rows, Targets(of), "Input x gradient")[""]
+    np.testing.assert_allclose(plain.values.sum((1, 2)), 0, atol=1e-3)
+
+
+def test_without_normalisation_it_is_captums_lrp() -> None:
+    torch.manual_seed(0)
+    model = Classifier(Plain().eval(), ("a", "b", "c"), (0.5,) * 3, (0.25,) * 3, 32, {})
+    images, rows, targets = image_set(3).pixels, np.arange(3), Targets(np.array([0, 1, 2]))
+    ours, theirs = (attribute(model, images, rows, targets, name)[""].values for name in ("LRP-LN", "LRP"))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4 * np.abs(theirs).max())
+
+
+def test_contrasts_are_differences_and_the_model_is_as_it_was() -> None:
+    model, images, rows = classifier(), image_set(2).pixels, np.arange(2)
+    before = {name: value.clone() for name, value in model.module.state_dict().items()}
+    one, other = (attribute(model, images, rows, Targets(np.full(2, k)), "lrp-ln")[""].values for k in (1, 2))
+    both = attribute(model, images, rows, Targets(np.full(2, 1), np.full(2, 2)), "lrp-ln")[""].values
+    np.testing.assert_allclose(both, one - other, atol=1e-5 * np.abs(one).max())
+    assert all(torch.equal(value, before[name]) for name, value in model.module.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.module.parameters())
+
+
+def test_a_vision_transformer_has_relevances() -> None:
+    from torchvision.models import VisionTransformer
+
+    torch.manual_seed(0)
+    module = VisionTransformer(32, 8, 2, 2, 16, 32, num_classes=3).eval()
+    nn.init.normal_(module.heads.head.weight)  # it begins at zero
+    model = classifier_of(module, ("a", "b", "c"), "none", image_size=32)
+    images, rows = image_set(2).pixels, np.arange(2)
+    found = attribute(model, images, rows, Targets(np.array([0, 1])), "LRP-LN")[""].values
+    plain = attribute(model, images, rows, Targets(np.array([0, 1])), "Input x gradient")[""].values
+    assert np.isfinite(found).all()
+    assert np.abs(found).max() > 0
+    assert np.abs(found - plain).max() > 0.01 * np.abs(plain).max()
