@@ -153,7 +153,7 @@ def check_relevance_rules(classifier: Classifier) -> None:
     for name, m in classifier.module.named_modules():
         if not list(m.children()) and type(m) not in known and not hasattr(m, "rule"):
             raise AttributionError(
-                f"relevance propagation has no rule for {type(m).__name__} ({name}); take another method for this model"
+                f"relevance propagation has no rule for {type(m).__name__} ({name}); take 'LRP-LN' for this model"
             )
     check_separate_relus(classifier)
     sums = _Count(torch.ops.aten.add, torch.ops.aten.add_, torch.ops.aten.mul, pairs=True)
@@ -163,7 +163,7 @@ def check_relevance_rules(classifier: Classifier) -> None:
     if sums.count:
         raise AttributionError(
             "relevance propagation has no rule for branches that are added or multiplied outside of modules, as in a "
-            "residual net; take another method for this model"
+            "residual net; take 'LRP-LN' for this model"
         )
 
 
