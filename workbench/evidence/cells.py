@@ -196,13 +196,13 @@ def cell_effects(
     answers: dict[str, Tensor] = {}
     for k, row in enumerate(rows):
         new = shown[k, begun:]
-        masks = _pixels(np.concatenate([new, ~new]), grid, images.shape[1:3])
+        masks = pixels_of(np.concatenate([new, ~new]), grid, images.shape[1:3])
         one = targets.part(slice(k, k + 1))
         every = Targets(one.of.repeat(len(masks)), None if one.against is None else one.against.repeat(len(masks)))
         same = k > 0 and row == rows[k - 1] and np.array_equal(images[k], images[k - 1])  # for another target
         for name in substrates:
             if not same:
-                x = _filled(classifier, images[k : k + 1], masks, name, seeds_of(rows[k : k + 1])[0] + begun)
+                x = filled(classifier, images[k : k + 1], masks, name, seeds_of(rows[k : k + 1])[0] + begun)
                 answers[name] = logits_of(classifier, x, precision)
             first, second = probability_in(answers[name], every).reshape(2, -1)
             differences[name].append(first - second)
@@ -224,13 +224,13 @@ def _splits(seed: int, blocks: int, cells: int) -> NDArray[np.bool_]:
     return np.concatenate(drawn)
 
 
-def _pixels(cells: NDArray[np.bool_], grid: tuple[int, int], size: tuple[int, ...]) -> NDArray[np.bool_]:
+def pixels_of(cells: NDArray[np.bool_], grid: tuple[int, int], size: tuple[int, ...]) -> NDArray[np.bool_]:
     """Masks of cells ``(m, cells)`` as masks of pixels ``(m, H, W)``."""
     row, column = (np.arange(side) * count // side for side, count in zip(size, grid, strict=True))
     return np.asarray(cells.reshape(-1, *grid)[:, row[:, None], column[None, :]])
 
 
-def _filled(classifier: Classifier, image: ImageArray, shown: NDArray[np.bool_], substrate: str, seed: int) -> Tensor:
+def filled(classifier: Classifier, image: ImageArray, shown: NDArray[np.bool_], substrate: str, seed: int) -> Tensor:
     """An image ``(1, H, W, 3)``, prepared, with the pixels filled that are not shown ``(m, H, W)``."""
     if substrate == "imputation":
         x = classifier.prepare(image)

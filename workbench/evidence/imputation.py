@@ -84,8 +84,11 @@ def _solved_smaller(exact: Any, image: Tensor, mask: NDArray[np.bool_], factor: 
 def inpaint(image: ImageArray, removed: NDArray[np.bool_]) -> ImageArray:
     """An image uint8 ``(h, w, 3)`` with the removed pixels filled from the edge of the hole inwards.
 
-    Telea 2004 (doi 10.1080/10867651.2004.10487596) by OpenCV, with a radius of 3 pixels.
+    Telea 2004 (doi 10.1080/10867651.2004.10487596) by OpenCV, with a radius of 3 pixels; an image of which nothing is
+    left is its mean colour.
     """
+    if removed.all():
+        return np.broadcast_to(image.mean((0, 1)).round().astype(np.uint8), image.shape).copy()
     return np.asarray(cv2.inpaint(image, removed.astype(np.uint8), 3, cv2.INPAINT_TELEA))
 
 

@@ -62,7 +62,7 @@ def test_effects_are_banzhaf_values_of_a_model() -> None:
     model, images = patch_classifier(), marked_images(1)
     targets, seen = Targets(np.ones(1, np.int64)), {}
     for shown in itertools.product([False, True], repeat=4):
-        x = cells._filled(model, images, cells._pixels(np.array([shown]), (2, 2), (SIDE, SIDE)), "blur", 0)
+        x = cells.filled(model, images, cells.pixels_of(np.array([shown]), (2, 2), (SIDE, SIDE)), "blur", 0)
         seen[shown] = float(probability_of(model, x, targets)[0])
     truth = [
         np.mean([seen[(*s[:k], True, *s[k + 1 :])] - seen[(*s[:k], False, *s[k + 1 :])] for s in seen])
@@ -126,7 +126,7 @@ def test_maps_are_pooled_by_means_and_ranked_with_ties_shared() -> None:
 
 
 def test_masks_fit_images_that_are_not_square() -> None:
-    mask = cells._pixels(np.array([[True, False, False, False, False, True]]), (2, 3), (5, 7))
+    mask = cells.pixels_of(np.array([[True, False, False, False, False, True]]), (2, 3), (5, 7))
     assert mask.shape == (1, 5, 7)
     assert mask[0, :3, :3].all()
     assert mask[0, 3:, 5:].all()
