@@ -41,8 +41,8 @@ def evidence_of(
 ) -> Trial:
     """A method's maps for the images of a bench, with all the evidence.
 
-    The sanity check uses the first eight images, and so does the time. ``maps`` gives a method's maps of the bench's images, from a cache for
-    example; default: they are computed.
+    The sanity check and the time are those of the first eight images. ``maps`` gives a method's maps of the bench's
+    images, from a cache for example; default: they are computed.
 
     Raises
     ------
