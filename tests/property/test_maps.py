@@ -15,7 +15,7 @@ from workbench.evidence.stability import rank_correlation
     share=st.integers(0, 256),
 )
 def test_removal_is_exact_whatever_the_ties(values: np.ndarray, share: int) -> None:
-    order = ranks(values, 16, (3, 4))
+    order = ranks(values, (16, 16), (3, 4))
     assert ((order < share).sum((1, 2)) == share).all()
     top = order[0] < share
     large = cv2.resize(values[0], (16, 16), interpolation=cv2.INTER_LINEAR)
