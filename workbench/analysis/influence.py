@@ -166,10 +166,14 @@ def refit_without(
     Raises
     ------
     DataError
-        As `influence`.
+        As `influence`; or if there are fewer than three classes, or one has no train row.
     """
     features, reference = (one.astype(np.float32) for one in projected(*_embeddings(test, train), width))
     label, everything = train.label, np.ones(len(train), bool)
+    if (count := len(np.unique(label))) < max(3, len(train.classes)):
+        raise DataError(
+            f"refit: expected three classes or more, each with train rows, not {len(train.classes)}, {count} with rows"
+        )
     places = np.array([test.position(int(row)) for row in found.rows])
     generator, order = np.random.default_rng(seed), np.argsort(train.index, kind="stable")
     start = _fitted(reference, label, everything, penalty, None)

@@ -11,6 +11,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from workbench.attribution.batch import Batch, Scored
+from workbench.errors import AttributionError
 from workbench.models.classifier import Classifier
 
 _SMALL = 1e-6
@@ -28,6 +29,11 @@ def held_relevance(classifier: Classifier, batch: Batch, _: dict[str, Any]) -> t
     x = batch.x.detach().requires_grad_()
     with torch.enable_grad(), HeldConstant():
         explained = Scored(classifier.module)(x, *batch.extra)
+        if not explained.requires_grad:
+            raise AttributionError(
+                "LRP-LN holds the weights of a softmax or sigmoid constant, and this model's whole output passes "
+                "through one: give a model that returns logits, or take 'Input x gradient'"
+            )
         (gradient,) = torch.autograd.grad(explained.sum(), x)
     return (x * gradient).detach(), None
 
@@ -51,13 +57,13 @@ class HeldConstant(TorchFunctionMode):
 def _group_norm(
     _: Any,
     x: Tensor,
-    groups: int,
+    num_groups: int,
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     eps: float = 1e-5,
     *__: Any,
 ) -> Tensor:
-    parts = x.reshape(len(x), groups, -1)
+    parts = x.reshape(len(x), num_groups, -1)
     scaled = _over_deviation(parts, (2,), eps).reshape(x.shape)
     shape = (1, -1, *(1,) * (x.ndim - 2))
     return _affine(scaled, *(one if one is None else one.reshape(shape) for one in (weight, bias)))
@@ -66,18 +72,20 @@ def _group_norm(
 def _layer_norm(
     _: Any,
     x: Tensor,
-    shape: Any,
+    normalized_shape: Any,
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     eps: float = 1e-5,
     *__: Any,
 ) -> Tensor:
-    return _affine(_over_deviation(x, tuple(range(-len(shape), 0)), eps), weight, bias)
+    return _affine(_over_deviation(x, tuple(range(-len(normalized_shape), 0)), eps), weight, bias)
 
 
-def _rms_norm(_: Any, x: Tensor, shape: Any, weight: Tensor | None = None, eps: float | None = None) -> Tensor:
+def _rms_norm(
+    _: Any, x: Tensor, normalized_shape: Any, weight: Tensor | None = None, eps: float | None = None
+) -> Tensor:
     eps = torch.finfo(x.dtype).eps if eps is None else eps
-    size = x.square().mean(tuple(range(-len(shape), 0)), keepdim=True).add(eps).sqrt().detach()
+    size = x.square().mean(tuple(range(-len(normalized_shape), 0)), keepdim=True).add(eps).sqrt().detach()
     return _affine(x / size, weight, None)
 
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -159,4 +158,8 @@ def test_bad_requests_are_refused(fitted: tuple[torch.nn.Linear, Predictions, Pr
         influence(test, predictions(), wrong[:1])
     with pytest.raises(DataError, match="of one model"):
         influence(test, predictions(embedding=True), wrong[:1])
-    assert dataclasses.is_dataclass(influence(test, train, wrong[:1]))
+    two = [Predictions.from_arrays([0, 1], [[0.4, 0.6], [0.3, 0.7]], ("a", "b"), embedding=np.eye(2)) for _ in range(2)]
+    found = influence(*two, np.array([0]), top=1)
+    assert found.speaks_for.tolist() == [[1]]
+    with pytest.raises(DataError, match="expected three classes or more"):
+        refit_without(*two, found)

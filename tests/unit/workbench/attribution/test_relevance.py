@@ -12,6 +12,7 @@ from tests.unit.workbench.attribution.test_parity import Plain
 from workbench.attribution.attribute import attribute
 from workbench.attribution.relevance import HeldConstant
 from workbench.attribution.targets import Targets
+from workbench.errors import AttributionError
 from workbench.models.classifier import Classifier, classifier_of
 
 
@@ -160,3 +161,10 @@ def test_a_vision_transformer_has_relevances() -> None:
     assert np.isfinite(found).all()
     assert np.abs(found).max() > 0
     assert np.abs(found - plain).max() > 0.01 * np.abs(plain).max()
+
+
+def test_a_model_that_ends_in_a_softmax_is_refused() -> None:
+    module = nn.Sequential(*net(bias=True), nn.Softmax(1)).eval()
+    model = Classifier(module, ("a", "b", "c"), (0.5,) * 3, (0.25,) * 3, 32, {})
+    with pytest.raises(AttributionError, match="give a model that returns logits"):
+        attribute(model, image_set(1).pixels, np.arange(1), Targets(np.zeros(1, np.int64)), "LRP-LN")
