@@ -38,7 +38,7 @@ class Evidence:
         """The largest over substrates and kinds of control, float64 ``(n,)``: each of them has to be beaten.
 
         As all have to hold, their errors do not add up (the intersection-union test of Berger 1982, doi
-        10.1080/00401706.1982.10487790); over maps, p-values are corrected by `verdicts`.
+        10.1080/00401706.1982.10487790); over maps, p-values are corrected by `corrected`.
         """
         return np.asarray(np.max([one.p_value for one in self.agreements.values()], axis=0))
 
