@@ -122,27 +122,69 @@ def by_library(kind: type) -> Weigh:
     return weigh
 
 
-def _weighed(activation: Tensor, weights: Tensor) -> Tensor:
+def weighed(activation: Tensor, weights: Tensor) -> Tensor:
     """``sum_c weights_c activation_c`` in float32, whatever the precision of the model's own products."""
     with torch.autocast(activation.device.type, enabled=False):
         return torch.einsum("nc,nchw->nhw", weights.float(), activation.float())
 
 
 def eigen_cam(module: nn.Module, activation: Tensor, gradient: Tensor) -> Tensor:
-    """Eigen-CAM as in pytorch-grad-cam, with its sign chosen so that it is high where the activations are large.
+    """Eigen-CAM as in pytorch-grad-cam, with its sign chosen by `_upright`."""
+    return _upright(by_library(pytorch_grad_cam.EigenCAM)(module, activation, gradient), activation)
 
-    The sign of a principal component is arbitrary; here it correlates with the norm of the activations.
+
+def kernel_cam(module: nn.Module, activation: Tensor, gradient: Tensor) -> Tensor:
+    """KPCA-CAM as in pytorch-grad-cam (sigmoid kernel), with its sign chosen by `_upright`."""
+    return _upright(by_library(pytorch_grad_cam.KPCA_CAM)(module, activation, gradient), activation)
+
+
+def _upright(maps: Tensor, activation: Tensor) -> Tensor:
+    """Maps ``(n, h, w)`` of a principal component, whose sign is arbitrary, made high where activations are large.
+
+    They correlate with the norm of the activations ``(n, C, h, w)``.
     """
-    maps = by_library(pytorch_grad_cam.EigenCAM)(module, activation, gradient).to(activation.device)
-    size = activation.norm(dim=1)
+    maps, size = maps.to(activation.device), activation.norm(dim=1)
     centred = [values - values.mean((1, 2), keepdim=True) for values in (maps, size)]
     along = (centred[0] * centred[1]).sum((1, 2))
     return torch.where(along < 0, -1.0, 1.0)[:, None, None] * maps
 
 
+def refine_cam(classifier: Classifier, batch: Batch, layers: Sequence[Layer]) -> dict[str, Tensor]:
+    """RefineCAM as in pytorch-grad-cam: the product of Grad-CAM++ at a layer and at those of finer grids before it.
+
+    Each is cut off at 0, scaled to 0..1, brought to the image's size, and scaled again first.
+
+    Raises
+    ------
+    AttributionError
+        If no layer before has a finer grid: the product would be Grad-CAM++.
+    """
+    from pytorch_grad_cam.utils.image import scale_cam_image
+
+    known = list(classifier.cam_layers.values())
+    groups = {layer.name: [one for one in known if one.grid > layer.grid] for layer in layers}
+    for layer in layers:
+        if not groups[layer.name]:
+            raise AttributionError(
+                f"RefineCAM multiplies the maps of layers of several sizes, and none before {layer.name!r} is finer: "
+                "take 'Grad-CAM++'"
+            )
+    wanted = {one.name: one for layer in layers for one in (*groups[layer.name], layer)}
+    plain = from_gradients(by_library(pytorch_grad_cam.GradCAMPlusPlus))(classifier, batch, list(wanted.values()))
+    height, width = batch.x.shape[2:]
+    large = {
+        name: scale_cam_image(scale_cam_image(maps.clamp_min(0).cpu().numpy(), (width, height)))
+        for name, maps in plain.items()
+    }
+    return {
+        layer.name: torch.from_numpy(np.prod([large[one.name] for one in (*groups[layer.name], layer)], axis=0))
+        for layer in layers
+    }
+
+
 def grad_cam(_: nn.Module, activation: Tensor, gradient: Tensor) -> Tensor:
     """``sum_c mean(gradient_c) activation_c`` ``(n, h, w)``, as in pytorch-grad-cam, on the device."""
-    return _weighed(activation, gradient.mean((2, 3)))
+    return weighed(activation, gradient.mean((2, 3)))
 
 
 def score_cam(module: nn.Module, x: Tensor, layer: Layer, of: Tensor, against: Tensor) -> Tensor:
@@ -167,7 +209,7 @@ def score_cam(module: nn.Module, x: Tensor, layer: Layer, of: Tensor, against: T
                 for part in torch.split(own, CHUNK)
             ]
             weights.append(torch.cat(outputs_of).softmax(0))
-    return _weighed(activation, torch.stack(weights))
+    return weighed(activation, torch.stack(weights))
 
 
 def ablation_cam(module: nn.Module, x: Tensor, layer: Layer, of: Tensor, against: Tensor) -> Tensor:
@@ -197,7 +239,7 @@ def ablation_cam(module: nn.Module, x: Tensor, layer: Layer, of: Tensor, against
                 logits = _from_layer(module, layer.name, image.expand(len(part), *image.shape), ablated)
                 drops.append(full - score(logits, o.expand(len(part)), a.expand(len(part))))
             weights.append(torch.cat(drops) / full.abs().clamp_min(SMALL))
-    return _weighed(layer.spatial(raw).float(), torch.stack(weights))
+    return weighed(layer.spatial(raw).float(), torch.stack(weights))
 
 
 def _from_layer(module: nn.Module, name: str, x: Tensor, values: Tensor) -> Tensor:

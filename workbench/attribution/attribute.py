@@ -15,7 +15,7 @@ from workbench.attribution import guards
 from workbench.attribution.batch import Batch
 from workbench.attribution.method import Method
 from workbench.attribution.registry import method_of
-from workbench.attribution.targets import Targets, score, seeds_of
+from workbench.attribution.targets import Targets, seeds_of
 from workbench.core.records import Attribution, ImageArray, IntArray, Precision
 from workbench.errors import AttributionError
 from workbench.models.budget import gradient_batch
@@ -67,7 +67,7 @@ def attribute(
     if classifier.opaque and chosen.family != "perturbation":
         raise AttributionError(
             f"{chosen.name} needs the model's layers or gradients, and {classifier.opaque}: take 'Occlusion' or "
-            "'Feature ablation'"
+            "another one of the family 'perturbation'"
         )
     if targets.against is not None and chosen.no_contrast:
         raise AttributionError(f"{chosen.name} {chosen.no_contrast}: it takes no contrast; take another method")
@@ -115,9 +115,10 @@ def _of_batch(
 ) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.float64] | None]:
     """The maps of a batch by layer, and the completeness residuals of a method that has them."""
     if method.input is not None:
-        values, start = method.input(classifier, batch, options)
-        maps = _reduced(values.detach().float(), method)
-        return {"": maps}, None if start is None else _residual(classifier, batch, values, start)
+        values, total = method.input(classifier, batch, options)
+        values = values.detach().float()
+        residual = None if total is None else guards.completeness_residual(values, total)
+        return {"": _reduced(values, method)}, residual
     found = {} if method.layer is None else method.layer(classifier, batch, layers)
     return {name: values.cpu().numpy() for name, values in found.items()}, None
 
@@ -131,11 +132,7 @@ def _batch(classifier: Classifier, images: ImageArray, rows: IntArray, targets: 
 
 def _reduced(values: Tensor, method: Method) -> NDArray[np.float32]:
     """One value a pixel of ``(n, 3, s, s)``: the sum over channels, or for magnitudes the largest of them."""
+    if values.ndim == 3:
+        return np.asarray(values.cpu().numpy(), np.float32)
     maps = values.abs().amax(1) if method.reduction == "largest" else values.sum(1)
     return np.asarray(maps.cpu().numpy(), np.float32)
-
-
-def _residual(classifier: Classifier, batch: Batch, values: Tensor, start: Tensor) -> NDArray[np.float64]:
-    with torch.no_grad():
-        end, begin = (score(classifier.module(z).float(), *batch.extra) for z in (batch.x, start))
-    return guards.completeness_residual(values.detach(), end, begin)

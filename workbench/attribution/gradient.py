@@ -43,6 +43,13 @@ def _check_baseline(classifier: Classifier, kind: Baseline) -> None:
     guards.check_baseline(classifier, lambda pixels: starting_points(classifier, pixels, kind))
 
 
+def change_from(classifier: Classifier, batch: Batch, start: Tensor) -> Tensor:
+    """The explained output of the images minus that of their baselines, float32 ``(n,)``."""
+    with torch.no_grad():
+        end, begin = (batch.scored(classifier.module(z).float()) for z in (batch.x, start))
+    return end - begin
+
+
 Parts = tuple[Tensor, Tensor | None]
 
 
@@ -65,7 +72,7 @@ def input_x_gradient(classifier: Classifier, batch: Batch, _: dict[str, Any]) ->
 
 
 def integrated_gradients(classifier: Classifier, batch: Batch, settings: dict[str, Any]) -> Parts:
-    """Integrated gradients from a baseline, Gauss-Legendre quadrature; with the baseline, for the residual."""
+    """Integrated gradients from a baseline, Gauss-Legendre quadrature; and the output's change from there."""
     from captum.attr import IntegratedGradients
 
     start = starting_points(classifier, batch.pixels, settings["baseline"])
@@ -78,7 +85,7 @@ def integrated_gradients(classifier: Classifier, batch: Batch, settings: dict[st
         n_steps=settings["steps"],
         internal_batch_size=max(gradient_batch(classifier, PASSES_AT_ONCE), len(batch.x)),
     )
-    return found, start
+    return found, change_from(classifier, batch, start)
 
 
 def gradient_shap(classifier: Classifier, batch: Batch, settings: dict[str, Any]) -> Parts:
@@ -96,7 +103,41 @@ def gradient_shap(classifier: Classifier, batch: Batch, settings: dict[str, Any]
             additional_forward_args=image.extra,
         )
 
-    return _each(batch, one), None
+    return each(batch, one), None
+
+
+def expected_gradients(classifier: Classifier, batch: Batch, settings: dict[str, Any]) -> Parts:
+    """Integrated gradients from reference images drawn at random, at random points of the way (Erion et al. 2021).
+
+    Captum's GradientShap without noise; the total is the output's mean change from all references.
+
+    Raises
+    ------
+    AttributionError
+        If the classifier has no reference images.
+    """
+    from captum.attr import GradientShap
+
+    if classifier.references is None:
+        raise AttributionError(
+            "Expected gradients start from reference images: give some of the train split, with "
+            "workbench.with_references(classifier, images), --references DATA, or a run opened with train="
+        )
+    starts = classifier.prepare(classifier.references)
+
+    def one(image: Batch) -> Tensor:
+        method = GradientShap(Scored(classifier.module))
+        return method.attribute(  # type: ignore[no-any-return]
+            image.x, starts, n_samples=settings["samples"], stdevs=0.0, additional_forward_args=image.extra
+        )
+
+    with torch.no_grad():
+        end = batch.scored(classifier.module(batch.x).float())
+        begin = classifier.module(starts).float()
+    of, against = batch.extra
+    mean = begin.mean(0)
+    typical = mean[of] - torch.where(against >= 0, mean[against.clamp_min(0)], torch.zeros_like(mean[of]))
+    return each(batch, one), end - typical
 
 
 def smoothgrad(classifier: Classifier, batch: Batch, settings: dict[str, Any]) -> Parts:
@@ -115,11 +156,11 @@ def smoothgrad(classifier: Classifier, batch: Batch, settings: dict[str, Any]) -
             additional_forward_args=image.extra,
         )
 
-    return _each(batch, one), None
+    return each(batch, one), None
 
 
 def deep_lift(classifier: Classifier, batch: Batch, settings: dict[str, Any]) -> Parts:
-    """DeepLIFT's rescale rule from a baseline; with the baseline, for the residual."""
+    """DeepLIFT's rescale rule from a baseline; and the output's change from there."""
     from captum.attr import DeepLift
 
     guards.check_separate_relus(classifier)
@@ -130,7 +171,7 @@ def deep_lift(classifier: Classifier, batch: Batch, settings: dict[str, Any]) ->
         found = DeepLift(Scored(classifier.module)).attribute(
             _leaf(batch.x), start, additional_forward_args=batch.extra
         )
-    return found, start
+    return found, change_from(classifier, batch, start)
 
 
 def guided_backprop(classifier: Classifier, batch: Batch, _: dict[str, Any]) -> Parts:
@@ -218,7 +259,7 @@ def _leaf(x: Tensor) -> Tensor:
     return x.detach().requires_grad_()
 
 
-def _each(batch: Batch, compute: Callable[[Batch], Tensor]) -> Tensor:
+def each(batch: Batch, compute: Callable[[Batch], Tensor]) -> Tensor:
     """A method that draws numbers, image by image with the image's own seed: batch and order do not matter."""
     parts = []
     for k, seed in enumerate(batch.seeds):

@@ -70,16 +70,15 @@ def check_baseline(classifier: Classifier, start_of: Callable[[ImageArray], Tens
         )
 
 
-def completeness_residual(
-    attributions: Tensor, end: Tensor, start: Tensor
-) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """``|sum - (F(x) - F(x'))| / |F(x) - F(x')|`` for each image, float64 ``(n,)`` (arXiv 1703.01365).
+def completeness_residual(values: Tensor, total: Tensor) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """``|sum - total| / |total|`` for each image, float64 ``(n,)``: what values should sum to and miss, as a share.
 
-    A change smaller than 1e-6 gives nan: a share of nothing is not defined.
+    For integrated gradients and DeepLIFT the total is F(x) - F(x') from the baseline x' (arXiv 1703.01365). A total
+    smaller than 1e-6 gives nan: a share of nothing is not defined.
     """
-    change = (end - start).double()
-    gap = (attributions.double().flatten(1).sum(1) - change).abs()
-    residual = torch.where(change.abs() > 1e-6, gap / change.abs(), torch.nan)
+    total = total.double()
+    gap = (values.double().flatten(1).sum(1) - total).abs()
+    residual = torch.where(total.abs() > 1e-6, gap / total.abs(), torch.nan)
     return np.asarray(residual.detach().cpu().numpy(), np.float64)
 
 

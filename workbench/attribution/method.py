@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from workbench.models.classifier import Classifier
     from workbench.models.layers import Layer
 
-Family = Literal["class activation", "gradient", "reference", "perturbation", "relevance"]
+Family = Literal["class activation", "gradient", "reference", "perturbation", "relevance", "attention"]
 Cost = Callable[[Mapping[str, Any], int, int], tuple[float, float]]
 InputKernel = Callable[["Classifier", "Batch", dict[str, Any]], "tuple[Tensor, Tensor | None]"]
 LayerKernel = Callable[["Classifier", "Batch", "Sequence[Layer]"], "dict[str, Tensor]"]
@@ -30,7 +30,7 @@ class Method:
     ----------
     name : str
     family : str
-        One of the five of `Family`.
+        One of those of `Family`.
     library : str
         Who computes it: the package, or ``own``.
     citation : str
@@ -41,15 +41,16 @@ class Method:
         Whether values below 0 mean evidence against the target.
     cost : function (settings, channels, side) -> (forward, backward)
         Passes for one image of ``side`` pixels at a layer of ``channels`` channels.
-    input : function (classifier, batch, settings) -> (values, baseline), optional
-        For a method on the input: values ``(n, 3, s, s)``, and for the completeness error the normalised baseline, or
-        None.
+    input : function (classifier, batch, settings) -> (values, total), optional
+        For a method on the input: values ``(n, 3, s, s)``, or maps ``(n, h, w)`` of one that knows no channels; and for
+        the completeness error what each image's values should sum to, ``(n,)``, or None.
     layer : function (classifier, batch, layers) -> maps, optional
         For a class activation map: by the layer's name maps ``(n, h, w)``. Exactly one of ``input`` and ``layer``.
     settings : mapping
         Its options with their defaults; 0 stands for what follows from the image's size.
     complete : bool
-        Whether the values are meant to sum to the change of the output from the baseline.
+        Whether the values must sum to the change of the output from the baseline; another method may tell a
+        completeness error, too, but is not doubted for it.
     reduction : "sum" or "largest"
         How the channels of the input become one value a pixel.
     no_contrast : str
@@ -87,8 +88,14 @@ class Method:
         return self.layer is not None
 
     def title(self, settings: Mapping[str, Any]) -> str:
-        """The name, with the baseline if it has one: two baselines answer two questions."""
-        return f"{self.name} ({settings['baseline']})" if "baseline" in settings else self.name
+        """The name, with the baseline if it has one, and settings other than the defaults: other questions."""
+        said = [settings["baseline"]] if "baseline" in settings else []
+        said += [
+            f"{name} {value}"
+            for name, value in settings.items()
+            if name != "baseline" and value != self.settings.get(name, value)
+        ]
+        return f"{self.name} ({', '.join(said)})" if said else self.name
 
     def layer_names(self, classifier: Classifier, names: Sequence[str] = ()) -> list[str]:
         """Where its maps are taken: at the layers named, else at the last; ``[""]`` for a method on the input.

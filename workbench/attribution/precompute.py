@@ -11,6 +11,7 @@ import numpy as np
 from workbench.attribution import exact
 from workbench.attribution.attribute import attribute
 from workbench.attribution.cache import Entry, MapCache
+from workbench.attribution.references import identifying
 from workbench.attribution.registry import method_of
 from workbench.attribution.targets import Targets, targets_of
 from workbench.core.predictions import Predictions
@@ -68,7 +69,10 @@ def maps_of(
     layer = method.one_layer(classifier, request.layer)
 
     def entry_now() -> Entry | None:
-        return None if cache is None else cache.entry(classifier, method.name, layer, options, request.precision)
+        if cache is None:
+            return None
+        known = identifying(classifier, method, options)
+        return cache.entry(classifier, method.name, layer, known, request.precision)
 
     seen = classifier.seen(images)
     mine = [rows[first : first + PART] for first in range(0, len(rows), PART)][rank::world]

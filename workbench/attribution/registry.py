@@ -1,4 +1,4 @@
-"""Every attribution method by name; a further method is one entry here, or comes with a separate package."""
+"""Every attribution method by name; packages and users add their own."""
 
 from __future__ import annotations
 
@@ -6,13 +6,10 @@ import functools
 import warnings
 from collections.abc import Mapping
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import pytorch_grad_cam
-
-from workbench.attribution import activation, exact, gradient, relevance
-from workbench.attribution.activation import at_each, by_library, eigen_cam, finer, from_gradients
-from workbench.attribution.method import Cost, Family, InputKernel, LayerKernel, Method
+from workbench.attribution.catalogue import BUILT_IN
+from workbench.attribution.method import Method
 from workbench.errors import AttributionError
 
 if TYPE_CHECKING:
@@ -21,201 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["GROUP", "METHODS", "Method", "is_slow", "method_of", "methods", "register"]
 SLOW_PASSES = 40
 GROUP = "workbench.methods"
-
-
-def _passes(forward: float, backward: float) -> Cost:
-    return lambda settings, channels, side: (forward, backward)
-
-
-_ONE_PASS = _passes(1, 0.1)  # the backward pass ends at the layer
-
-
-def _windows(settings: Mapping[str, Any], channels: int, side: int) -> tuple[float, float]:
-    window, stride = gradient.window_of(settings, side, side)
-    return 1.0 + (-(-(side - window) // stride) + 1) ** 2, 0.0
-
-
-def _cells(settings: Mapping[str, Any], channels: int, side: int) -> tuple[float, float]:
-    return 1.0 + (-(-side // gradient.cell_of(settings, side, side))) ** 2, 0.0
-
-
-def _a_channel(settings: Mapping[str, Any], channels: int, side: int) -> tuple[float, float]:
-    return 1.0 + channels, 0.0
-
-
-def _a_sample(settings: Mapping[str, Any], channels: int, side: int) -> tuple[float, float]:
-    return settings["samples"], settings["samples"]
-
-
-RELUS, BASELINE = "a ReLU module for each use", "a baseline"
-
-
-def _cam(name: str, citation: str, layer: LayerKernel, *, cost: Cost = _ONE_PASS, **more: Any) -> Method:
-    """A class activation map."""
-    more = {"signed": True, **more}
-    needs = ("a layer with a grid",)
-    return Method(name, "class activation", "pytorch-grad-cam", citation, needs, cost=cost, layer=layer, **more)
-
-
-def _captum(
-    name: str, family: Family, citation: str, kernel: InputKernel, cost: Cost, *needs: str, **more: Any
-) -> Method:
-    """A method on the input that Captum computes."""
-    more = {"signed": True, **more}
-    return Method(name, family, "Captum", citation, needs, cost=cost, input=kernel, **more)
-
-
-METHODS: dict[str, Method] = {
-    method.name: method
-    for method in (
-        _cam("Grad-CAM", "Selvaraju et al. 2017, arXiv 1610.02391", exact.grad_cam),
-        _cam(
-            "Grad-CAM++",
-            "Chattopadhay et al. 2018, arXiv 1710.11063",
-            from_gradients(by_library(pytorch_grad_cam.GradCAMPlusPlus)),
-            signed=False,
-        ),
-        _cam(
-            "HiResCAM",
-            "Draelos & Carin 2020, arXiv 2011.08891",
-            from_gradients(by_library(pytorch_grad_cam.HiResCAM)),
-        ),
-        _cam(
-            "LayerCAM",
-            "Jiang et al. 2021, doi 10.1109/TIP.2021.3089943",
-            from_gradients(by_library(pytorch_grad_cam.LayerCAM)),
-            signed=False,
-        ),
-        _cam("XGrad-CAM", "Fu et al. 2020, arXiv 2008.02312", from_gradients(by_library(pytorch_grad_cam.XGradCAM))),
-        _cam(
-            "Eigen-CAM",
-            "Muhammad & Yeasin 2020, arXiv 2008.00299",
-            from_gradients(eigen_cam, needs_gradient=False),
-            cost=_passes(1, 0),
-            signed=False,
-            no_contrast="explains no class, but what is common to the activations",
-        ),
-        _cam(
-            "Finer-CAM",
-            "Zhang et al. 2025, arXiv 2501.11309",
-            from_gradients(activation.grad_cam, finer),
-            no_contrast="compares its class with those most like it already",
-        ),
-        _cam(
-            "Score-CAM",
-            "Wang et al. 2020, arXiv 1910.01279",
-            at_each(activation.score_cam),
-            cost=_a_channel,
-            signed=False,
-        ),
-        _cam(
-            "Ablation-CAM",
-            "Desai & Ramaswamy 2020, doi 10.1109/WACV45572.2020.9093360",
-            at_each(activation.ablation_cam),
-            cost=_a_channel,
-        ),
-        _captum(
-            "Saliency",
-            "gradient",
-            "Simonyan et al. 2014, arXiv 1312.6034",
-            gradient.saliency,
-            _passes(1, 1),
-            signed=False,
-            reduction="largest",
-        ),
-        _captum(
-            "Input x gradient",
-            "gradient",
-            "Shrikumar et al. 2016, arXiv 1605.01713",
-            gradient.input_x_gradient,
-            _passes(1, 1),
-        ),
-        _captum(
-            "SmoothGrad",
-            "gradient",
-            "Smilkov et al. 2017, arXiv 1706.03825",
-            gradient.smoothgrad,
-            _a_sample,
-            signed=False,
-            settings={"samples": 16, "noise": 0.1},
-            reduction="largest",
-        ),
-        _captum(
-            "Guided Backprop",
-            "gradient",
-            "Springenberg et al. 2015, arXiv 1412.6806",
-            gradient.guided_backprop,
-            _passes(1, 1),
-            RELUS,
-        ),
-        _captum(
-            "Integrated gradients",
-            "reference",
-            "Sundararajan et al. 2017, arXiv 1703.01365",
-            gradient.integrated_gradients,
-            lambda settings, channels, side: (settings["steps"] + 2.0, settings["steps"]),
-            BASELINE,
-            settings={"baseline": "black", "steps": 64},
-            complete=True,
-        ),
-        _captum(
-            "GradientSHAP",
-            "reference",
-            "Lundberg & Lee 2017, arXiv 1705.07874",
-            gradient.gradient_shap,
-            _a_sample,
-            "baselines",
-            settings={"samples": 32, "noise": 0.05},
-        ),
-        _captum(
-            "DeepLIFT",
-            "reference",
-            "Shrikumar et al. 2017, arXiv 1704.02685",
-            gradient.deep_lift,
-            _passes(4, 2),
-            BASELINE,
-            RELUS,
-            settings={"baseline": "black"},
-            complete=True,
-        ),
-        _captum(
-            "Occlusion",
-            "perturbation",
-            "Zeiler & Fergus 2014, arXiv 1311.2901",
-            gradient.occlusion,
-            _windows,
-            BASELINE,
-            settings={"baseline": "blurred", "window": 0, "stride": 0},
-        ),
-        _captum(
-            "Feature ablation",
-            "perturbation",
-            "Zeiler & Fergus 2014, arXiv 1311.2901, on a grid without overlap",
-            gradient.feature_ablation,
-            _cells,
-            BASELINE,
-            settings={"baseline": "blurred", "cell": 0},
-        ),
-        _captum(
-            "LRP",
-            "relevance",
-            "Bach et al. 2015, doi 10.1371/journal.pone.0130140",
-            gradient.relevance,
-            _passes(2, 1),
-            "a rule for every layer",
-        ),
-        Method(
-            "LRP-LN",
-            "relevance",
-            "own",
-            "Ali et al. 2022, arXiv 2202.07304; Bach et al. 2015, doi 10.1371/journal.pone.0130140",
-            (),
-            signed=True,
-            cost=_passes(1, 1),
-            input=relevance.held_relevance,
-        ),
-    )
-}
+METHODS: dict[str, Method] = dict(BUILT_IN)
 
 
 def register(method: Method) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from workbench.analysis.statistics import benjamini_hochberg
+from workbench.attribution.registry import methods
 from workbench.core.records import Attribution, FloatArray, Verdict
 from workbench.evidence.agreement import Agreement
 from workbench.evidence.pixels import MEASURES, Faithfulness
@@ -63,9 +64,10 @@ class Evidence:
         The sizes are conventions. What is tested is the place of what matters, not each cell's value.
         """
         tests, held, less = self._tests(place, p_value, p_below, alpha)
-        notes = [tests, *self._notes(place)]
         constant = not np.ptp(self.attribution.values[place])
         fails = self.sanity is not None and not self.sanity.passed
+        checks = self._notes(place)
+        notes = [checks[0], tests, *checks[1:]] if fails else [tests, *checks]  # what decides comes first
         sound = self.sanity is not None and not self._doubts(place)
         verdict: Verdict = "no evidence either way"
         if constant or fails or less:
@@ -109,7 +111,12 @@ class Evidence:
         """Whether the map does not survive noise, or its values do not add up."""
         residual = None if self.attribution.residual is None else float(self.attribution.residual[place])
         steady = float(self.stability[place]) >= STABLE
-        return not steady or (residual is not None and not residual <= INCOMPLETE)
+        return not steady or (self._complete() and residual is not None and not residual <= INCOMPLETE)
+
+    def _complete(self) -> bool:
+        """Whether the method promises that values sum to the output's change; one that is not known is held to it."""
+        known = methods().get(self.attribution.method)
+        return known is None or known.complete
 
     def _notes(self, place: int) -> list[str]:
         notes = []
@@ -126,7 +133,10 @@ class Evidence:
             notes.append("the answer itself changes under noise that nobody sees")
         if self.attribution.residual is not None:
             residual = float(self.attribution.residual[place])
-            wrong = "so its values are no shares of the output" if residual > INCOMPLETE else ""
+            wrong = ""
+            if residual > INCOMPLETE:
+                promised = self._complete()
+                wrong = "so its values are no shares of the output" if promised else "which the method leaves open"
             words = f"completeness error {residual:.1%}" if np.isfinite(residual) else "completeness is not defined"
             notes.append(f"{words}, {wrong}" if wrong else words)
         return notes

@@ -55,6 +55,8 @@ class Classifier:
         Brings an image uint8 ``(H, W, 3)`` to the model's size; None if the images must have it already.
     no_layer : str
         Why no map can be taken at a layer unless one is named; empty if `last_layer` is one.
+    references : uint8 array (m, h, w, 3), or None
+        Typical images at the model's size, from which expected gradients start; see `with_references`.
     """
 
     module: nn.Module
@@ -68,6 +70,7 @@ class Classifier:
     card: Mapping[str, Any] = field(default_factory=dict)
     fit: Fit | None = None
     no_layer: str = ""
+    references: ImageArray | None = field(default=None, compare=False)
 
     @staticmethod
     def from_module(

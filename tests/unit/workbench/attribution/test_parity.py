@@ -7,15 +7,18 @@ import numpy as np
 import pytest
 import pytorch_grad_cam
 import torch
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputReST, ClassifierOutputTarget
 
 from tests.factories import classifier, image_set
 from workbench.attribution.attribute import attribute
 from workbench.attribution.gradient import starting_points
+from workbench.attribution.references import with_references
 from workbench.attribution.registry import METHODS
 from workbench.attribution.targets import Targets
 from workbench.errors import AttributionError
 from workbench.evidence.stability import rank_correlation
 from workbench.models.classifier import Classifier
+from workbench.models.hooks import record
 
 ROWS, OF = np.arange(4), np.array([0, 1, 2, 1])
 IMAGES = image_set().pixels[:4]
@@ -68,6 +71,73 @@ def test_occlusion_by_hand() -> None:
     np.testing.assert_allclose(maps, np.broadcast_to(fall[:, None, None], maps.shape), rtol=1e-4, atol=1e-5)
 
 
+def test_kpca_cam_is_the_librarys_up_to_its_sign() -> None:
+    c = classifier()
+    ours = attribute(c, IMAGES, ROWS, Targets(OF), "KPCA-CAM", layers=["stage3"])["stage3"].values
+    with record(c.module, ["stage3"]) as outputs, torch.no_grad():
+        c.module(c.prepare(IMAGES))
+        activation = outputs.runs("stage3")[0].numpy()
+    cam = pytorch_grad_cam.KPCA_CAM(c.module, [c.module.stage3])
+    theirs = cam.get_cam_image(None, None, None, activation, None, False)
+    for one, other in zip(ours, theirs, strict=True):
+        sign = np.sign((one * other).sum())
+        np.testing.assert_allclose(one, sign * other, atol=1e-4 * np.abs(other).max())
+    size = np.linalg.norm(activation, axis=1)
+    assert all(np.corrcoef(one.ravel(), norm.ravel())[0, 1] >= 0 for one, norm in zip(ours, size, strict=True))
+
+
+@pytest.mark.parametrize("stage", ["stage2", "stage4"])
+def test_shapley_cam_is_the_librarys(stage: str) -> None:
+    c = classifier()
+    each = [slice(k, k + 1) for k in range(4)]  # rounding may carry a unit of a larger batch over its kink
+    ours = np.concatenate(
+        [attribute(c, IMAGES[k], ROWS[k], Targets(OF[k]), "ShapleyCAM", layers=[stage])[stage].values for k in each]
+    )
+    cam = pytorch_grad_cam.ShapleyCAM(c.module, [c.module.get_submodule(stage)])
+    found: list[np.ndarray] = []
+    plain = cam.get_cam_image
+    cam.get_cam_image = lambda *a, **k: found.append(plain(*a, **k)) or found[-1]
+    for place, of in enumerate(OF):
+        cam(c.prepare(IMAGES[place : place + 1]), [ClassifierOutputReST(int(of))])
+    theirs = np.concatenate([np.asarray(one.detach() if isinstance(one, torch.Tensor) else one) for one in found])
+    np.testing.assert_allclose(ours, theirs, atol=1e-4 * np.abs(theirs).max())
+
+
+def test_refine_cam_is_the_librarys_over_the_layers_up_to_one() -> None:
+    c = classifier()
+    stages = ["stage1", "stage2", "stage3", "stage4"]
+    assert list(c.cam_layers) == stages
+    for last in (1, 3):
+        ours = attribute(c, IMAGES, ROWS, Targets(OF), "RefineCAM", layers=[stages[last]])[stages[last]].values
+        layers = [c.module.get_submodule(name) for name in stages[: last + 1]]
+        theirs = pytorch_grad_cam.RefineCAM(c.module, layers)(
+            c.prepare(IMAGES), [ClassifierOutputTarget(int(of)) for of in OF]
+        )
+        low, high = (edge(ours, axis=(1, 2), keepdims=True) for edge in (np.min, np.max))
+        np.testing.assert_allclose((ours - low) / (high - low), theirs, atol=1e-3)
+    with pytest.raises(AttributionError, match="none before 'stage1' is finer: take 'Grad-CAM"):
+        attribute(c, IMAGES, ROWS, Targets(OF), "RefineCAM", layers=["stage1"])
+
+
+def test_expected_gradients_of_a_linear_model_are_exact() -> None:
+    """Weight times the distance from the mean reference, to the error of 4000 draws; and they sum to the change."""
+    torch.manual_seed(0)
+    linear = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3072, 3)).eval()
+    c = Classifier(linear, ("a", "b", "c"), (0.5,) * 3, (0.25,) * 3, 32, {})
+    with pytest.raises(AttributionError, match="start from reference images.*--references"):
+        attribute(c, IMAGES, ROWS, Targets(OF), "Expected gradients")
+    c = with_references(c, image_set(20).pixels, 16)
+    assert c.references is not None
+    assert c.references.shape == (16, 32, 32, 3)
+    found = attribute(c, IMAGES, ROWS, Targets(OF), "Expected gradients", samples=4000)[""]
+    mean = c.prepare(c.references).mean(0)
+    weight = linear[1].weight.detach().reshape(3, 3, 32, 32)
+    expected = ((c.prepare(IMAGES) - mean) * weight[torch.from_numpy(OF)]).sum(1).numpy()
+    np.testing.assert_allclose(found.values, expected, atol=0.1 * np.abs(expected).max())
+    assert found.residual is not None
+    assert np.median(found.residual) < 0.1
+
+
 def test_finer_cam_is_the_librarys() -> None:
     c = classifier()
     with torch.no_grad():
@@ -114,9 +184,9 @@ def test_relevance_propagation_where_every_layer_has_a_rule() -> None:
     np.testing.assert_allclose(ours, theirs.detach().numpy(), atol=1e-5 * float(theirs.abs().max()))
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name != "LRP"])
+@pytest.mark.parametrize("name", [name for name, one in METHODS.items() if name != "LRP" and one.family != "attention"])
 def test_bfloat16_is_near(name: str) -> None:
-    c = classifier()
+    c = with_references(classifier(), image_set(20).pixels)
     (exact,), (near,) = (
         attribute(c, IMAGES, ROWS, Targets(OF), name, precision=precision).values()
         for precision in ("float32", "bfloat16")

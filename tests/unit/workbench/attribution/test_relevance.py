@@ -168,3 +168,60 @@ def test_a_model_that_ends_in_a_softmax_is_refused() -> None:
     model = Classifier(module, ("a", "b", "c"), (0.5,) * 3, (0.25,) * 3, 32, {})
     with pytest.raises(AttributionError, match="give a model that returns logits"):
         attribute(model, image_set(1).pixels, np.arange(1), Targets(np.zeros(1, np.int64)), "LRP-LN")
+
+
+def by_rule(layer: nn.Linear, x: np.ndarray, relevance: np.ndarray, gamma: float, epsilon: float) -> np.ndarray:
+    """Relevance of a linear layer's inputs by the gamma and epsilon rules, written out term by term."""
+    weight, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()
+    terms = np.concatenate([weight * x, bias[:, None]], axis=1)  # (out, in + 1)
+    found = np.zeros(len(x))
+    scale = epsilon * np.sqrt(np.square(terms.sum(1)).mean())
+    for row, share in zip(terms, relevance, strict=True):
+        own = np.maximum(np.sign(row.sum()) * row, 0) * np.sign(row.sum())
+        counted = row + gamma * own
+        kept = abs(row.sum()) / (abs(row.sum()) + scale)
+        found += share * kept * counted[:-1] / counted.sum()
+    return found
+
+
+@pytest.mark.parametrize(("gamma", "epsilon"), [(0.0, 0.0), (0.25, 0.0), (0.0, 0.1), (0.5, 0.05)])
+def test_the_rules_are_those_of_their_papers(gamma: float, epsilon: float) -> None:
+    torch.manual_seed(3)
+    first, second = nn.Linear(7, 6).double(), nn.Linear(6, 4).double()
+    x = torch.randn(1, 7, dtype=torch.double, requires_grad=True)
+    with HeldConstant(gamma, epsilon):
+        y = second(first(x).relu())
+    torch.testing.assert_close(y, second(first(x).relu()))
+    (gradient,) = torch.autograd.grad(y[0, 2], x)
+    hidden = first(x).relu()[0].detach().numpy()
+    start = np.zeros(4)
+    start[2] = float(y[0, 2])
+    middle = by_rule(second, hidden, start, gamma, epsilon)
+    expected = by_rule(first, x[0].detach().numpy(), middle, gamma, epsilon)
+    np.testing.assert_allclose((x * gradient)[0].detach().numpy(), expected, rtol=1e-6, atol=1e-9)
+
+
+def test_the_rules_of_convolutions_are_those_of_the_same_linear_layer() -> None:
+    torch.manual_seed(4)
+    convolution = nn.Conv2d(2, 3, 3, padding=1, stride=2)
+    x = torch.randn(1, 2, 4, 4)
+    with torch.no_grad():
+        columns = torch.stack([convolution(one.reshape(1, 2, 4, 4)).ravel() for one in torch.eye(32)], 1)
+        bias = convolution(torch.zeros(1, 2, 4, 4)).ravel()
+    linear = nn.Linear(32, len(bias))
+    linear.weight.data, linear.bias.data = columns - bias[:, None], bias
+    leaves = [x.clone().requires_grad_(), x.reshape(1, -1).clone().requires_grad_()]
+    with HeldConstant(0.3, 0.02):
+        sums = [(module(leaf) ** 2).sum() for module, leaf in zip((convolution, linear), leaves, strict=True)]
+    one, other = (torch.autograd.grad(value, leaf)[0] for value, leaf in zip(sums, leaves, strict=True))
+    torch.testing.assert_close(one.ravel(), other.ravel(), rtol=1e-4, atol=1e-5)
+
+
+def test_what_biases_take_is_told_and_held_against_no_map() -> None:
+    torch.manual_seed(0)
+    images, of = image_set().pixels[:3], Targets(np.array([0, 1, 2]))
+    for bias in (False, True):
+        c = Classifier(net(bias=bias), ("a", "b", "c"), (0.5,) * 3, (0.25,) * 3, 32, {})
+        found = attribute(c, images, np.arange(3), of, "LRP-LN")[""]
+        assert found.residual is not None
+        assert (found.residual.max() < 1e-3) != bias
