@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from workbench.moved import install
 
 if TYPE_CHECKING:
+    from workbench.attribution.references import with_references
     from workbench.explorer.dashboard import Dashboard
     from workbench.explorer.widget import Explorer
     from workbench.findings.find import find as findings
@@ -45,6 +46,7 @@ __all__ = [
     "open_run",
     "out_of_distribution",
     "train_digits",
+    "with_references",
     "with_train",
     "with_votes",
 ]
@@ -64,6 +66,7 @@ _HOMES = {
     "open_predictions": "workbench.runs.opening",
     "open_run": "workbench.runs.opening",
     "train_digits": "workbench.runs.opening",
+    "with_references": "workbench.attribution.references",
     "with_train": "workbench.runs.opening",
     "with_votes": "workbench.runs.run",
 }

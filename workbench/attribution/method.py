@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.errors import AttributionError
@@ -55,6 +55,8 @@ class Method:
         How the channels of the input become one value a pixel.
     no_contrast : str
         Why it can't explain one class against another; empty if it can.
+    variant_of : Method, optional
+        The method that this one is with other settings.
 
     Raises
     ------
@@ -75,6 +77,7 @@ class Method:
     reduction: Literal["sum", "largest"] = "sum"
     layer: LayerKernel | None = None
     no_contrast: str = ""
+    variant_of: Method | None = None
 
     def __post_init__(self) -> None:
         if (self.input is None) == (self.layer is None):
@@ -89,13 +92,49 @@ class Method:
 
     def title(self, settings: Mapping[str, Any]) -> str:
         """The name, with the baseline if it has one, and settings other than the defaults: other questions."""
+        plain = self.variant_of or self
         said = [settings["baseline"]] if "baseline" in settings else []
         said += [
             f"{name} {value}"
             for name, value in settings.items()
-            if name != "baseline" and value != self.settings.get(name, value)
+            if name != "baseline" and value != plain.settings.get(name, value)
         ]
-        return f"{self.name} ({', '.join(said)})" if said else self.name
+        return f"{plain.name} ({', '.join(said)})" if said else plain.name
+
+    def variant(self, given: Mapping[str, Any]) -> Method:
+        """The method with other defaults, named ``name:setting=value``; itself if nothing differs.
+
+        Raises
+        ------
+        AttributionError
+            As `with_settings`.
+        """
+        settings = self.with_settings(given)
+        plain = self.variant_of or self
+        changed = [f"{name}={value}" for name, value in settings.items() if value != plain.settings[name]]
+        if not changed:
+            return plain
+        return replace(plain, name=":".join([plain.name, *changed]), settings=settings, variant_of=plain)
+
+    def parsed(self, texts: Sequence[str]) -> dict[str, Any]:
+        """Settings written as ``name=value``, of the kinds of their defaults.
+
+        Raises
+        ------
+        AttributionError
+            If one is not written so, or its value is no number where a number is due.
+        """
+        found: dict[str, Any] = {}
+        for text in texts:
+            name, equals, value = (part.strip() for part in text.partition("="))
+            if not equals or not value:
+                raise AttributionError(f"{self.name}: expected SETTING=VALUE, such as steps=128, not {text!r}")
+            kind = type(self.settings.get(name, ""))
+            try:
+                found[name] = kind(value)
+            except ValueError as error:
+                raise AttributionError(f"{self.name}: {name}: expected {kind.__name__}, not {value!r}") from error
+        return found
 
     def layer_names(self, classifier: Classifier, names: Sequence[str] = ()) -> list[str]:
         """Where its maps are taken: at the layers named, else at the last; ``[""]`` for a method on the input.
@@ -145,7 +184,11 @@ class Method:
             if name == "baseline":
                 if value not in BASELINES:
                     raise AttributionError(f"baseline: expected {', '.join(BASELINES)}, not {value!r}")
-            elif not isinstance(value, type(default)) or value < 0 or (value == 0 and default != 0):
+            elif (
+                not isinstance(value, type(default))
+                or not 0 <= value < float("inf")
+                or (value == 0 and (self.variant_of or self).settings[name] != 0)
+            ):
                 raise AttributionError(
                     f"{self.name}: {name}: expected a positive {type(default).__name__}, not {value!r}"
                 )

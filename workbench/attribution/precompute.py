@@ -72,7 +72,8 @@ def maps_of(
         if cache is None:
             return None
         known = identifying(classifier, method, options)
-        return cache.entry(classifier, method.name, layer, known, request.precision)
+        plain = (method.variant_of or method).name
+        return cache.entry(classifier, plain, layer, known, request.precision)
 
     seen = classifier.seen(images)
     mine = [rows[first : first + PART] for first in range(0, len(rows), PART)][rank::world]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import importlib
 import sys
 from pathlib import Path
@@ -68,7 +69,7 @@ def classifier_named(checkpoint: Path | None, model: str | None) -> Classifier |
 
 
 def complete_run(options: argparse.Namespace) -> tuple[Run, Classifier, ImageSet]:
-    """The run of ``--predictions`` with its model and images; both are needed."""
+    """The run of ``--predictions`` with its model and images, which are needed, and ``--references`` if it has them."""
     from workbench.runs.opening import open_predictions
 
     model = classifier_named(None, options.model) if options.model else None
@@ -76,4 +77,11 @@ def complete_run(options: argparse.Namespace) -> tuple[Run, Classifier, ImageSet
     run = open_predictions(options.predictions, checkpoint, options.data, classifier=model)
     if run.images is None or run.classifier is None:
         raise DataError("maps need the images: " + " ".join(run.notes))
-    return run, run.classifier, run.images
+    classifier, images = run.classifier, run.images
+    if options.references is not None:
+        from workbench.attribution.references import with_references
+        from workbench.runs.training import load_images
+
+        classifier = with_references(classifier, load_images(options.references, "train"))
+        run = dataclasses.replace(run, classifier=classifier)
+    return run, classifier, images

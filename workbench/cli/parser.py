@@ -16,6 +16,8 @@ from workbench.cli.inputs import DATA, place
 from workbench.cli.options import ReportOptions
 from workbench.errors import WorkbenchError
 
+_METHODS = "names separated by commas, with settings after colons, such as grad-cam,integrated-gradients:steps=128"
+
 
 def parser() -> argparse.ArgumentParser:
     """The commands and their options."""
@@ -111,11 +113,14 @@ def _maps(one: argparse.ArgumentParser, targets: str) -> None:
         metavar="WHAT",
         help=f"class to explain: predicted, true, contrast, {targets}",
     )
+    one.add_argument(
+        "--references", metavar="DATA", help="data whose train split expected gradients start from; 64 images are drawn"
+    )
 
 
 def _attribute(one: argparse.ArgumentParser) -> None:
     _maps(one, "all or a class's name")
-    one.add_argument("--methods", default="Grad-CAM", help="names separated by commas, such as grad-cam,saliency")
+    one.add_argument("--methods", default="Grad-CAM", help=_METHODS)
     one.add_argument("--rows", choices=("errors", "all"), default="errors")
     one.add_argument("--layer", default="", help="layer of class activation maps; default: the last")
     one.add_argument(
@@ -135,7 +140,7 @@ def _attribute(one: argparse.ArgumentParser) -> None:
 
 def _evidence(one: argparse.ArgumentParser) -> None:
     _maps(one, "or a class's name")
-    one.add_argument("--methods", help="names separated by commas; default: all")
+    one.add_argument("--methods", help=f"{_METHODS}; default: all that apply")
     one.add_argument("--rows", type=int, default=100, metavar="N", help="how many errors, drawn at random; 0 for all")
     one.add_argument("--out", type=Path, required=True, help="folder for tables and figures")
     one.add_argument(

@@ -10,7 +10,7 @@ import polars as pl
 
 from workbench.attribution.registry import is_slow, methods
 from workbench.core.records import ImageArray
-from workbench.errors import DataError
+from workbench.errors import AttributionError, DataError
 from workbench.explorer.details import Details
 from workbench.explorer.explanations import Explanations
 from workbench.explorer.replies import (
@@ -45,9 +45,14 @@ class Answers:
     def takes_long(self, ask: str, content: Mapping[str, Any]) -> bool:
         """Whether the answer belongs in the worker thread."""
         if ask == "explain":
-            known = [name for name in content.get("methods", []) if name in methods()]  # the answer refuses the others
-            return any(is_slow(name, self.state.run.classifier) for name in known)
+            return any(self._is_slow(name) for name in content.get("methods", []))
         return ask in SLOWLY
+
+    def _is_slow(self, name: str) -> bool:
+        try:
+            return is_slow(name, self.state.run.classifier)
+        except AttributionError:  # told in the answer
+            return False
 
     def at_once(self, ask: str, content: dict[str, Any], report: Report) -> Reply:
         """The answer to a short question; ``report`` receives the parts that are sent ahead of it.

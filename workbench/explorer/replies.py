@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from workbench.attribution.method import BASELINES
 from workbench.attribution.registry import is_slow, method_of
 from workbench.core.records import ImageSet, ProbabilityArray
 from workbench.errors import DataError
@@ -63,7 +64,16 @@ def method_header(name: str, classifier: Classifier | None) -> dict[str, Any]:
         "layers": method.at_layer,
         "slow": is_slow(name, classifier),
         "citation": method.citation,
+        "settings": [_setting(name, default) for name, default in method.settings.items()],
     }
+
+
+def _setting(name: str, default: Any) -> dict[str, Any]:
+    """What the views say of a setting: its default, its kind, and what it may be."""
+    if name == "baseline":
+        return {"name": name, "value": default, "kind": "str", "choices": list(BASELINES)}
+    kind = type(default).__name__
+    return {"name": name, "value": default, "kind": kind, "least": 0 if not default else 1 if kind == "int" else 0.01}
 
 
 def maps_reply(found: list[Explained], model: str = "") -> Reply:

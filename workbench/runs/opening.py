@@ -269,7 +269,9 @@ def open_example() -> Run:
 
 
 def with_train(run: Run, train: Path | str, data: str | None = None) -> Run:
-    """The run with predictions on the train split, and its images if they are at hand, for the nearest train images.
+    """The run with predictions on the train split, and its images if they are at hand.
+
+    For the nearest train images, and for the images that expected gradients start from.
 
     Parameters
     ----------
@@ -289,10 +291,16 @@ def with_train(run: Run, train: Path | str, data: str | None = None) -> Run:
         If they can't be read, or have no embeddings or embeddings of another width than the run's.
     """
     found = store.read(Path(train))
+    images, classifier = images_of(found, data), run.classifier
+    if classifier is not None and images is not None:
+        from workbench.attribution.references import with_references
+
+        classifier = with_references(classifier, images)
     return replace(
         run,
         predictions=join_neighbours(run.predictions, found),
+        classifier=classifier,
         train=found,
-        train_images=images_of(found, data),
+        train_images=images,
         opened=chain(run, "with_train", str(train), data=data),
     )

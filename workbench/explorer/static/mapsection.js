@@ -1,6 +1,8 @@
-import { button, choice, h, menu, problemOf, redraw, toggle } from "./dom.js";
+import { button, h, problemOf, redraw } from "./dom.js";
+import { MapBar } from "./mapbar.js";
 import { mapPanels, showVerdict, stagedMap } from "./maps.js";
 import { STRENGTH } from "./picture.js";
+import { plainOf } from "./variants.js";
 
 /** @import { Context } from "./types.d.ts" */
 
@@ -19,8 +21,7 @@ class MapsSection {
     /** @type {(() => void) | null} */
     this.staged = null; // draws that map anew
     this.own = false; // whether each map has its own scale
-    this.boxes = new Map(); // method -> its box in the menu
-    this.menu = this.methodMenu();
+    this.controls = new MapBar(this);
     this.timer = 0;
     this.testing = false; // whether evidence is under way
     /** @type {HTMLElement | null} */
@@ -74,7 +75,7 @@ class MapsSection {
   /** Whether one of the methods takes long. */
   isSlow() {
     const { methods } = this.store.selection;
-    return this.source.methods.some((method) => method.slow && methods.includes(method.name));
+    return this.source.methods.some((method) => method.slow && methods.map(plainOf).includes(method.name));
   }
 
   /** Draw the first map beside the picture. */
@@ -155,12 +156,7 @@ class MapsSection {
 
   /** Controls, status and place of the maps anew; a menu that was open stays open. */
   drawAll(status, place) {
-    const { list } = this.menu;
-    const open = list.matches(":popover-open");
-    const scrolled = open ? list.scrollTop : 0;
-    this.bar = this.controls();
-    redraw(this.detail.body, this.bar, status, place);
-    if (open) this.reopen(scrolled);
+    this.bar = this.controls.draw((bar) => redraw(this.detail.body, bar, status, place));
   }
 
   whyNone() {
@@ -218,109 +214,6 @@ class MapsSection {
         for (const [, chip] of open()) if (/testing/.test(chip.textContent)) chip.textContent = "";
       if (mine === this.detail.number) this.testing = false;
     }, REST_MS);
-  }
-
-  controls() {
-    const { methods } = this.store.selection;
-    this.menu.opener.textContent = methods.length === 1 ? `Method: ${methods[0]}` : `${methods.length} methods`;
-    for (const [name, input] of this.boxes) input.checked = methods.includes(name);
-    return h(
-      "div",
-      { className: "wb-bar wb-mapbar" },
-      this.menu.node,
-      this.layerButtons(),
-      this.targetButtons(),
-      this.otherTarget(),
-      this.scaleChoice(),
-    );
-  }
-
-  /** Add a value to one of the lists of the selection, or take it out; a list may be empty only if it is of layers. */
-  flip(name, value) {
-    const before = this.store.selection[name];
-    const next = before.includes(value) ? before.filter((other) => other !== value) : [...before, value];
-    if (next.length || name === "layers") this.store.set({ [name]: next });
-  }
-
-  methodMenu() {
-    const box = ({ name, slow, citation }) => {
-      const input = h("input", { type: "checkbox", onchange: () => this.flip("methods", name) });
-      this.boxes.set(name, input);
-      return h(
-        "label",
-        { title: citation },
-        input,
-        name,
-        slow ? h("small", { className: "wb-note", textContent: " slow" }) : null,
-      );
-    };
-    const families = [...new Set(this.source.methods.map(({ family }) => family))];
-    const lists = families.map((family) => [
-      h("h6", { textContent: family }),
-      this.source.methods.filter((method) => method.family === family).map(box),
-    ]);
-    return menu("", lists);
-  }
-
-  /** Show again a menu that was open when it was drawn anew, scrolled as it was. */
-  reopen(scrolled) {
-    this.menu.list.showPopover();
-    this.menu.list.scrollTop = scrolled;
-  }
-
-  layerButtons() {
-    const { methods, layers } = this.store.selection;
-    const all = this.source.layers;
-    const onLayers = this.source.methods.some((method) => method.layers && methods.includes(method.name));
-    if (!onLayers || all.length < 2) return null;
-    const last = all[all.length - 1].name;
-    const on = (name) => layers.includes(name) || (!layers.length && name === last);
-    const buttons = all.map(({ name, grid }) =>
-      toggle(`${name} ${grid.join("×")}`, on(name), () => this.flip("layers", name)),
-    );
-    return h("span", { className: "wb-group", role: "group", "aria-label": "Layers" }, buttons);
-  }
-
-  targetButtons() {
-    const { targets, selected } = this.store.selection;
-    const [predicted, label, contrast] = this.header.words.targets;
-    const wrong = this.store.table.value("correct", this.store.table.position(selected)) === 0;
-    const named = targets.filter((name) => !this.header.words.targets.includes(name));
-    const names = [predicted, label, ...(wrong ? [contrast] : []), ...named];
-    const buttons = names.map((name) =>
-      toggle(name === contrast ? "why not the true one" : name, targets.includes(name), () =>
-        this.flip("targets", name),
-      ),
-    );
-    return h("span", { className: "wb-group", role: "group", "aria-label": "What is explained" }, buttons);
-  }
-
-  otherTarget() {
-    const { targets } = this.store.selection;
-    const others = this.header.classes.filter((name) => !targets.includes(name)).map((name) => [name, name]);
-    return choice(
-      "",
-      [["", "other class …"], ...others],
-      "",
-      (name) => name && this.flip("targets", name),
-      "Another class to explain",
-    );
-  }
-
-  scaleChoice() {
-    return choice(
-      "Scale",
-      [
-        ["", "one per method"],
-        ["own", "each its own"],
-      ],
-      this.own ? "own" : "",
-      (next) => {
-        this.own = next === "own";
-        this.drawStage();
-        this.draw();
-      },
-    );
   }
 }
 

@@ -187,7 +187,7 @@ function pageSource(bundle, bytes, table) {
       fixes: false,
       similar: false,
     },
-    methods: [{ name: "Grad-CAM", family: "class activation", layers: true, slow: false, citation: "" }],
+    methods: [{ name: "Grad-CAM", family: "class activation", layers: true, slow: false, citation: "", settings: [] }],
     noMaps: "This page keeps no maps.",
     layers: grids ? [{ name: parts.grids.layer, grid: parts.grids.grid }] : [],
     thumbnails: new Thumbnails(

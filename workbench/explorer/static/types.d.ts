@@ -91,6 +91,16 @@ export interface Method {
   layers: boolean;
   slow: boolean;
   citation: string;
+  settings: Setting[];
+}
+
+/** What one may set of a method: its default, its kind, the least number or the choices. */
+export interface Setting {
+  name: string;
+  value: string | number;
+  kind: string;
+  least?: number;
+  choices?: string[];
 }
 
 /** One map, or why there is none. */

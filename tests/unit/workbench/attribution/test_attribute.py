@@ -9,7 +9,7 @@ from workbench.attribution import attribute as driver
 from workbench.attribution.attribute import attribute
 from workbench.attribution.gradient import Baseline, starting_points
 from workbench.attribution.references import with_references
-from workbench.attribution.registry import METHODS
+from workbench.attribution.registry import METHODS, method_of
 from workbench.attribution.targets import Targets
 from workbench.errors import AttributionError, DataError
 from workbench.images import render
@@ -233,3 +233,39 @@ def test_bad_requests(images: np.ndarray) -> None:
         attribute(c, images[:0], ROWS[:0], Targets(TARGETS[:0]), layers=["stage4"])
     with pytest.raises(DataError, match="the model's size"):
         attribute(c, images[:, :16], ROWS, Targets(TARGETS), layers=["stage4"])
+
+
+def test_a_name_with_settings_is_a_variant_everywhere(images: np.ndarray) -> None:
+    c, targets = classifier(), Targets(TARGETS)
+    name = "integrated-gradients:steps=8:baseline=blurred"
+    variant = method_of(name)
+    assert variant.name == "Integrated gradients:baseline=blurred:steps=8"
+    assert method_of(variant.name) == variant
+    found = attribute(c, images, ROWS, targets, name)[""]
+    same = attribute(c, images, ROWS, targets, "Integrated gradients", steps=8, baseline="blurred")[""]
+    np.testing.assert_array_equal(found.values, same.values)
+    assert found.title == same.title == "Integrated gradients (blurred, steps 8)"
+    assert method_of("Integrated gradients:steps=64") == METHODS["Integrated gradients"]  # the default
+    again = attribute(c, images, ROWS, targets, name, baseline="black")[""]
+    assert again.title == "Integrated gradients (black, steps 8)"
+    assert method_of("lrp-ln:gamma=0.25").settings == {"gamma": 0.25, "epsilon": 0.0}
+    assert method_of("lrp-ln:gamma=0.25").variant({"gamma": 0.0}) == METHODS["LRP-LN"]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("saliency:steps=3", "no setting 'steps'; it has none"),
+        ("integrated-gradients:steps", "expected SETTING=VALUE"),
+        ("integrated-gradients:steps=many", "steps: expected int, not 'many'"),
+        ("integrated-gradients:steps=0", "steps: expected a positive int"),
+        ("integrated-gradients:steps=2.5", "steps: expected int, not '2.5'"),
+        ("lrp-ln:gamma=nan", "gamma: expected a positive float"),
+        ("lrp-ln:gamma=inf", "gamma: expected a positive float"),
+        ("occlusion:baseline=red", "baseline: expected black, blurred, mean"),
+        ("nonsense:steps=3", "expected one of Grad-CAM"),
+    ],
+)
+def test_settings_in_a_name_that_can_not_be_are_refused(name: str, said: str) -> None:
+    with pytest.raises(AttributionError, match=said):
+        method_of(name)

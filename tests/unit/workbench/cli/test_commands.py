@@ -55,6 +55,21 @@ def test_attribute_says_the_cost_and_keeps_the_maps(
     assert {path: path.read_bytes() for path in cache.glob("*/*.npz")} == stamps
 
 
+def test_attribute_takes_settings_and_references(
+    trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cache = tmp_path / "maps"
+    methods = "integrated-gradients:steps=4:baseline=blurred,expected-gradients:samples=4"
+    command = request(trained, "attribute", "--methods", methods, "--cache", str(cache))
+    assert main(command) == 2
+    assert "start from reference images" in capsys.readouterr().err
+    assert main([*command, "--references", str(trained[1])]) == 0
+    keys = {key["method"]: key for key in (json.loads(path.read_text()) for path in cache.glob("*/key.json"))}
+    assert keys["Integrated gradients"]["settings"] == {"baseline": "blurred", "steps": 4}
+    assert len(keys["Expected gradients"]["settings"]["references"]) == 64
+    assert main([*command, "--references", str(tmp_path / "nowhere")]) == 2
+
+
 def test_evidence_writes_tables_and_figures(
     trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -80,6 +95,7 @@ def test_evidence_writes_tables_and_figures(
     ("options", "words"),
     [
         (["attribute", "--methods", "heatmap", "--cache", "C"], "method: expected one of Grad-CAM"),
+        (["attribute", "--methods", "saliency:steps=4", "--cache", "C"], "Saliency: no setting 'steps'; it has none"),
         (["attribute", "--layer", "stage9", "--cache", "C"], "expected a layer of stage1"),
         (["attribute", "--targets", "dragon", "--cache", "C"], "target: expected one of predicted, true"),
         (["attribute", "--limit-gb", "0", "--cache", "C"], "--limit-gb: expected a size above 0"),

@@ -59,6 +59,22 @@ def test_the_start_has_columns_in_parts_and_what_is_possible(run: Run) -> None:
     assert {m["name"] for m in reply["methods"] if m["slow"]} >= {"Score-CAM", "Occlusion"}
 
 
+def test_a_method_with_settings_is_explained_and_judged_by_its_own_name(run: Run) -> None:
+    heard = Heard(Explorer(run))
+    reply, _, _ = heard.ask("start")
+    known = {method["name"]: method["settings"] for method in reply["methods"]}
+    assert known["Saliency"] == []
+    assert {"name": "steps", "value": 64, "kind": "int", "least": 1} in known["Integrated gradients"]
+    assert {"name": "gamma", "value": 0.0, "kind": "float", "least": 0} in known["LRP-LN"]
+    asked = {"row": 0, "layers": [], "targets": ["predicted"]}
+    methods = ["LRP-LN", "LRP-LN:gamma=0.25"]
+    maps, _, early = heard.ask("explain", methods=methods, second=False, **asked)
+    kinds = [one["kind"] for part in (*early, maps) for one in part.get("maps", [])]
+    assert kinds == ["LRP-LN", "LRP-LN (gamma 0.25)"]
+    refused, _, early = heard.ask("explain", methods=["LRP-LN:gamma=x"], second=False, **asked)
+    assert "gamma: expected float, not 'x'" in str(refused)
+
+
 def test_the_first_paint_comes_with_the_widgets_state(run: Run) -> None:
     explorer = Explorer(run)
     reply, _, early = Heard(explorer).ask("start")
