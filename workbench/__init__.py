@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from workbench.moved import install
 
 if TYPE_CHECKING:
-    from workbench.attribution.references import with_references
     from workbench.explorer.dashboard import Dashboard
     from workbench.explorer.widget import Explorer
     from workbench.findings.find import find as findings
     from workbench.images import load_images
     from workbench.models.classifier import Classifier, classifier_of
+    from workbench.models.references import with_references
     from workbench.models.weights import load_weights
     from workbench.runs.cohorts import cohorts
     from workbench.runs.ood import out_of_distribution
@@ -66,7 +66,7 @@ _HOMES = {
     "open_predictions": "workbench.runs.opening",
     "open_run": "workbench.runs.opening",
     "train_digits": "workbench.runs.opening",
-    "with_references": "workbench.attribution.references",
+    "with_references": "workbench.models.references",
     "with_train": "workbench.runs.opening",
     "with_votes": "workbench.runs.run",
 }

@@ -6,7 +6,7 @@ import { countsOf, describeCell, mostConfused, strength } from "../../workbench/
 import { kernelSource } from "../../workbench/explorer/static/kernel.js";
 import { historyWords } from "../../workbench/explorer/static/history.js";
 import { layout } from "../../workbench/explorer/static/tiles.js";
-import { accountWords, pairOf } from "../../workbench/explorer/static/concepts.js";
+import { pairOf } from "../../workbench/explorer/static/concepts.js";
 import { orderOf, orders } from "../../workbench/explorer/static/orders.js";
 import { outlineOf } from "../../workbench/explorer/static/together.js";
 import { within, zoomed } from "../../workbench/explorer/static/zoom.js";
@@ -227,11 +227,6 @@ test("concepts are for the errors of one pair of classes", () => {
   assert.equal(pairOf(table, rows(0, 5)), null); // too few
   assert.equal(pairOf(table, rows(0, 13)), null); // one is correct
   assert.equal(pairOf(table, rows(12, 24)), null); // all are
-});
-
-test("the account of a lead is a sum", () => {
-  const found = { true: "cat", predicted: "dog", margin: 1.66, rest: 0, constant: 0.01, lines: [{ name: "concept 4", mean: 1.9 }, { name: "concept 6", mean: -0.25 }] };
-  assert.equal(accountWords(found), "dog leads cat by 1.66 logits: concept 4 +1.90, concept 6 −0.25, rest +0.00, constant +0.01.");
 });
 
 test("the outline of a region is its border", () => {

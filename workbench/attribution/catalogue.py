@@ -9,8 +9,7 @@ import pytorch_grad_cam
 
 from workbench.attribution import activation, attention, curvature, exact, gradient, masks, relevance
 from workbench.attribution.activation import at_each, by_library, eigen_cam, finer, from_gradients, kernel_cam
-from workbench.attribution.method import Cost, Family, InputKernel, LayerKernel, Method
-from workbench.attribution.references import NEED
+from workbench.attribution.method import REFERENCES, Cost, Family, InputKernel, LayerKernel, Method
 
 
 def _passes(forward: float, backward: float) -> Cost:
@@ -183,7 +182,7 @@ BUILT_IN: dict[str, Method] = {
             "Erion et al. 2021, arXiv 1906.10670",
             gradient.expected_gradients,
             _a_sample,
-            NEED,
+            REFERENCES,
             settings={"samples": 64},
         ),
         _captum(

@@ -20,6 +20,7 @@ Cost = Callable[[Mapping[str, Any], int, int], tuple[float, float]]
 InputKernel = Callable[["Classifier", "Batch", dict[str, Any]], "tuple[Tensor, Tensor | None]"]
 LayerKernel = Callable[["Classifier", "Batch", "Sequence[Layer]"], "dict[str, Tensor]"]
 BASELINES = ("black", "blurred", "mean")
+REFERENCES = "reference images"  # a need
 
 
 @dataclass(frozen=True)

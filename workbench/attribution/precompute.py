@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from workbench.attribution import exact
 from workbench.attribution.attribute import attribute
 from workbench.attribution.cache import Entry, MapCache
-from workbench.attribution.references import identifying
+from workbench.attribution.method import REFERENCES, Method
 from workbench.attribution.registry import method_of
 from workbench.attribution.targets import Targets, targets_of
 from workbench.core.predictions import Predictions
@@ -71,7 +72,7 @@ def maps_of(
     def entry_now() -> Entry | None:
         if cache is None:
             return None
-        known = identifying(classifier, method, options)
+        known = _identifying(classifier, method, options)
         plain = (method.variant_of or method).name
         return cache.entry(classifier, plain, layer, known, request.precision)
 
@@ -94,6 +95,13 @@ def maps_of(
         if progress is not None:
             progress(done, total)
         yield found
+
+
+def _identifying(classifier: Classifier, method: Method, settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings, and for a method that needs reference images what identifies these: all that a map depends on."""
+    if REFERENCES not in method.needs or classifier.references is None:
+        return settings
+    return {**settings, "references": hashlib.sha256(classifier.references.tobytes()).hexdigest()}
 
 
 def _computed(

@@ -79,7 +79,7 @@ def complete_run(options: argparse.Namespace) -> tuple[Run, Classifier, ImageSet
         raise DataError("maps need the images: " + " ".join(run.notes))
     classifier, images = run.classifier, run.images
     if options.references is not None:
-        from workbench.attribution.references import with_references
+        from workbench.models.references import with_references
         from workbench.runs.training import load_images
 
         classifier = with_references(classifier, load_images(options.references, "train"))

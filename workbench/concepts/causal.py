@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 
 from workbench.attribution.exact import PooledHead, pooled_head
 from workbench.concepts.cells import BATCH, Cells, Features
@@ -37,6 +39,14 @@ class Removal:
     def needed(self) -> bool:
         """Whether the answers depend on the concept more than on random directions: p of at most 0.05."""
         return self.p_value <= 0.05
+
+
+def removal_table(concepts: Concepts, removals: Sequence[Removal]) -> pl.DataFrame:
+    """A row for each concept: stability, changed, control, removal_difference, removal_low, _high and _p_value."""
+    names = {"changed": "changed", "control": "control"}
+    names |= {f"removal_{name}": name for name in ("difference", "low", "high", "p_value")}
+    columns = {column: [getattr(one, name) for one in removals] for column, name in names.items()}
+    return pl.DataFrame({"stability": concepts.stability, **columns})
 
 
 def removal(

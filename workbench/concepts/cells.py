@@ -15,14 +15,12 @@ from workbench.models.classifier import Classifier
 from workbench.models.layers import Layer
 
 BATCH = 64
-NEGATIVE = -1e-5  # below it an activation is no rounding error
-
 Features = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Cells:
-    """A layer's output on ``n`` images as ``(n, h, w, C)``, float32 of at least 0, and the output explained.
+    """A layer's output on ``n`` images as ``(n, h, w, C)``, float32, and the output explained.
 
     ``gradient``, of the same shape, is that of ``margin`` float64 ``(n,)``: the logit explained, or its lead over
     another (`attribution.targets.Targets`).
@@ -66,8 +64,7 @@ def cells_of(classifier: Classifier, images: ImageArray, rows: IntArray, targets
     Raises
     ------
     AttributionError
-        If there is no such layer, or its output is negative somewhere (concepts add up only of parts that are there or
-        not: take a layer behind a ReLU), or a target is missing or out of range.
+        If there is no such layer, or a target is missing or out of range.
     """
     import torch
 
@@ -87,13 +84,7 @@ def cells_of(classifier: Classifier, images: ImageArray, rows: IntArray, targets
             values.append(_array(chosen.spatial(output.detach())))
             gradients.append(_array(chosen.spatial(gradient)))
             margins.append(margin.detach().double().cpu().numpy())
-    whole: Features = np.concatenate(values)
-    if whole.min() < NEGATIVE:
-        raise AttributionError(
-            f"concepts: expected activations of at least 0, and layer {chosen.name!r} gives {whole.min():.3g}: "
-            "name one behind a ReLU"
-        )
-    return Cells(chosen, np.maximum(whole, 0), np.concatenate(gradients), np.concatenate(margins))
+    return Cells(chosen, np.concatenate(values), np.concatenate(gradients), np.concatenate(margins))
 
 
 def _array(spatial: object) -> ProbabilityArray:

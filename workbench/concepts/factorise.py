@@ -14,23 +14,34 @@ from workbench.errors import DataError
 COUNT, SEEDS = 6, 5
 MOST_CELLS = 20_000  # that the directions are fitted on
 ITERATIONS = 200
+NEGATIVE = -1e-5  # below it an activation is no rounding error
 
 
 @dataclass(frozen=True)
 class Concepts:
-    """``k`` directions of a layer's ``C`` channels, float32 ``(k, C)``, non-negative, each of length 1.
+    """``k`` directions of a layer's ``C`` channels, float32, non-negative, each of length 1.
 
-    ``stability`` float64 ``(k,)``: the mean cosine of a direction and its match when the factorisation begins from
-    another seed, 0 to 1; one that is found every time has 1. ``explained`` is the share of the activations' squares
-    that the concepts account for, 0 to 1.
+    ``parts`` is ``(k, C)``, or ``(k, 2C)`` for a layer with negative activations: there what is above and what is below
+    zero are parts by themselves, ``C`` of each. ``stability`` float64 ``(k,)``: the mean cosine of a direction and its
+    match when the factorisation begins from another seed, 0 to 1; one that is found every time has 1. ``explained`` is
+    the share of the activations' squares that the concepts account for, 0 to 1.
     """
 
-    directions: Features
+    parts: Features
     stability: FloatArray
     explained: float
+    both_signs: bool = False
 
     def __len__(self) -> int:
-        return len(self.directions)
+        return len(self.parts)
+
+    @property
+    def directions(self) -> Features:
+        """What a concept of strength 1 adds to a cell's channels, float32 ``(k, C)``."""
+        if not self.both_signs:
+            return self.parts
+        above, below = np.split(self.parts, 2, axis=1)
+        return above - below
 
     def strengths(self, values: Features) -> Features:
         """How strong each concept is in each cell of ``values`` ``(n, h, w, C)``: ``(n, h, w, k)``, at least 0.
@@ -39,19 +50,26 @@ class Concepts:
         """
         from sklearn.decomposition import non_negative_factorization
 
-        flat = values.reshape(-1, values.shape[-1])
+        flat = _parts(values, both_signs=self.both_signs)
         with _quiet():
             found, _, _ = non_negative_factorization(
-                flat, H=self.directions, n_components=len(self), init="custom", update_H=False, max_iter=ITERATIONS
+                flat, H=self.parts, n_components=len(self), init="custom", update_H=False, max_iter=ITERATIONS
             )
         return np.asarray(found, np.float32).reshape(*values.shape[:-1], len(self))
+
+
+def _parts(values: Features, *, both_signs: bool) -> Features:
+    """Cells ``(n * h * w, C)`` of at least 0, or with ``both_signs`` what is above zero beside what is below, 2C."""
+    flat = values.reshape(-1, values.shape[-1])
+    return np.concatenate([np.maximum(flat, 0), np.maximum(-flat, 0)], axis=1) if both_signs else np.maximum(flat, 0)
 
 
 def factorise(cells: Cells, count: int = COUNT, *, seeds: int = SEEDS, seed: int = 0) -> Concepts:
     """Find ``count`` concepts of some images by non-negative matrix factorisation of their cells.
 
     Lee & Seung 1999 (doi 10.1038/44565), by scikit-learn's coordinate descent; for the activations of a network CRAFT
-    (Fel et al. 2023, arXiv 2211.10154). Of ``seeds`` beginnings the one with the least error is kept, and `stability`
+    (Fel et al. 2023, arXiv 2211.10154). A layer with negative activations, as of a transformer, is split into what is
+    above and what is below zero first. Of ``seeds`` beginnings the one with the least error is kept, and `stability`
     compares it with the others (matched one to one by the cosine).
 
     Raises
@@ -61,7 +79,8 @@ def factorise(cells: Cells, count: int = COUNT, *, seeds: int = SEEDS, seed: int
     """
     from sklearn.decomposition import NMF
 
-    flat = cells.values.reshape(-1, cells.values.shape[-1])
+    both_signs = bool(cells.values.min() < NEGATIVE)
+    flat = _parts(cells.values, both_signs=both_signs)
     if not 1 <= count <= min(flat.shape) or seeds < 2:
         raise DataError(
             f"concepts: expected 1 to {min(flat.shape)} concepts and at least 2 seeds, not {count} and {seeds}"
@@ -79,7 +98,7 @@ def factorise(cells: Cells, count: int = COUNT, *, seeds: int = SEEDS, seed: int
     error, best = fits[0]
     stability = np.mean([_matched(best, other) for _, other in fits[1:]], axis=0)
     explained = 1 - error**2 / float((flat[chosen].astype(np.float64) ** 2).sum())
-    return Concepts(best.astype(np.float32), stability, explained)
+    return Concepts(best.astype(np.float32), stability, explained, both_signs)
 
 
 def _unit(directions: FloatArray) -> FloatArray:

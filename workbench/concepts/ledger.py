@@ -75,3 +75,11 @@ def compared(one: Ledger, other: Ledger) -> pl.DataFrame:
 def means(account: Ledger, *, seed: int = 0) -> list[tuple[float, float, float]]:
     """The mean of each concept's contribution with its 95 % interval over the images (`statistics.paired_interval`)."""
     return [paired_interval(column, seed=seed) for column in account.contributions.T]
+
+
+def account_words(lead: str, account: Ledger) -> str:
+    """The mean account in one line, such as "dog leads cat by 1.42: concept 3 +0.91, …", the largest parts first."""
+    ordered = sorted(enumerate(account.contributions.mean(0)), key=lambda pair: -abs(pair[1]))
+    parts = [f"concept {k + 1} {value:+.2f}" for k, value in ordered]
+    parts += [f"rest {account.rest.mean():+.2f}", f"constant {account.constant.mean():+.2f}"]
+    return f"{lead} by {account.margin.mean():.2f}: {', '.join(parts)}".replace("-", "−")

@@ -8,17 +8,16 @@ import numpy as np
 import polars as pl
 
 from workbench.attribution.targets import Targets
-from workbench.concepts.causal import Removal, removal
-from workbench.concepts.cells import Features, cells_of
-from workbench.concepts.factorise import COUNT, SEEDS, Concepts, factorise
-from workbench.concepts.ledger import Ledger, compared, ledger
+from workbench.concepts.causal import Removal, removal_table
+from workbench.concepts.factorise import COUNT, SEEDS, Concepts
+from workbench.concepts.found import Patch, complete, find_concepts
+from workbench.concepts.ledger import Ledger, account_words, compared
 from workbench.core.records import IntArray
 from workbench.errors import DataError
 from workbench.models.classifier import Classifier
 from workbench.runs.run import Run
 
 FEWEST, MOST = 10, 100  # images of each group
-EXAMPLES = 6
 
 
 @dataclass(frozen=True)
@@ -28,8 +27,8 @@ class PairConcepts:
     ``errors`` are the misclassified rows, ``correct`` rows of the same true class that are correct, both row ids
     ``(n,)``, at most a hundred each, drawn at random; ``other`` correct rows of the predicted class, which the concepts
     are found on, too. ``ledgers`` are the accounts of the predicted class's lead in errors and in correct rows;
-    ``removals`` say for each concept what taking it out of the errors changes; ``examples`` are for each concept the
-    rows that show it most, and ``strengths`` float32 ``(h, w)`` where in each of them.
+    ``removals`` say for each concept what taking it out of the errors changes; ``patches`` are for each concept the
+    places that show it most.
     """
 
     true: str
@@ -41,8 +40,7 @@ class PairConcepts:
     other: IntArray
     ledgers: tuple[Ledger, Ledger]
     removals: list[Removal]
-    examples: list[list[int]]
-    strengths: list[list[Features]]
+    patches: list[list[Patch]]
 
     def table(self) -> pl.DataFrame:
         """A row for each concept, the one that adds most to the errors' lead first.
@@ -50,31 +48,12 @@ class PairConcepts:
         Columns: those of `ledger.compared` (errors against correct rows), stability, and from `causal.removal`
         changed, control, removal_difference, removal_low, removal_high and removal_p_value.
         """
-        account = compared(*self.ledgers)
-        causal = pl.DataFrame(
-            {
-                "stability": self.concepts.stability,
-                "changed": [one.changed for one in self.removals],
-                "control": [one.control for one in self.removals],
-                "removal_difference": [one.difference for one in self.removals],
-                "removal_low": [one.low for one in self.removals],
-                "removal_high": [one.high for one in self.removals],
-                "removal_p_value": [one.p_value for one in self.removals],
-            }
-        )
-        return pl.concat([account, causal], how="horizontal").sort("mean", descending=True)
+        causal = removal_table(self.concepts, self.removals)
+        return pl.concat([compared(*self.ledgers), causal], how="horizontal").sort("mean", descending=True)
 
     def sentence(self) -> str:
         """The mean account of the errors in one line, such as "dog leads cat by 1.42: concept 3 +0.91, …"."""
-        errors = self.ledgers[0]
-        parts = [f"concept {k + 1} {v:+.2f}" for k, v in sorted(enumerate(errors.contributions.mean(0)), key=_size)]
-        rest = [f"rest {errors.rest.mean():+.2f}", f"constant {errors.constant.mean():+.2f}"]
-        lead = f"{self.predicted} leads {self.true} by {errors.margin.mean():.2f}"
-        return f"{lead}: {', '.join(parts + rest)}".replace("-", "−")
-
-
-def _size(pair: tuple[int, float]) -> float:
-    return -abs(pair[1])
+        return account_words(f"{self.predicted} leads {self.true}", self.ledgers[0])
 
 
 def pair_concepts(
@@ -99,7 +78,7 @@ def pair_concepts(
     count : int
         How many concepts are looked for.
     layer : str
-        A CAM layer's name, or any other module's whose output has a grid and is not negative; default the last.
+        A CAM layer's name, or any other module's whose output has a grid; default the last.
     seeds : int
         How often the factorisation begins anew; see `Concepts.stability`.
     classifier : Classifier, optional
@@ -117,9 +96,7 @@ def pair_concepts(
     AttributionError
         As `cells.cells_of`.
     """
-    model = classifier or run.classifier
-    if model is None or run.images is None:
-        raise DataError("concepts: expected a run with its model and images: open it with checkpoint= and data=")
+    model = complete(run, classifier)
     predictions = run.predictions
     for name in (true, predicted):
         if name not in predictions.classes:
@@ -140,26 +117,19 @@ def pair_concepts(
             raise DataError(f"concepts: expected at least {FEWEST} rows of {words}, not {mask.sum()}")
         groups.append(np.sort(generator.permutation(predictions.index[mask])[:MOST]))
     rows = np.concatenate(groups)
-    images = model.seen(run.images).stack(rows)
     targets = Targets(np.full(len(rows), p), np.full(len(rows), t))
-    cells = cells_of(model, images, rows, targets, layer=layer)
-    concepts = factorise(cells, count, seeds=seeds, seed=seed)
-    strengths = concepts.strengths(cells.values)
+    found = find_concepts(run, model, rows, targets, count=count, layer=layer, seeds=seeds, seed=seed)
     ends = np.cumsum([len(group) for group in groups])
     errors, correct = slice(0, int(ends[0])), slice(int(ends[0]), int(ends[1]))
-    accounts = [ledger(cells.part(some), concepts, strengths[some]) for some in (errors, correct)]
-    removals = removal(model, images[errors], cells.part(errors), concepts, strengths[errors], seed=seed)
-    shown = [np.argsort(-one, kind="stable")[:EXAMPLES] for one in strengths.max((1, 2)).T]
     return PairConcepts(
         true,
         predicted,
-        cells.layer.name,
-        concepts,
+        found.cells.layer.name,
+        found.concepts,
         errors=groups[0],
         correct=groups[1],
         other=groups[2],
-        ledgers=(accounts[0], accounts[1]),
-        removals=removals,
-        examples=[rows[places].tolist() for places in shown],
-        strengths=[[strengths[place, ..., k] for place in places] for k, places in enumerate(shown)],
+        ledgers=(found.account(errors), found.account(correct)),
+        removals=found.removals(model, errors, seed=seed),
+        patches=found.patches,
     )

@@ -101,12 +101,13 @@ class Explanations:
         job.progress("Computing the maps of a sample, and masking what they share …")
         return group_reply(self.state.run, rows, self.judge.classifier)
 
-    def concepts(self, job: Job, *, true: str, predicted: str) -> Reply:
-        """What decides between two classes; see `pairs.pair_reply`."""
-        from workbench.explorer.pairs import pair_reply
+    def concepts(self, job: Job, *, pair: list[str], rows: list[int]) -> Reply:
+        """What decides between two classes, or in some rows; see `pairs.concepts_reply`."""
+        from workbench.explorer.pairs import concepts_reply
 
-        job.progress(f"Looking for the concepts of {true} and {predicted}: about half a minute …")
-        return pair_reply(self.state.run, true, predicted, self.judge.classifier)
+        words = f"the errors of {pair[0]} predicted as {pair[1]}" if pair else f"{len(rows):,} images"
+        job.progress(f"Looking for the concepts of {words}: about half a minute …")
+        return concepts_reply(self.state.run, self.judge.classifier, pair=pair, rows=rows)
 
     def what_if(
         self, row: int, change: dict[str, Any], methods: list[str], layers: list[str], maps: bool = True

@@ -293,7 +293,7 @@ def with_train(run: Run, train: Path | str, data: str | None = None) -> Run:
     found = store.read(Path(train))
     images, classifier = images_of(found, data), run.classifier
     if classifier is not None and images is not None:
-        from workbench.attribution.references import with_references
+        from workbench.models.references import with_references
 
         classifier = with_references(classifier, images)
     return replace(

@@ -5,62 +5,66 @@ import { paintThumbs, thumbOf } from "./thumbs.js";
 
 /** @import { Context } from "./types.d.ts" */
 
-const FEWEST_ERRORS = 10;
+const [FEWEST_OF_CONCEPTS, MOST_OF_CONCEPTS] = [10, 20000]; // rows
 const EXAMPLE_SIDE = 64;
 const ACCOUNT_NOTE =
-  "Bars: what each concept adds to the lead, mean over these errors with its 95 % interval. The pictures show the concept most; where it lies is coloured.";
+  "Bars: what each concept adds to the lead, mean over these images with its 95 % interval. The pictures show the concept most; where it lies is coloured, the strongest patch framed.";
+const CONCEPTS_TITLE = "The concepts that decide";
 
 const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(2)}`;
 
 /** The one pair of classes that all rows are of, [true, predicted] as numbers; null for several, or correct rows. */
 export function pairOf(table, rows) {
   const [label, predicted] = [table.columns.label.values, table.columns.predicted.values];
-  if (rows.length < FEWEST_ERRORS || label[rows[0]] === predicted[rows[0]]) return null;
+  if (rows.length < FEWEST_OF_CONCEPTS || label[rows[0]] === predicted[rows[0]]) return null;
   const [t, p] = [label[rows[0]], predicted[rows[0]]];
   return rows.every((k) => label[k] === t && predicted[k] === p) ? [t, p] : null;
 }
 
-/** The account in one line: "dog leads cat by 1.66 = concept 4 +1.45 …". */
-export function accountWords({ predicted, true: label, margin, rest, constant, lines }) {
-  const parts = [...lines.map(({ name, mean }) => `${name} ${signed(mean)}`), `rest ${signed(rest)}`, `constant ${signed(constant)}`];
-  return `${predicted} leads ${label} by ${signed(margin).replace("+", "")} logits: ${parts.join(", ")}.`;
+/** A frame around a patch, given by shares of the picture. */
+function framePatch(context, [top, left, height, width]) {
+  const box = [left, top, width, height].map((share) => share * EXAMPLE_SIDE);
+  for (const [colour, line] of [["#000", 3], ["#fff", 1.5]]) Object.assign(context, { strokeStyle: colour, lineWidth: line }).strokeRect(box[0] + 1, box[1] + 1, box[2] - 2, box[3] - 2);
 }
 
-/** What decides between the two classes of a confusion: asked for by a button, as it takes a while. */
+/** What decides in the selection, or between the two classes of a confusion: asked for by a button, as it takes a while. */
 export class ConceptsBox {
   /** @param {Context} context */
   constructor({ store, source, header }) {
     this.store = store;
     this.source = source;
     this.header = header;
-    this.known = new Map(); // pair -> what was found
-    this.pair = null;
+    this.known = new Map(); // pair or rows -> what was found
+    this.key = "";
     this.node = h("div", { className: "wb-concepts" });
   }
 
-  /** Show what is known of the selection's pair of classes, or how to find it. */
+  /** Show what is known of the selection's pair of classes or rows, or how to find it. */
   draw() {
-    this.pair = pairOf(this.store.table, this.store.rows);
-    if (!this.pair || !this.source.concepts) {
+    const { table, rows } = this.store;
+    if (!this.source.concepts || rows.length < FEWEST_OF_CONCEPTS || rows.length > MOST_OF_CONCEPTS) {
+      this.key = "";
       this.node.replaceChildren();
       return;
     }
-    const key = this.pair.join();
-    if (this.known.has(key)) this.show(this.known.get(key));
+    const pair = pairOf(table, rows)?.map((k) => this.header.classes[k]) ?? [];
+    const ids = pair.length ? [] : [...rows].map((place) => table.id(place)).sort((a, b) => a - b);
+    this.key = JSON.stringify([pair, ids]);
+    if (this.known.has(this.key)) this.show(this.known.get(this.key));
     else {
-      const [t, p] = this.pair.map((k) => this.header.classes[k]);
-      const ask = button(`Why ${p} and not ${t}?`, () => this.find(key, t, p), { title: "Find the concepts that decide: about half a minute" });
-      redraw(this.node, h("h5", { textContent: "The concepts that decide" }), h("p", { className: "wb-bar" }, ask));
+      const text = pair.length ? `Why ${pair[1]} and not ${pair[0]}?` : "Which concepts decide in these images?";
+      const ask = button(text, () => this.find(this.key, pair, ids), { title: "Find the concepts that decide: about half a minute" });
+      redraw(this.node, h("h5", { textContent: CONCEPTS_TITLE }), h("p", { className: "wb-bar" }, ask));
     }
   }
 
-  async find(key, label, predicted) {
+  async find(key, pair, rows) {
     const status = h("p", { className: "wb-note", role: "status", textContent: "Looking for concepts …" });
-    redraw(this.node, h("h5", { textContent: "The concepts that decide" }), status);
+    redraw(this.node, h("h5", { textContent: CONCEPTS_TITLE }), status);
     try {
-      const found = await this.source.concepts(label, predicted, (words) => (status.textContent = words));
+      const found = await this.source.concepts(pair, rows, (words) => (status.textContent = words));
       this.known.set(key, found);
-      if (this.pair?.join() === key) this.show(found);
+      if (this.key === key) this.show(found);
     } catch (error) {
       status.replaceChildren(error.stopped ? "Stopped." : problemOf(error));
     }
@@ -68,11 +72,11 @@ export class ConceptsBox {
 
   show(found) {
     const reach = Math.max(0.01, ...found.lines.flatMap((line) => [line.mean_low ?? line.mean, line.mean_high ?? line.mean].map(Math.abs)));
-    const intro = `Of ${found.errors} errors (layer ${found.layer}); the concepts account for ${percent(found.explained)} of the activations' squares.`;
+    const intro = `Of ${found.group} (layer ${found.layer}); the concepts account for ${percent(found.explained)} of the activations' squares.`;
     redraw(
       this.node,
-      h("h5", { textContent: "The concepts that decide" }),
-      h("p", { textContent: accountWords(found) }),
+      h("h5", { textContent: CONCEPTS_TITLE }),
+      h("p", { textContent: `${found.sentence}.` }),
       h("p", { className: "wb-note", textContent: `${intro} ${ACCOUNT_NOTE}` }),
       found.lines.map((line, place) => this.line(found, line, place, reach)),
     );
@@ -86,7 +90,8 @@ export class ConceptsBox {
     const without = one.needed
       ? `without it ${percent(one.changed)} of the answers change, without as much of random directions ${percent(one.control)}`
       : "that the answers depend on it is not shown";
-    const words = `${one.name}: adds ${added} to ${found.predicted}; in correct images of ${found.true} ${signed(one.other_mean)}; ${without}; stability ${short(one.stability)}`;
+    const beside = found.beside ? [`${found.beside} ${signed(one.other_mean)}`] : [];
+    const note = [...beside, without, `stability ${short(one.stability)}`].join("; ");
     const axis = h(
       "span",
       { className: "wb-axis" },
@@ -97,8 +102,8 @@ export class ConceptsBox {
     return h(
       "div",
       { className: "wb-concept", dataset: { concept: one.name } },
-      h("div", { className: "wb-effect", role: "img", "aria-label": words }, h("b", { textContent: one.name }), axis, h("span", { textContent: added })),
-      h("p", { className: "wb-note", textContent: `in correct images of ${found.true} ${signed(one.other_mean)}; ${without}; stability ${short(one.stability)}` }),
+      h("div", { className: "wb-effect", role: "img", "aria-label": `${one.name}: adds ${added} to the lead; ${note}` }, h("b", { textContent: one.name }), axis, h("span", { textContent: added })),
+      h("p", { className: "wb-note", textContent: note }),
       h(
         "span",
         { className: "wb-strip", dataset: { place } },
@@ -123,7 +128,9 @@ export class ConceptsBox {
         const image = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
         const pixels = overlay(image, maps[k], [rows, columns], top, false, ramp, EXAMPLE_SIDE, 0.5);
         Object.assign(canvas, { width: EXAMPLE_SIDE, height: EXAMPLE_SIDE });
-        canvas.getContext("2d").putImageData(new ImageData(pixels, EXAMPLE_SIDE, EXAMPLE_SIDE), 0, 0);
+        const context = canvas.getContext("2d");
+        context.putImageData(new ImageData(pixels, EXAMPLE_SIDE, EXAMPLE_SIDE), 0, 0);
+        framePatch(context, found.lines[place].patches[k]);
       });
     }
   }

@@ -155,8 +155,8 @@ export function kernelSource(questions, start, thumbnails = null) {
       const { buffers, ...found } = await ask.group({ rows }, words(tell));
       return { ...found, values: valuesOf("f4", buffers[0]), region: buffers[1] };
     },
-    async concepts(label, predicted, tell) {
-      const { buffers, ...found } = await ask.concepts({ true: label, predicted }, words(tell));
+    async concepts(pair, rows, tell) {
+      const { buffers, ...found } = await ask.concepts({ pair, rows }, words(tell));
       return { ...found, values: valuesOf("f4", buffers[0]) };
     },
     counterparts: (rows) => ask.counterparts({ rows }),

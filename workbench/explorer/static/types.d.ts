@@ -138,7 +138,7 @@ export interface Source {
     seen?: (maps: AttributionMap[]) => void,
   ): Promise<{ maps: AttributionMap[]; verdicts?: Map<number, any> }>;
   group?(rows: number[], tell?: (words: string) => void): Promise<any>;
-  concepts?(label: string, predicted: string, tell?: (words: string) => void): Promise<any>;
+  concepts?(pair: string[], rows: number[], tell?: (words: string) => void): Promise<any>;
   counterparts?(rows: number[]): Promise<{ pairs: any[] }>;
   map(name: string, tell?: (words: string) => void): Promise<Float32Array>;
   findings?: ((tell?: (words: string) => void) => Promise<any>) | null;

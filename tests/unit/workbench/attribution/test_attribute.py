@@ -8,13 +8,13 @@ from tests.factories import classifier, image_set
 from workbench.attribution import attribute as driver
 from workbench.attribution.attribute import attribute
 from workbench.attribution.gradient import Baseline, starting_points
-from workbench.attribution.references import with_references
 from workbench.attribution.registry import METHODS, method_of
 from workbench.attribution.targets import Targets
 from workbench.errors import AttributionError, DataError
 from workbench.images import render
 from workbench.models.classifier import Classifier
 from workbench.models.layers import Layer
+from workbench.models.references import with_references
 
 ROWS, TARGETS = np.arange(6), np.array([0, 1, 2, 2, 1, 0])
 STAGES = ("stage1", "stage2", "stage3", "stage4")

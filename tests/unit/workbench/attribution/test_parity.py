@@ -12,13 +12,13 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputReST, Classifie
 from tests.factories import classifier, image_set
 from workbench.attribution.attribute import attribute
 from workbench.attribution.gradient import starting_points
-from workbench.attribution.references import with_references
 from workbench.attribution.registry import METHODS
 from workbench.attribution.targets import Targets
 from workbench.errors import AttributionError
 from workbench.evidence.stability import rank_correlation
 from workbench.models.classifier import Classifier
 from workbench.models.hooks import record
+from workbench.models.references import with_references
 
 ROWS, OF = np.arange(4), np.array([0, 1, 2, 1])
 IMAGES = image_set().pixels[:4]

@@ -12,8 +12,10 @@ from workbench.attribution.targets import Targets
 from workbench.concepts.causal import _by_model, removal
 from workbench.concepts.cells import Cells, cells_of
 from workbench.concepts.factorise import Concepts, factorise
+from workbench.concepts.found import patch_of
 from workbench.concepts.ledger import compared, ledger, means
 from workbench.concepts.pairs import pair_concepts
+from workbench.concepts.selection import selection_concepts
 from workbench.errors import AttributionError, DataError
 from workbench.runs.opening import SHIPPED, open_run
 from workbench.runs.run import Run
@@ -148,10 +150,46 @@ def test_bad_input_is_refused() -> None:
         factorise(cells, 100)
     with pytest.raises(DataError, match="every activation is 0"):
         factorise(Cells(cells.layer, np.zeros_like(cells.values), cells.gradient, cells.margin), 2)
-    torch.nn.init.constant_(model.module.features[1].weight, -1.0)
+    with pytest.raises(AttributionError, match="expected a layer of features"):
+        cells_of(model, images, np.arange(COUNT), Targets(np.ones(COUNT, np.int64)), layer="nowhere")
+
+
+def test_activations_of_both_signs_are_split_and_the_account_stays_exact() -> None:
+    """Without the ReLU, and with red dark on its channels, red is a part below zero."""
+    model, images = planted(0), coloured(COUNT, 0)
+    with torch.no_grad():
+        model.module.features[1].weight[:8] *= -1
+        model.module.head.weight[:, :8] *= -1
     model.module.features[2] = torch.nn.Identity()
-    with pytest.raises(AttributionError, match="name one behind a ReLU"):
-        cells_of(model, images, np.arange(COUNT), Targets(np.ones(COUNT, np.int64)))
+    cells = cells_of(model, images, np.arange(COUNT), Targets(np.ones(COUNT, np.int64), np.zeros(COUNT, np.int64)))
+    assert cells.values.min() < -0.5
+    concepts = factorise(cells, 3, seeds=2)
+    assert concepts.parts.shape == (3, 2 * CHANNELS)
+    mixing = model.module.features[1].weight[:, :, 0, 0].detach().numpy()
+    truth = (mixing / np.linalg.norm(mixing, axis=0)).T
+    assert (concepts.directions @ truth.T).max(0).min() > 0.98
+    strengths = concepts.strengths(cells.values)
+    assert strengths.min() >= 0
+    account = ledger(cells, concepts, strengths)
+    total = account.contributions.sum(1) + account.rest + account.constant
+    np.testing.assert_allclose(total, account.margin, atol=1e-9)
+    assert np.abs(account.rest).max() < 0.05 * np.abs(account.margin).max()
+    removals = removal(model, images, cells, concepts, strengths)
+    assert removals[int(account.contributions.mean(0).argmax())].needed
+
+
+def test_a_transformer_has_concepts() -> None:
+    from tests.unit.workbench.attribution.test_attention import small
+
+    model, images = small(token=True), coloured(COUNT, 0).repeat(2, 1).repeat(2, 2)
+    targets = Targets(np.zeros(COUNT, np.int64), np.ones(COUNT, np.int64))
+    cells = cells_of(model, images, np.arange(COUNT), targets)
+    concepts = factorise(cells, 4, seeds=2)
+    strengths = concepts.strengths(cells.values)
+    account = ledger(cells, concepts, strengths)
+    total = account.contributions.sum(1) + account.rest + account.constant
+    np.testing.assert_allclose(total, account.margin, atol=1e-5)
+    assert len(removal(model, images, cells, concepts, strengths, draws=2)) == 4
 
 
 def test_the_concepts_of_a_pair() -> None:
@@ -163,13 +201,43 @@ def test_the_concepts_of_a_pair() -> None:
     table = pair.table()
     assert table["concept"][0] == int(pair.ledgers[0].contributions.mean(0).argmax())
     assert pair.sentence().startswith("marked leads plain by ")
-    assert [len(some) for some in pair.examples] == [6, 6, 6]
-    assert pair.strengths[0][0].shape == (CELLS, CELLS)
+    assert [len(some) for some in pair.patches] == [6, 6, 6]
+    assert pair.patches[0][0].strengths.shape == (CELLS, CELLS)
     for wrong, words in ((("plain", "other"), "not 'other'"), (("plain", "plain"), "two classes")):
         with pytest.raises(DataError, match=words):
             pair_concepts(run, *wrong)
     with pytest.raises(DataError, match="its model and images"):
         pair_concepts(Run("bare", run.predictions), "plain", "marked")
+
+
+def test_the_concepts_of_a_selection() -> None:
+    run = planted_run()
+    marked = run.predictions.index[run.predictions.predicted == 1]
+    found = selection_concepts(run, marked, count=3, seeds=2)
+    assert found.sentence().startswith("the predicted class leads the next by ")
+    table = found.table()
+    top = table.row(0, named=True)
+    assert top["concept"] == int(found.account.contributions.mean(0).argmax())
+    assert top["low"] < top["mean"] < top["high"]
+    assert top["removal_p_value"] <= 0.05
+    ordered = np.sort(run.predictions.probability[np.searchsorted(run.predictions.index, found.rows)], axis=1)
+    expected = np.log(ordered[:, -1] / ordered[:, -2]).mean()
+    assert found.account.margin.mean() == pytest.approx(expected, rel=1e-3)
+    with pytest.raises(DataError, match="at least 10 rows, not 3"):
+        selection_concepts(run, marked[:3])
+    with pytest.raises(DataError, match="its model and images"):
+        selection_concepts(Run("bare", run.predictions), marked)
+
+
+def test_a_patch_is_the_square_around_the_strongest_cell() -> None:
+    strengths = np.zeros((4, 4), np.float32)
+    strengths[0, 3] = 2.0
+    patch = patch_of(7, strengths)
+    assert (patch.row, patch.top, patch.left, patch.height, patch.width) == (7, 0.0, 0.5, 0.5, 0.5)
+    wide = np.zeros((8, 2), np.float32)
+    wide[4, 0] = 1.0
+    patch = patch_of(1, wide)
+    assert (patch.top, patch.left, patch.height, patch.width) == (3.5 / 8, 0.0, 0.25, 1.0)
 
 
 def test_the_account_that_the_guide_shows() -> None:

@@ -197,15 +197,28 @@ def test_what_a_selection_shares_is_tested_on_images_that_did_not_find_it(run: R
 
 def test_the_concepts_of_a_confusion_come_with_an_account_that_adds_up() -> None:
     heard = Heard(Explorer(planted_run()))
-    reply, (strengths,), early = heard.ask("concepts", true="plain", predicted="marked")
-    assert "plain and marked" in early[0]["progress"]
-    total = sum(line["mean"] for line in reply["lines"]) + reply["rest"] + reply["constant"]
-    assert total == pytest.approx(reply["margin"], abs=1e-6)
+    reply, (strengths,), early = heard.ask("concepts", pair=["plain", "marked"], rows=[])
+    assert "plain predicted as marked" in early[0]["progress"]
+    assert reply["sentence"].startswith("marked leads plain by ")
+    assert reply["beside"] == "in correct images of plain"
     first = reply["lines"][0]
     assert first["mean_low"] < first["mean"] < first["mean_high"]
     assert first["needed"]
     assert len(strengths) == 4 * len(reply["lines"]) * len(first["rows"]) * np.prod(reply["grid"])
-    assert "two classes" in heard.ask("concepts", true="plain", predicted="plain")[0]["error"]
+    assert "two classes" in heard.ask("concepts", pair=["plain", "plain"], rows=[])[0]["error"]
+
+
+def test_the_concepts_of_a_selection_have_patches() -> None:
+    run = planted_run()
+    heard = Heard(Explorer(run))
+    reply, _, _ = heard.ask("concepts", pair=[], rows=run.predictions.index[:40].tolist())
+    assert reply["group"] == "40 images"
+    assert reply["beside"] == ""
+    assert reply["sentence"].startswith("the predicted class leads the next by ")
+    patches = np.array([line["patches"] for line in reply["lines"]])
+    assert patches.shape == (6, 6, 4)
+    assert (patches[..., 2:] == 0.5).all()
+    assert "at least 10 rows" in heard.ask("concepts", pair=[], rows=[1, 2])[0]["error"]
 
 
 def test_detail_has_probabilities_and_the_image(run: Run) -> None:

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
-from workbench.attribution.method import Method
 from workbench.core.records import ImageArray, ImageSet
 from workbench.errors import DataError
 from workbench.models.classifier import Classifier
 
 REFERENCES = 64
-NEED = "reference images"
 
 
 def with_references(classifier: Classifier, images: ImageSet | ImageArray, count: int = REFERENCES) -> Classifier:
@@ -47,10 +42,3 @@ def with_references(classifier: Classifier, images: ImageSet | ImageArray, count
     chosen = np.sort(np.random.default_rng(0).permutation(len(images))[:count])
     seen = classifier.seen(images)
     return dataclasses.replace(classifier, references=np.stack([seen.pixels[int(place)] for place in chosen]))
-
-
-def identifying(classifier: Classifier, method: Method, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings, and for a method that needs reference images what identifies these: all that a map depends on."""
-    if NEED not in method.needs or classifier.references is None:
-        return dict(settings)
-    return {**settings, "references": hashlib.sha256(classifier.references.tobytes()).hexdigest()}
