@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from workbench.core.formats import is_table
@@ -15,6 +16,7 @@ from workbench.core.names import ClassNames, class_names
 from workbench.core.records import ImageSet
 from workbench.errors import DataError
 from workbench.images.arrays import from_npz
+from workbench.images.decode import SUFFIXES
 from workbench.images.folders import LAYOUTS, from_folder, from_table, lists_labels, of_paths
 from workbench.images.huggingface import arrow_files, is_cache, split_in_state
 from workbench.images.parquet import ARROW, from_parquet, has_images, is_other_table
@@ -186,3 +188,17 @@ def _of_fiftyone(path: Path, split: str, classes: ClassNames | None, reading: Re
         pl.Series("label", list(labels.values())), names and class_names(names), "labels.json"
     )
     return of_paths(list(labels), numbers, named, path / "data", split=split, reading=reading)
+
+
+def any_images(path: Path, classes: tuple[str, ...]) -> ImageSet:
+    """What `load_images` reads, or else all image files of a folder, whose labels then mean nothing.
+
+    Raises
+    ------
+    DataError
+        As `load_images`.
+    """
+    files = sorted(one for one in path.iterdir() if one.suffix.lower() in SUFFIXES) if path.is_dir() else []
+    if not files:
+        return load_images(path)
+    return of_paths([one.name for one in files], np.zeros(len(files), np.int64), classes, path, split="new")

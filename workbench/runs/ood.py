@@ -16,9 +16,7 @@ from workbench.analysis.statistics import wilson_interval
 from workbench.core.predictions import Predictions
 from workbench.core.records import FloatArray, ImageArray, ImageSet, IntArray, ProbabilityArray
 from workbench.errors import DataError
-from workbench.images import load_images
-from workbench.images.decode import SUFFIXES
-from workbench.images.folders import of_paths
+from workbench.images.load import any_images
 from workbench.models.classifier import Classifier
 from workbench.models.predict import predict
 from workbench.runs.run import Run
@@ -109,7 +107,7 @@ def out_of_distribution(run: Run, images: ImageSet | Path | str, *, seed: int = 
     classifier, own = run.classifier, run.images
     if classifier is None or own is None or classifier.embedding_layer is None:
         raise DataError("out of distribution: expected a run with its images and a model whose last layer is linear")
-    given = images if isinstance(images, ImageSet) else _read(Path(images), classifier.classes)
+    given = images if isinstance(images, ImageSet) else any_images(Path(images), classifier.classes)
     generator = np.random.default_rng(seed)
     reference, rows = _reference(run, generator)
 
@@ -170,14 +168,6 @@ def _names(images: ImageSet) -> list[str] | None:
     """The files' names, where images are files."""
     paths = getattr(images.pixels, "paths", None)
     return None if paths is None else [path.name for path in paths]
-
-
-def _read(path: Path, classes: tuple[str, ...]) -> ImageSet:
-    """What `load_images` reads, or else all image files of a folder."""
-    files = sorted(one for one in path.iterdir() if one.suffix.lower() in SUFFIXES) if path.is_dir() else []
-    if not files:
-        return load_images(path)
-    return of_paths([one.name for one in files], np.zeros(len(files), np.int64), classes, path, split="new")
 
 
 def _logits(classifier: Classifier, features: Any) -> FloatArray:

@@ -1,0 +1,237 @@
+"""A concept that a user names by examples, tested on the answers: TCAV."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from workbench.analysis.statistics import wilson_interval
+from workbench.attribution.targets import Targets
+from workbench.concepts.cells import Cells, cells_of
+from workbench.concepts.found import complete
+from workbench.core.records import FloatArray, ImageArray, ImageSet, IntArray
+from workbench.errors import DataError
+from workbench.images.load import any_images
+from workbench.models.classifier import Classifier
+from workbench.runs.run import Run
+
+FEWEST, MOST_EXAMPLES, MOST = 10, 200, 300  # examples, and images explained
+DRAWS = 99
+FOLDS = 5
+
+
+@dataclass(frozen=True)
+class NamedConcept:
+    """What a direction learnt from examples does to the margin of ``n`` images.
+
+    ``separated``: the area under the ROC curve with which a linear classifier on the layer tells the examples from the
+    others, cross-validated, 0.5 for one that can't. ``step``: the mean change of the margin in logits, to first order,
+    for one standard deviation of the features along the direction; ``control_low`` to ``control_high``: the middle 95 %
+    of the steps along directions learnt from the same images with shuffled names; ``p_value`` of the two-sided
+    permutation test. ``score``: TCAV's own figure, the share of images whose margin rises along the direction, 0 to 1,
+    with its 95 % interval ``low`` to ``high`` (Wilson) over images.
+    """
+
+    name: str
+    lead: str
+    layer: str
+    examples: int
+    images: int
+    separated: float
+    step: float
+    control_low: float
+    control_high: float
+    p_value: float
+    score: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        """The finding in a sentence."""
+        verb = "is not shown to change" if self.p_value > 0.05 else "raises" if self.step > 0 else "lowers"
+        control = f"{self.control_low:+.2f} to {self.control_high:+.2f}"
+        figures = f"{self.step:+.2f} logits for one standard deviation, with names shuffled {control} (p = "
+        figures += f"{self.p_value:.2f}); it rises in {self.score:.0%} of {self.images} images"
+        told = f"layer {self.layer} tells {self.examples} examples from others with an AUC of {self.separated:.2f}"
+        return f"{self.name!r} {verb} {self.lead}: {figures}; {told}".replace("-", "−")
+
+
+def named_concept(
+    run: Run,
+    name: str,
+    examples: ImageSet | Path | str | IntArray,
+    rows: IntArray,
+    of: str = "predicted",
+    against: str = "",
+    *,
+    layer: str = "",
+    seed: int = 0,
+    classifier: Classifier | None = None,
+) -> NamedConcept:
+    """Test whether a concept that examples show moves a margin of some rows: TCAV.
+
+    Kim et al. 2018 (arXiv 1711.11279): the direction is that of a linear classifier (logistic regression) which tells
+    the layer's features of the examples, averaged over the cells, from those of other images of the run, drawn at
+    random, as many as there are examples; it is added to every cell alike. The paper counts the images whose margin
+    rises and compares with random concepts. With a linear head behind a mean the derivative is the same for every
+    image, so that this count is 0 or 1 along any direction and tells nothing: what is tested here is the mean change.
+    The names of examples and others are shuffled 99 times and the directions learnt again, so that the test is exact
+    where the examples are no different from the others.
+
+    Parameters
+    ----------
+    run : Run
+        With its model and images.
+    name : str
+        What the examples show.
+    examples : ImageSet, path, or int64 array
+        At least ten images: a folder of image files, anything `load_images` reads, or row ids of the run.
+    rows : int64 array (n,)
+        The rows whose margin is explained, none of them an example; of more than 300 that many at random.
+    of, against : str
+        The margin: the lead of class ``of`` over ``against``. ``of="predicted"`` is each row's own; without ``against``
+        the next most probable class.
+    layer : str
+        A CAM layer's name, or any other module's whose output has a grid; default the last.
+    classifier : Classifier, optional
+        In place of the run's, such as a copy for another thread.
+
+    Returns
+    -------
+    NamedConcept
+
+    Raises
+    ------
+    DataError
+        If the model or images are missing, there are fewer than ten examples, rows or other images, or a class is
+        unknown.
+    AttributionError
+        As `cells.cells_of`.
+    """
+    model = complete(run, classifier)
+    assert run.images is not None  # as `complete` checks
+    generator = np.random.default_rng(seed)
+    pictures, own = _examples(run, model, examples, generator)
+    rows = np.setdiff1d(np.asarray(rows, np.int64), own)
+    if len(rows) < FEWEST:
+        raise DataError(f"concepts: expected at least {FEWEST} rows besides the examples, not {len(rows)}")
+    rows = np.sort(generator.permutation(rows)[:MOST])
+    rest = np.setdiff1d(run.predictions.index, np.concatenate([own, rows]))
+    if len(rest) < FEWEST:
+        raise DataError(f"concepts: expected at least {FEWEST} other images to compare with, not {len(rest)}")
+    others = model.seen(run.images).stack(np.sort(generator.permutation(rest)[: len(pictures)]))
+    targets, lead = _margin(run, rows, of, against)
+    cells = cells_of(model, model.seen(run.images).stack(rows), rows, targets, layer=layer)
+    shown = np.concatenate([pictures, others])
+    features = _features(model, shown, cells)
+    is_example = np.arange(len(shown)) < len(pictures)
+    slopes = cells.gradient.astype(np.float64).sum((1, 2))  # of the margin along a shift of every cell
+
+    def step(names: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> tuple[float, float]:
+        along = concept_direction(features, names)
+        changes = slopes @ along
+        return float(changes.mean() * (features @ along).std()), float((changes > 0).mean())
+
+    found, score = step(is_example)
+    control = np.array([step(generator.permutation(is_example))[0] for _ in range(DRAWS)])
+    least, most = np.percentile(control, [2.5, 97.5])
+    low, high = wilson_interval(round(score * len(rows)), len(rows))
+    return NamedConcept(
+        name,
+        lead,
+        cells.layer.name,
+        len(pictures),
+        len(rows),
+        _separated(features, is_example),
+        found,
+        float(least),
+        float(most),
+        permutation_p_value(found, control),
+        score,
+        float(low),
+        float(high),
+    )
+
+
+def concept_direction(features: FloatArray, is_example: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> FloatArray:
+    """The direction of length 1 that tells examples from others best: the weights of a logistic regression.
+
+    ``features`` float64 ``(n, C)``; standardised by one number for all channels, so that the penalty has a scale.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    found = LogisticRegression(C=1.0, max_iter=1000).fit(features / _scale(features), is_example).coef_[0]
+    return np.asarray(found / max(float(np.linalg.norm(found)), np.finfo(np.float64).tiny), np.float64)
+
+
+def permutation_p_value(value: float, control: FloatArray) -> float:
+    """Two-sided, by the distance from the mean of all, this one counted (Phipson & Smyth 2010)."""
+    everything = np.append(control, value)
+    far = np.abs(everything - everything.mean())
+    return float((far >= far[-1] - 1e-12).mean())
+
+
+def _scale(features: FloatArray) -> float:
+    return max(float(features.std(0).mean()), np.finfo(np.float64).tiny)
+
+
+def _separated(features: FloatArray, is_example: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> float:
+    """The cross-validated area under the ROC curve."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import roc_auc_score
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
+    model = LogisticRegression(C=1.0, max_iter=1000)
+    scores = cross_val_predict(model, features / _scale(features), is_example, cv=folds, method="decision_function")
+    return float(roc_auc_score(is_example, scores))
+
+
+def _examples(
+    run: Run, model: Classifier, examples: ImageSet | Path | str | IntArray, generator: np.random.Generator
+) -> tuple[ImageArray, IntArray]:
+    """At most 200 examples uint8 ``(m, h, w, 3)`` as the model sees them, and those that are the run's own rows."""
+    own = np.empty(0, np.int64)
+    if isinstance(examples, str | Path):
+        examples = any_images(Path(examples), model.classes)
+    if isinstance(examples, ImageSet):
+        places, images = np.arange(len(examples)), examples
+    else:
+        assert run.images is not None  # as `complete` checks
+        own = places = np.unique(np.asarray(examples, np.int64))
+        images = run.images
+    if len(places) < FEWEST:
+        raise DataError(f"concepts: expected at least {FEWEST} examples, not {len(places)}")
+    chosen = np.sort(generator.permutation(places)[:MOST_EXAMPLES])
+    seen = model.seen(images)
+    if len(own):
+        return seen.stack(chosen), own
+    return np.stack([seen.pixels[int(place)] for place in chosen]), own
+
+
+def _features(model: Classifier, images: ImageArray, cells: Cells) -> FloatArray:
+    """The layer's output averaged over the cells, float64 ``(n, C)``."""
+    count = len(images)
+    found = cells_of(model, images, np.arange(count), Targets(np.zeros(count, np.int64)), layer=cells.layer.name)
+    return np.asarray(found.values.mean((1, 2), dtype=np.float64))
+
+
+def _margin(run: Run, rows: IntArray, of: str, against: str) -> tuple[Targets, str]:
+    """What is explained of each row, and in words."""
+    classes = run.predictions.classes
+    for name in {of, against} - {"predicted", ""}:
+        if name not in classes:
+            raise DataError(f"concepts: expected one of {', '.join(classes)}, not {name!r}")
+    if of == against:
+        raise DataError("concepts: expected two classes")
+    probability = run.predictions.probability[[run.predictions.position(int(row)) for row in rows]].copy()
+    first = probability.argmax(1) if of == "predicted" else np.full(len(rows), classes.index(of))
+    if against:
+        second = np.full(len(rows), classes.index(against))
+    else:
+        probability[np.arange(len(rows)), first] = -1
+        second = probability.argmax(1)
+    words = f"the lead of {'the predicted class' if of == 'predicted' else of} over {against or 'the next class'}"
+    return Targets(first, second), words
