@@ -18,7 +18,7 @@ from workbench.models.classifier import Classifier
 from workbench.runs.run import Run
 
 FEWEST, MOST_EXAMPLES, MOST = 10, 200, 300  # examples, and images explained
-DRAWS = 99
+DRAWS = 999
 FOLDS = 5
 
 
@@ -28,8 +28,8 @@ class NamedConcept:
 
     ``separated``: the area under the ROC curve with which a linear classifier on the layer tells the examples from the
     others, cross-validated, 0.5 for one that can't. ``step``: the mean change of the margin in logits, to first order,
-    for one standard deviation of the features along the direction; ``control_low`` to ``control_high``: the middle 95 %
-    of the steps along directions learnt from the same images with shuffled names; ``p_value`` of the two-sided
+    when the features move as from the others to the examples; ``control_low`` to ``control_high``: the middle 95 % of
+    such steps with the names of these images shuffled; ``p_value`` of the two-sided
     permutation test. ``score``: TCAV's own figure, the share of images whose margin rises along the direction, 0 to 1,
     with its 95 % interval ``low`` to ``high`` (Wilson) over images.
     """
@@ -52,8 +52,8 @@ class NamedConcept:
         """The finding in a sentence."""
         verb = "is not shown to change" if self.p_value > 0.05 else "raises" if self.step > 0 else "lowers"
         control = f"{self.control_low:+.2f} to {self.control_high:+.2f}"
-        figures = f"{self.step:+.2f} logits for one standard deviation, with names shuffled {control} (p = "
-        figures += f"{self.p_value:.2f}); it rises in {self.score:.0%} of {self.images} images"
+        figures = f"{self.step:+.2f} logits as from other images to the examples, with names shuffled {control} (p = "
+        figures += f"{self.p_value:.3f}); it rises in {self.score:.0%} of {self.images} images"
         told = f"layer {self.layer} tells {self.examples} examples from others with an AUC of {self.separated:.2f}"
         return f"{self.name!r} {verb} {self.lead}: {figures}; {told}".replace("-", "−")
 
@@ -72,13 +72,13 @@ def named_concept(
 ) -> NamedConcept:
     """Test whether a concept that examples show moves a margin of some rows: TCAV.
 
-    Kim et al. 2018 (arXiv 1711.11279): the direction is that of a linear classifier (logistic regression) which tells
-    the layer's features of the examples, averaged over the cells, from those of other images of the run, drawn at
-    random, as many as there are examples; it is added to every cell alike. The paper counts the images whose margin
-    rises and compares with random concepts. With a linear head behind a mean the derivative is the same for every
-    image, so that this count is 0 or 1 along any direction and tells nothing: what is tested here is the mean change.
-    The names of examples and others are shuffled 99 times and the directions learnt again, so that the test is exact
-    where the examples are no different from the others.
+    Kim et al. 2018 (arXiv 1711.11279): the direction leads from other images of the run, drawn at random, as many as
+    there are examples, to the examples, in the layer's features averaged over the cells (`concept_direction`); it is
+    added to every cell alike. The paper counts the images whose margin rises and compares with random concepts. With a
+    linear head behind a mean the derivative is the same for every image, so that this count is 0 or 1 along any
+    direction and tells nothing: what is tested here is the mean change. The names of examples and others are shuffled
+    999 times, so that the test is exact where the examples are no different from the others. At the last layer before a
+    linear head the change is by how much the examples' own margin is above the others'; an earlier layer says more.
 
     Parameters
     ----------
@@ -130,9 +130,8 @@ def named_concept(
     slopes = cells.gradient.astype(np.float64).sum((1, 2))  # of the margin along a shift of every cell
 
     def step(names: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> tuple[float, float]:
-        along = concept_direction(features, names)
-        changes = slopes @ along
-        return float(changes.mean() * (features @ along).std()), float((changes > 0).mean())
+        changes = slopes @ concept_direction(features, names)
+        return float(changes.mean()), float((changes > 0).mean())
 
     found, score = step(is_example)
     control = np.array([step(generator.permutation(is_example))[0] for _ in range(DRAWS)])
@@ -156,14 +155,12 @@ def named_concept(
 
 
 def concept_direction(features: FloatArray, is_example: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> FloatArray:
-    """The direction of length 1 that tells examples from others best: the weights of a logistic regression.
+    """From the mean features ``(n, C)`` of the others to those of the examples, float64 ``(C,)``.
 
-    ``features`` float64 ``(n, C)``; standardised by one number for all channels, so that the penalty has a scale.
+    The pattern of the concept (Pahde et al. 2022, arXiv 2202.03482): a classifier's weights also point away from what
+    disturbs it, and so elsewhere than the concept.
     """
-    from sklearn.linear_model import LogisticRegression
-
-    found = LogisticRegression(C=1.0, max_iter=1000).fit(features / _scale(features), is_example).coef_[0]
-    return np.asarray(found / max(float(np.linalg.norm(found)), np.finfo(np.float64).tiny), np.float64)
+    return np.asarray(features[is_example].mean(0) - features[~is_example].mean(0))
 
 
 def permutation_p_value(value: float, control: FloatArray) -> float:
@@ -173,19 +170,16 @@ def permutation_p_value(value: float, control: FloatArray) -> float:
     return float((far >= far[-1] - 1e-12).mean())
 
 
-def _scale(features: FloatArray) -> float:
-    return max(float(features.std(0).mean()), np.finfo(np.float64).tiny)
-
-
 def _separated(features: FloatArray, is_example: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> float:
-    """The cross-validated area under the ROC curve."""
+    """The area under the ROC curve of a logistic regression, cross-validated."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import roc_auc_score
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
+    scaled = features / max(float(features.std(0).mean()), np.finfo(np.float64).tiny)
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
     model = LogisticRegression(C=1.0, max_iter=1000)
-    scores = cross_val_predict(model, features / _scale(features), is_example, cv=folds, method="decision_function")
+    scores = cross_val_predict(model, scaled, is_example, cv=folds, method="decision_function")
     return float(roc_auc_score(is_example, scores))
 
 

@@ -27,14 +27,14 @@ def test_a_concept_that_the_head_reads_raises_its_class_and_lowers_the_other() -
     rows = run.predictions.index[:100]
     up = named_concept(run, "red", reds(), rows, "marked", "plain")
     assert up.score == 1.0
-    assert up.p_value <= 0.05
+    assert up.p_value == 0.001
     assert up.step > 0
     assert up.separated > 0.9
     assert up.control_high < up.step
     assert str(up).startswith(f"'red' raises the lead of marked over plain: +{up.step:.2f} logits")
     down = named_concept(run, "red", reds(), rows, "plain", "marked")
     assert down.score == 0.0
-    assert down.p_value <= 0.05
+    assert down.p_value == 0.001
     assert str(down).startswith(f"'red' lowers the lead of plain over marked: −{-down.step:.2f} logits")
 
 
@@ -110,8 +110,7 @@ def test_the_direction_is_that_of_the_difference() -> None:
     is_example = np.arange(400) < 200
     features[is_example, 2] += 3
     direction = concept_direction(features, is_example)
-    assert np.linalg.norm(direction) == pytest.approx(1)
-    assert direction[2] > 0.95
+    np.testing.assert_allclose(direction, [0, 0, 3, 0, 0, 0], atol=0.3)
 
 
 @pytest.mark.parametrize(
