@@ -1,4 +1,4 @@
-"""Influence of train rows on the shipped run's errors: time, what a projection costs, and the proof by a refit.
+"""Influence of train rows on the shipped run's errors: time, what reduced features cost, and the proof by a refit.
 
 ``python -m tests.benchmarks.influence --train DIR [--rows 40] [--width 64]``
 
@@ -10,14 +10,17 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from scipy import stats
 from threadpoolctl import threadpool_limits
 
 import workbench
+from workbench import store
 from workbench.analysis.index import sample_errors
-from workbench.analysis.influence import influence, lead_scores, projected, refit_without, residuals
+from workbench.analysis.influence import influence, lead_scores, refit_without, residuals
 from workbench.core.predictions import Predictions
 
 
@@ -26,7 +29,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--train", required=True, help="predictions on the train split")
     options.add_argument("--rows", type=int, default=40, help="errors whose head is fitted again")
-    options.add_argument("--width", type=int, default=64, help="directions that the features are projected to")
+    options.add_argument("--width", type=int, default=64, help="directions that the features are reduced to")
     given = options.parse_args()
     run = workbench.open_run("artifacts/resnet18_ln_cifar10", data=os.environ.get("CIFAR10_ROOT"))
     run = workbench.with_train(run, given.train)
@@ -40,9 +43,12 @@ def main() -> None:
         print(f"{len(errors)} x {len(train):,}: {time.perf_counter() - begun:.1f} s on one thread")
     print("of the 20 strongest, share of the predicted class:", round(share_of(found.speaks_for, train, found.of), 3))
     few = sample_errors(test, given.rows)
-    small, reference = projected(test.embedding, train.embedding, given.width)
-    compare(test, train, few, small, reference)
-    print(f"{reference.nbytes / 1e6:.1f} MB of features in {given.width} directions")
+    with TemporaryDirectory() as folder:
+        kept = Path(folder, "train.npz")
+        store.write_reduced(train, kept, given.width)
+        size, small = kept.stat().st_size, store.read(kept)
+    print(f"reduced to {given.width} directions: {size / 1e6:.1f} MB, ", end="")
+    compare(test, train, errors, small)
     begun = time.perf_counter()
     removal = refit_without(test, train, influence(test, train, few), width=given.width)
     print(f"{removal}; {(time.perf_counter() - begun) / len(few):.1f} s a row")
@@ -55,18 +61,18 @@ def share_of(rows: np.ndarray, train: Predictions, of: np.ndarray) -> float:
     return float((train.label[places] == of[:, None]).mean())
 
 
-def compare(test: Predictions, train: Predictions, rows: np.ndarray, small: np.ndarray, reference: np.ndarray) -> None:
-    """Print how well scores and the twenty strongest rows survive the projection."""
+def compare(test: Predictions, train: Predictions, rows: np.ndarray, small: Predictions) -> None:
+    """Print how well scores and the twenty strongest rows survive being reduced."""
     places = np.array([test.position(int(row)) for row in rows])
     of, over, residual = test.predicted[places], test.label[places], residuals(train)
-    if test.embedding is None or train.embedding is None:
+    if test.embedding is None or train.embedding is None or small.embedding is None:
         raise SystemExit("expected embeddings")
     exact = lead_scores(test.embedding[places], of, over, train.embedding, residual)
-    near = lead_scores(small[places].astype(np.float32), of, over, reference.astype(np.float32), residual)
+    near = lead_scores(test.embedding[places], of, over, small.embedding, residuals(small))
     kept = [len(set(np.argsort(-a)[:20]) & set(np.argsort(-b)[:20])) / 20 for a, b in zip(exact, near, strict=True)]
     ranks = [stats.spearmanr(a, b).statistic for a, b in zip(exact, near, strict=True)]
     error = np.abs(near - exact).max() / np.abs(exact).max()
-    print(f"projected: rank correlation {np.mean(ranks):.4f}, {np.mean(kept):.0%} of the 20 strongest kept, ", end="")
+    print(f"rank correlation {np.mean(ranks):.4f}, {np.mean(kept):.0%} of the 20 strongest kept, ", end="")
     print(f"largest error {error:.2%} of the largest score")
 
 

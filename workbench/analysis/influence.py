@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from workbench.analysis.statistics import paired_interval
+from workbench.core.directions import principal_directions
 from workbench.core.predictions import Predictions
 from workbench.core.records import FloatArray, IntArray, ProbabilityArray
 from workbench.errors import DataError
@@ -103,18 +104,6 @@ def lead_scores(
     return np.asarray(steps * (features @ reference.T + 1), np.float32)
 
 
-def projected(test: ProbabilityArray, train: ProbabilityArray, width: int = WIDTH) -> tuple[ProbabilityArray, ...]:
-    """Both embeddings on the train rows' first principal directions, float16 ``(., width)``, about their origin.
-
-    Products of features are kept as well as ``width`` directions can (Eckart & Young 1936, doi 10.1007/BF02288367): the
-    directions are those of the second moments, not about the mean, as products are what influence needs.
-    """
-    train = np.asarray(train, np.float32)
-    moments = (train.T @ train).astype(np.float64)
-    directions = np.linalg.eigh(moments)[1][:, ::-1][:, :width].astype(np.float32)
-    return tuple(np.asarray(one @ directions, np.float16) for one in (np.asarray(test, np.float32), train))
-
-
 @dataclass(frozen=True)
 class Removal:
     """What became of rows when the last layer was fitted again without their most influential train rows.
@@ -158,17 +147,20 @@ def refit_without(
 ) -> Removal:
     """The proof of influence: the last layer fitted again without each row's ``speaks_for``, and without random rows.
 
-    Multinomial logistic regression of the train labels on the embeddings, `projected` to ``width`` (scikit-learn,
-    L-BFGS), with an L2 ``penalty`` per row; each fit begins at that of all rows. The forecast is the first-order change
-    at that fit, by its Hessian (influence functions, Koh & Liang 2017, arXiv 1703.04730). The features stay as they
-    are, so that this tests what the last layer learnt from these rows, not what the network would be without them.
+    Multinomial logistic regression of the train labels on the embeddings in ``width`` principal directions
+    (`core.directions.principal_directions`; scikit-learn, L-BFGS), with an L2 ``penalty`` per row; each fit begins at
+    that of all rows. The forecast is the first-order change at that fit, by its Hessian (influence functions, Koh &
+    Liang 2017, arXiv 1703.04730). The features stay as they are, so that this tests what the last layer learnt from
+    these rows, not what the network would be without them.
 
     Raises
     ------
     DataError
         As `influence`; or if there are fewer than three classes, or one has no train row.
     """
-    features, reference = (one.astype(np.float32) for one in projected(*_embeddings(test, train), width))
+    own, trained = (np.asarray(one, np.float32) for one in _embeddings(test, train))
+    directions = principal_directions(trained, width)
+    features, reference = own @ directions, trained @ directions
     label, everything = train.label, np.ones(len(train), bool)
     if (count := len(np.unique(label))) < max(3, len(train.classes)):
         raise DataError(

@@ -9,12 +9,15 @@ import numpy as np
 import polars as pl
 
 from workbench.analysis.dynamics import history_of, read_histories
+from workbench.analysis.influence import influence
 from workbench.analysis.neighbours import nearest, unit
-from workbench.core.records import ImageArray, ProbabilityArray
+from workbench.core.predictions import Predictions
+from workbench.core.records import ImageArray, ImageSet, ProbabilityArray
 from workbench.errors import DataError
 from workbench.explorer.replies import THUMBNAIL, Reply, bars_of
 from workbench.explorer.state import ExplorerState
 from workbench.images import render
+from workbench.runs.origins import has_train, train_of
 
 LARGEST = 512
 NEAREST, SIMILAR = 6, 24
@@ -70,6 +73,11 @@ class Details:
     def can_compare(self) -> bool:
         """Whether there are embeddings of few enough rows to compare an image with all of them at once."""
         return "embedding" in self.columns and len(self.state.run.predictions) <= MOST_COMPARED
+
+    @property
+    def can_trace(self) -> bool:
+        """Whether there are train rows with features, with the run or beside its checkpoint."""
+        return "embedding" in self.columns and has_train(self.state.run)
 
     def similar(self, row: int) -> Reply:
         """The images of this run whose embeddings are most like one's, by cosine similarity, most similar first.
@@ -161,8 +169,42 @@ class Details:
             {"row": int(row), "label": train.classes[label], "similarity": float(alike)}
             for row, label, alike in zip(rows, labels, found.similarity[0], strict=True)
         ]
+        return said, self._pictures(said, images)
+
+    def origins(self, row: int) -> Reply:
+        """The train images that speak most for the answer to a misclassified row, and most against it.
+
+        Raises
+        ------
+        DataError
+            As `runs.origins.origins`.
+        """
+        found = influence(self.state.run.predictions, self._train[0], np.array([row]), top=NEAREST)
+        sides = {
+            "for": (found.speaks_for[0], found.for_scores[0]),
+            "against": (found.speaks_against[0], found.against_scores[0]),
+        }
+        train, images = self._train
+        said = {
+            side: [
+                {"row": int(one), "label": train.classes[train.label[train.position(int(one))]], "score": float(score)}
+                for one, score in zip(rows, scores, strict=True)
+            ]
+            for side, (rows, scores) in sides.items()
+        }
+        classes = self.state.run.predictions.classes
+        reply: dict[str, Any] = {**said, "of": classes[int(found.of[0])], "over": classes[int(found.over[0])]}
+        return reply, self._pictures([*said["for"], *said["against"]], images)
+
+    @cached_property
+    def _train(self) -> tuple[Predictions, ImageSet | None]:
+        return train_of(self.state.run)
+
+    @staticmethod
+    def _pictures(said: list[dict[str, Any]], images: ImageSet | None) -> list[bytes]:
+        """Small pictures of train rows, one after another; each row is told its shape, or why there is none."""
         if images is None:
-            return said, []
+            return []
         there: list[ImageArray] = []
         for one in said:
             try:
@@ -173,4 +215,4 @@ class Details:
         for one in said:
             if "problem" not in one:
                 one["shape"] = list(pictures.shape[1:3])
-        return said, [pictures.tobytes()] if there else []
+        return [pictures.tobytes()] if there else []

@@ -18,7 +18,7 @@ PRINCIPAL, NEIGHBOURS = "principal", "neighbours"
 LAYOUTS: Mapping[str, str] = {PRINCIPAL: "principal components", NEIGHBOURS: "neighbours (t-SNE)"}
 AT_ONCE = (
     *("start", "thumbnails", "detail", "explain", "what_if", "decide", "undo", "redo", "decisions"),
-    *("cohorts", "save_cohort", "remove_cohort", "similar", "counterparts"),
+    *("cohorts", "save_cohort", "remove_cohort", "similar", "counterparts", "origins"),
     *("code", "ping", "table"),
 )
 SLOWLY = ("findings", "map", "evidence", "group", "concepts", "figure", "warm_up")

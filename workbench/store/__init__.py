@@ -1,6 +1,7 @@
 """Predictions on disk: shards, tables from other systems, object stores."""
 
 from workbench.store.reader import read
+from workbench.store.reduced import write_reduced
 from workbench.store.shards import (
     PROVENANCE,
     SHARDS,
@@ -37,6 +38,7 @@ __all__ = [
     "to_pandas",
     "write",
     "write_provenance",
+    "write_reduced",
     "write_skipped",
     "write_table",
 ]

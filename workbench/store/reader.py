@@ -16,6 +16,7 @@ from workbench.core.records import Provenance
 from workbench.core.texts import parse_json, read_text
 from workbench.errors import DataError, first_line
 from workbench.store.conform import conform
+from workbench.store.reduced import is_reduced, read_reduced
 from workbench.store.shards import PROVENANCE, SHARDS, TABLE, origin_of, shard_count
 from workbench.store.tables import read_file
 
@@ -31,13 +32,13 @@ def read(
 ) -> Predictions:
     """The predictions in a folder that `write` or ``workbench predict`` wrote, or in a file from another system.
 
-    A folder holds ``provenance.json`` and one or many shards. A file is a table (see `formats.scan_table`), an ``.npz``
-    or a pair of ``.npy``, with ``label`` (a number or a name) and either ``probability`` or ``logit``: a list, a list
-    as text, one column per class (``probability_0`` or ``probability_1`` and so on, ``probability_NAME``, or the
-    classes' names alone), or for two classes one column of the second. Rounded probabilities are divided by their sum
-    where rounding explains that it is not 1, and percent are read as such; the notes say so. With ``predicted`` alone
-    the analysis has no confidence. ``index`` (row ids; by default the positions) and ``embedding`` are read if present.
-    Parquet is read lazily, the others into memory.
+    A folder holds ``provenance.json`` and one or many shards. A file is one of `reduced.write_reduced`, a table (see
+    `formats.scan_table`), an ``.npz`` or a pair of ``.npy``, with ``label`` (a number or a name) and either
+    ``probability`` or ``logit``: a list, a list as text, one column per class (``probability_0`` or ``probability_1``
+    and so on, ``probability_NAME``, or the classes' names alone), or for two classes one column of the second. Rounded
+    probabilities are divided by their sum where rounding explains that it is not 1, and percent are read as such; the
+    notes say so. With ``predicted`` alone the analysis has no confidence. ``index`` (row ids; by default the positions)
+    and ``embedding`` are read if present. Parquet is read lazily, the others into memory.
 
     Parameters
     ----------
@@ -72,6 +73,8 @@ def read(
             return read_folder(path)
         if not path.is_file():
             raise DataError(f"{path} is missing: expected a folder or file of predictions")
+        if path.suffix == ".npz" and is_reduced(path):
+            return read_reduced(path)
         return read_file(path, classes, columns or {}, threshold)
     except (
         pl.exceptions.PolarsError,

@@ -13,12 +13,15 @@ import { Zoom } from "./zoom.js";
 
 const CHOOSE = "Choose an image to look closer.";
 const MOST_ANSWERS = 200; // of the kernel, kept in memory
+const ORIGINS_NOTE =
+  "Influence: what a step of training on that image alone does to the lead, through the last layer (TracIn). Which answers hang on such images only a refit tells: few do.";
 const SECTIONS = {
   maps: ["Maps", () => true],
   what_if: ["What if", ({ source, detail }) => source.can.maps && source.whatIf && detail?.shape],
   history: ["Training history", ({ detail }) => detail?.history],
   similar: ["Similar images", ({ source }) => source.can.similar],
   nearest: ["Nearest train images", ({ detail }) => detail?.nearest?.length],
+  origins: ["Train images behind it", (view) => view.source.can.origins && view.detail && view.isWrong()],
 };
 
 /** The size of an image, and the one at which the model sees it, if that is another. */
@@ -186,8 +189,9 @@ class DetailView {
     if (section === "maps") await this.maps.draw();
     else if (section === "history") body.replaceChildren(historyOf(detail.history, this.header.classes, this.label()));
     else if (section === "nearest")
-      body.replaceChildren(h("div", { className: "wb-panels" }, detail.nearest.map(nearestPanel)));
+      body.replaceChildren(h("div", { className: "wb-panels" }, detail.nearest.map(trainPanel)));
     else if (section === "similar") await this.similar(body);
+    else if (section === "origins") await this.origins(body);
     else body.replaceChildren(whatIfView(this.context, detail, this.store.selection.selected, (key, ask) => this.keep(key, ask)));
   }
 
@@ -208,6 +212,25 @@ class DetailView {
       h("p", {}, button("Show them in the gallery", show)),
     );
     await paintThumbs(this.source, body);
+  }
+
+  /** The train images that speak for the answer and against it. */
+  async origins(body) {
+    const { selected } = this.store.selection;
+    const found = await this.keep(`origins ${selected}`, () => this.source.origins(selected));
+    if (selected !== this.store.selection.selected || this.section !== "origins") return;
+    const side = (words, rows) => [h("h5", { textContent: words }), h("div", { className: "wb-panels" }, rows.map(trainPanel))];
+    body.replaceChildren(
+      h("p", { className: "wb-note", textContent: ORIGINS_NOTE }),
+      ...side(`Train images that speak for ${found.of} over ${found.over}`, found.for),
+      ...side(`Train images that speak against it`, found.against),
+    );
+  }
+
+  /** Whether the image shown is misclassified. */
+  isWrong() {
+    const { table, selection } = this.store;
+    return table.value("correct", table.position(selection.selected)) === 0;
   }
 
   /** The label of the image shown, as a class number. */
@@ -241,13 +264,13 @@ class DetailView {
   }
 }
 
-function nearestPanel({ row, label, similarity, rgb, shape, problem }) {
+function trainPanel({ row, label, similarity, score, rgb, shape, problem }) {
   const picture = rgb
     ? enlarged(fromRgb(rgb, ...shape), 128, `train image ${row}: ${label}`)
     : problem
       ? h("span", { className: "wb-note", textContent: problem })
       : null;
-  const note = h("span", { className: "wb-note", textContent: `train #${row}, similarity ${short(similarity)}` });
+  const note = h("span", { className: "wb-note", textContent: `train #${row}, ${score === undefined ? `similarity ${short(similarity)}` : `influence ${short(score)}`}` });
   return h("div", { className: "wb-panel" }, h("b", { textContent: label }), picture, note);
 }
 

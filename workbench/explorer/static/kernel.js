@@ -97,13 +97,17 @@ export function columnsOf(columns) {
 function detailOf(found) {
   const buffers = [...found.buffers];
   const rgb = found.shape ? buffers.shift() : null;
+  return { ...found, rgb, nearest: pictured(found.nearest, buffers[0]) };
+}
+
+/** Train rows with their pictures, which stand one after another in a buffer. */
+function pictured(rows, buffer) {
   let taken = 0;
-  const pictured = (one) => {
+  return rows.map((one) => {
     if (!one.shape) return one;
     const size = 3 * one.shape[0] * one.shape[1];
-    return { ...one, rgb: buffers[0].subarray(taken, (taken += size)) };
-  };
-  return { ...found, rgb, nearest: found.nearest.map(pictured) };
+    return { ...one, rgb: buffer.subarray(taken, (taken += size)) };
+  });
 }
 
 /** An answer with the values of its columns, from what is said of them and one buffer each. */
@@ -158,6 +162,11 @@ export function kernelSource(questions, start, thumbnails = null) {
     async concepts(pair, rows, tell) {
       const { buffers, ...found } = await ask.concepts({ pair, rows }, words(tell));
       return { ...found, values: valuesOf("f4", buffers[0]) };
+    },
+    async origins(row) {
+      const { buffers, ...found } = await ask.origins({ row });
+      const whole = pictured([...found.for, ...found.against], buffers[0]);
+      return { ...found, for: whole.slice(0, found.for.length), against: whole.slice(found.for.length) };
     },
     counterparts: (rows) => ask.counterparts({ rows }),
     evidence: (what, tell) => ask.evidence(what, (content) => content.verdict && tell(content)),

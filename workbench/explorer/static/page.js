@@ -186,6 +186,7 @@ function pageSource(bundle, bytes, table) {
       compare: Boolean(header.comparison),
       fixes: false,
       similar: false,
+      origins: false,
     },
     methods: [{ name: "Grad-CAM", family: "class activation", layers: true, slow: false, citation: "", settings: [] }],
     noMaps: "This page keeps no maps.",

@@ -124,7 +124,7 @@ export interface AttributionMap {
 
 /** What the views ask for: answered by the kernel in a notebook, by the page itself in a file. */
 export interface Source {
-  can: { images: boolean; maps: boolean; map: boolean; neighbours: boolean; compare: boolean; fixes: boolean; similar: boolean };
+  can: { images: boolean; maps: boolean; map: boolean; neighbours: boolean; compare: boolean; fixes: boolean; similar: boolean; origins: boolean };
   methods: Method[];
   layers: { name: string; grid: number[] }[];
   thumbnails: Thumbnails;
@@ -145,6 +145,7 @@ export interface Source {
   cohorts?(): Promise<any>;
   saveCohort?(what: object): Promise<any>;
   removeCohort?(name: string): Promise<any>;
+  origins?(row: number): Promise<any>;
   similar?(row: number): Promise<{ rows: number[]; similarity: number[] }>;
   evidence?(spec: object, tell: (said: any) => void): Promise<any>;
   whatIf?(what: object): Promise<any>;

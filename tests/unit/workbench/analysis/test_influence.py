@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from tests.factories import predictions
-from workbench.analysis.influence import influence, lead_scores, projected, refit_without, residuals
+from workbench.analysis.influence import influence, lead_scores, refit_without, residuals
 from workbench.core.predictions import Predictions
 from workbench.errors import DataError
+from workbench.store import read, write_reduced
 
 
 def blobs(count: int, seed: int, width: int = 6) -> tuple[np.ndarray, np.ndarray]:
@@ -135,16 +136,42 @@ def test_the_forecast_agrees_with_what_removal_does(fitted: tuple[torch.nn.Linea
     assert "rank correlation of the change with its forecast" in str(removal)
 
 
-def test_products_survive_a_projection(fitted: tuple[torch.nn.Linear, Predictions, Predictions]) -> None:
+def test_products_survive_being_reduced(
+    fitted: tuple[torch.nn.Linear, Predictions, Predictions], tmp_path: Path
+) -> None:
     _, test, train = fitted
     assert test.embedding is not None
     assert train.embedding is not None
-    small, reference = projected(test.embedding, train.embedding, 6)
-    assert small.dtype == np.float16
-    np.testing.assert_allclose(
-        small.astype(float) @ reference.T.astype(float), test.embedding @ train.embedding.T, rtol=0.02, atol=0.1
-    )
-    assert projected(test.embedding, train.embedding, 2)[1].shape == (400, 2)
+    write_reduced(train, tmp_path / "train.npz", 6)
+    found = read(tmp_path / "train.npz")
+    assert found.embedding is not None
+    assert found.embedding.shape == train.embedding.shape
+    exact = test.embedding @ train.embedding.T
+    np.testing.assert_allclose(test.embedding @ found.embedding.T, exact, atol=0.02 * np.abs(exact).max())
+    np.testing.assert_allclose(found.probability, train.probability, atol=1e-3)
+    np.testing.assert_array_equal(found.index, train.index)
+    np.testing.assert_array_equal(found.label, train.label)
+    assert (found.classes, found.provenance) == (train.classes, train.provenance)
+    rows = test.index[~test.correct][:20]
+    one, other = (influence(test, some, rows, top=10) for some in (train, found))
+    kept = [len(set(a) & set(b)) / 10 for a, b in zip(one.speaks_for, other.speaks_for, strict=True)]
+    assert np.mean(kept) > 0.8
+
+
+def test_what_can_not_be_reduced_is_refused(
+    fitted: tuple[torch.nn.Linear, Predictions, Predictions], tmp_path: Path
+) -> None:
+    _, _, train = fitted
+    bare = Predictions.from_arrays(train.label, train.probability, train.classes)
+    with pytest.raises(DataError, match="expected embeddings and probabilities"):
+        write_reduced(bare, tmp_path / "a.npz")
+    with pytest.raises(DataError, match="width: expected 1 to 6 directions, not 64"):
+        write_reduced(train, tmp_path / "a.npz")
+    write_reduced(train, tmp_path / "a.npz", 6)
+    damaged = (tmp_path / "a.npz").read_bytes()
+    (tmp_path / "b.npz").write_bytes(damaged[: len(damaged) // 2])
+    with pytest.raises(DataError, match="damaged"):
+        read(tmp_path / "b.npz")
 
 
 def test_bad_requests_are_refused(fitted: tuple[torch.nn.Linear, Predictions, Predictions]) -> None:

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.unit.workbench.concepts.planted import planted_run
+from workbench import store
+from workbench.errors import DataError
+from workbench.explorer.widget import Explorer
+from workbench.runs.opening import SHIPPED, open_run
+from workbench.runs.origins import TRAIN, has_train, origins, train_of
+from workbench.runs.run import Run
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Run:
+    """A run whose train rows are kept beside its checkpoint; they are its own rows here."""
+    run = planted_run()
+    store.write_reduced(run.predictions, tmp_path / TRAIN, 8)
+    return replace(run, checkpoint=tmp_path)
+
+
+def test_what_is_kept_beside_a_checkpoint_serves_where_no_train_split_was_given(kept: Run) -> None:
+    errors = kept.predictions.index[~kept.predictions.correct][:5]
+    found = origins(kept, errors, top=4)
+    assert found.influence.speaks_for.shape == (5, 4)
+    assert found.images is None
+    assert len(found.train) == len(kept.predictions)
+    given = replace(kept, train=kept.predictions, train_images=kept.images)
+    exact = origins(given, errors, top=4)
+    assert exact.images is kept.images
+    np.testing.assert_allclose(found.influence.for_scores, exact.influence.for_scores, rtol=0.05)
+
+
+def test_without_train_rows_the_remedy_is_named(kept: Run) -> None:
+    bare = replace(kept, checkpoint=None)
+    assert not has_train(bare)
+    with pytest.raises(DataError, match="no predictions on the train split.*with_train"):
+        train_of(bare)
+
+
+def test_the_explorer_shows_them_for_errors(kept: Run) -> None:
+    from tests.unit.workbench.explorer.test_widget import Heard
+
+    with_images = replace(kept, train=kept.predictions, train_images=kept.images)
+    row = int(kept.predictions.index[~kept.predictions.correct][0])
+    for run, pictures in ((kept, 0), (with_images, 1)):
+        heard = Heard(Explorer(run))
+        assert heard.ask("start")[0]["can"]["origins"]
+        reply, buffers, _ = heard.ask("origins", row=row)
+        assert len(buffers) == pictures
+        assert [len(reply[side]) for side in ("for", "against")] == [6, 6]
+        assert {reply["of"], reply["over"]} == {"plain", "marked"}
+        assert reply["for"][0]["score"] > 0 > reply["against"][0]["score"]
+        right = int(kept.predictions.index[kept.predictions.correct][0])
+        assert "is correct" in heard.ask("origins", row=right)[0]["error"]
+    bare = Heard(Explorer(replace(kept, checkpoint=None)))
+    assert not bare.ask("start")[0]["can"]["origins"]
+
+
+def test_the_shipped_run_has_them_out_of_the_box() -> None:
+    if not SHIPPED.is_dir():
+        pytest.skip("the shipped checkpoint is not here")
+    run = open_run(SHIPPED)
+    errors = run.predictions.index[~run.predictions.correct]
+    found = origins(run, errors)
+    assert len(found.train) == 50_000
+    labels = found.train.label[found.influence.speaks_for]  # row ids are positions
+    share = (labels == found.influence.of[:, None]).mean()
+    assert share == pytest.approx(0.988, abs=0.003)
+    assert (SHIPPED / TRAIN).stat().st_size < 5 * 2**20
