@@ -23,6 +23,7 @@ from workbench.analysis.compare import compare
 from workbench.analysis.confusion import asymmetries, confusion_matrix
 from workbench.analysis.dynamics import read_dynamics
 from workbench.analysis.index import sample_errors
+from workbench.analysis.influence import influence
 from workbench.analysis.labels import label_suspects
 from workbench.analysis.neighbours import join_neighbours
 from workbench.analysis.projection import principal
@@ -30,7 +31,10 @@ from workbench.analysis.votes import human_confusion, join_votes
 from workbench.attribution.attribute import attribute
 from workbench.attribution.stages import stage_maps
 from workbench.attribution.targets import targets_of
+from workbench.concepts.ledger import means
+from workbench.concepts.selection import selection_concepts
 from workbench.core.predictions import Predictions
+from workbench.core.records import IntArray
 from workbench.evidence.faithfulness import Bench, Others
 from workbench.evidence.groups import mean_map, region_of
 from workbench.evidence.ranking import ranking, try_methods
@@ -116,6 +120,7 @@ def drawn(of: Material) -> dict[str, Callable[[], Axes | Figure]]:
         "class_differences": lambda: figures.class_differences(compare(of.linear, p)),
         "class_error_rates": lambda: figures.class_error_rates(class_report(matrix)),
         "class_rates": lambda: figures.class_rates(class_report(matrix)),
+        "concept_strips": lambda: concepts(of, errors),
         "confusion_beside_people": lambda: figures.confusion_beside_people(confusion_matrix(people), human),
         "confusion_matrix": lambda: figures.confusion_matrix(matrix),
         "embedding_map": lambda: figures.embedding_map(principal(embedding_of(p)), p.label, classes, chosen),
@@ -131,8 +136,25 @@ def drawn(of: Material) -> dict[str, Callable[[], Axes | Figure]]:
         "risk_coverage": lambda: figures.risk_coverage(risk_coverage(of.linear)),
         "findings": lambda: figures.findings(of.findings.table().head(6)),
         "suspects": lambda: figures.suspects(label_suspects(of.linear), classes),
+        "train_strips": lambda: train_rows(of, errors[:3]),
         "whole_matrix": lambda: figures.whole_matrix(matrix),
     }
+
+
+def concepts(of: Material, errors: IntArray) -> Figure:
+    """What concepts add to the answers to the digits that were misclassified, and to as many others."""
+    rows = np.union1d(errors, of.predictions.index[:20])
+    found = selection_concepts(of.run, rows, count=4, seeds=2)
+    seen = of.classifier.seen(of.images)
+    return figures.concept_strips(seen, found.patches, means(found.account), "the lead of the predicted class")
+
+
+def train_rows(of: Material, errors: IntArray) -> Figure:
+    """The train images behind some errors."""
+    train = predict(of.classifier, of.train_images)
+    return figures.train_strips(
+        of.images, of.predictions, influence(of.predictions, train, errors), train, of.train_images
+    )
 
 
 def embedding_of(predictions: Predictions) -> Any:

@@ -11,6 +11,7 @@ from workbench.concepts.causal import Removal, removal
 from workbench.concepts.cells import Cells, Features, cells_of
 from workbench.concepts.factorise import Concepts, factorise
 from workbench.concepts.ledger import Ledger, ledger
+from workbench.core.patches import Patch
 from workbench.core.records import ImageArray, IntArray
 from workbench.errors import DataError
 from workbench.models.classifier import Classifier
@@ -18,21 +19,6 @@ from workbench.runs.run import Run
 
 EXAMPLES = 6
 PATCH = 2  # cells a side
-
-
-@dataclass(frozen=True)
-class Patch:
-    """Where an image shows a concept most: a row id and a rectangle, as shares of the image's height and width.
-
-    ``strengths`` float32 ``(h, w)``: how strong the concept is in each cell of the image.
-    """
-
-    row: int
-    top: float
-    left: float
-    height: float
-    width: float
-    strengths: Features
 
 
 @dataclass(frozen=True)

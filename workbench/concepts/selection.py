@@ -10,8 +10,9 @@ import polars as pl
 from workbench.attribution.targets import Targets
 from workbench.concepts.causal import Removal, removal_table
 from workbench.concepts.factorise import COUNT, SEEDS, Concepts
-from workbench.concepts.found import Patch, complete, find_concepts
+from workbench.concepts.found import complete, find_concepts
 from workbench.concepts.ledger import Ledger, account_words, means
+from workbench.core.patches import Patch
 from workbench.core.records import IntArray
 from workbench.errors import DataError
 from workbench.models.classifier import Classifier

@@ -124,19 +124,17 @@ class Evidence:
             notes.append("the sanity check was not run")
         else:
             words = "passes" if self.sanity.passed else "fails"
-            figure = f"{self.sanity.worst:.2f} ({self.sanity.interval[0]:.2f} to {self.sanity.interval[1]:.2f})"
+            low, high = self.sanity.interval
+            figure = f"{self.sanity.worst:.2f}" + (f" ({low:.2f} to {high:.2f})" if np.isfinite(low) else "")
             notes.append(f"the method {words} the sanity check (correlation {figure} once the last layers are random)")
         stable = float(self.stability[place])
         if np.isfinite(stable):
             notes.append(f"correlation {stable:.2f} with its map under noise that nobody sees")
         else:
             notes.append("the answer itself changes under noise that nobody sees")
-        if self.attribution.residual is not None:
+        if self.attribution.residual is not None and self._complete():
             residual = float(self.attribution.residual[place])
-            wrong = ""
-            if residual > INCOMPLETE:
-                promised = self._complete()
-                wrong = "so its values are no shares of the output" if promised else "which the method leaves open"
+            wrong = "so its values are no shares of the output" if residual > INCOMPLETE else ""
             words = f"completeness error {residual:.1%}" if np.isfinite(residual) else "completeness is not defined"
             notes.append(f"{words}, {wrong}" if wrong else words)
         return notes

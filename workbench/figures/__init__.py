@@ -15,6 +15,7 @@ from workbench.figures.curves import precision_recall, roc
 from workbench.figures.images import attribution_grid, group_map, image_grid
 from workbench.figures.methods import method_ranking
 from workbench.figures.rows import cartography, embedding_map, human_against_model, neighbours, suspects
+from workbench.figures.strips import concept_strips, train_strips
 
 __all__ = [
     "asymmetries",
@@ -25,6 +26,7 @@ __all__ = [
     "class_differences",
     "class_error_rates",
     "class_rates",
+    "concept_strips",
     "confusion_beside_people",
     "confusion_matrix",
     "embedding_map",
@@ -43,5 +45,6 @@ __all__ = [
     "roc",
     "save",
     "suspects",
+    "train_strips",
     "whole_matrix",
 ]

@@ -19,7 +19,8 @@ from workbench.figures.base import INK, STYLE, figure_of, own_axes
 from workbench.images import render
 
 
-def _picture(ax: Axes, image: ImageArray) -> None:
+def draw_picture(ax: Axes, image: ImageArray) -> None:
+    """An image uint8 ``(H, W, 3)`` without axes, its pixels as squares."""
     ax.imshow(image, interpolation="nearest")
     ax.set_xticks([])
     ax.set_yticks([])
@@ -37,7 +38,7 @@ def image_grid(images: ImageSet, predictions: Predictions, rows: IntArray, *, co
         for ax, row in zip(figure.axes, rows, strict=False):
             place = predictions.position(int(row))
             ax.set_axis_on()
-            _picture(ax, images.image(int(row)))
+            draw_picture(ax, images.image(int(row)))
             true, predicted = (predictions.classes[c[place]] for c in (predictions.label, predictions.predicted))
             confident = f"{predictions.confidence[place]:.1%} confident · " if predictions.has_probabilities else ""
             ax.set_title(f"{true} → {predicted}\n{confident}#{row}", loc="left", fontsize=9)
@@ -80,14 +81,14 @@ def attribution_grid(
         for line, row in enumerate(rows):
             place = predictions.position(row)
             image = images.image(row)
-            _picture(grid[line, 0], image)
+            draw_picture(grid[line, 0], image)
             true, predicted = (predictions.classes[c[place]] for c in (predictions.label, predictions.predicted))
             grid[line, 0].set_ylabel(f"{true}\n→ {predicted}\n#{row}", rotation=0, ha="right", va="center", fontsize=8)
             large = render.enlarge(image, max(1, 128 // image.shape[0]))
             for column, (title, attribution) in enumerate(columns.items(), start=1):
                 values, ax = attribution.values[line], grid[line, column]
                 top = render.scale_of(values, signed=both[title]) if scale == "own" else scales[title]
-                _picture(ax, render.overlay(large, values, top, signed=both[title]))
+                draw_picture(ax, render.overlay(large, values, top, signed=both[title]))
                 if render.remark(values, signed=both[title]):
                     ax.text(
                         0.5, 0.5, "no positive\nvalue" if np.any(values) else "all 0", **_REMARK, transform=ax.transAxes
@@ -122,8 +123,8 @@ def group_map(mean: ProbabilityArray, region: NDArray[np.bool_], *, ax: Axes | N
     with mpl.rc_context(STYLE):
         ax = own_axes(ax, 3.3, 3.6)
         top, side = render.scale_of(mean, signed=True), len(region)
-        picture = render.colour(render.upsample(mean, side, side), top, signed=True)
-        _picture(ax, picture)
+        coloured = render.colour(render.upsample(mean, side, side), top, signed=True)
+        draw_picture(ax, coloured)
         ax.contour(region, levels=[0.5], colors=INK, linewidths=1.5)
         colours = mpl.cm.ScalarMappable(
             Normalize(-top or -1, top or 1), ListedColormap(render.colour_ramp(signed=True))
