@@ -22,7 +22,7 @@ PATCH = 2  # cells a side
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundConcepts:
     """The concepts of ``n`` images.
 
     ``rows`` int64 ``(n,)``; ``cells`` and ``strengths`` as `cells.cells_of` and `Concepts.strengths`; ``patches``: for
@@ -55,7 +55,7 @@ def complete(run: Run, classifier: Classifier | None) -> Classifier:
 
 def find_concepts(
     run: Run, model: Classifier, rows: IntArray, targets: Targets, *, count: int, layer: str, seeds: int, seed: int
-) -> Found:
+) -> FoundConcepts:
     """Find the concepts of some rows of a run, and where they are shown most.
 
     Raises
@@ -74,7 +74,7 @@ def find_concepts(
     for k, peaks in enumerate(strengths.max((1, 2)).T):
         shown = np.argsort(-peaks, kind="stable")[:EXAMPLES]
         patches.append([patch_of(int(rows[place]), strengths[place, ..., k]) for place in shown])
-    return Found(rows, images, cells, concepts, strengths, patches)
+    return FoundConcepts(rows, images, cells, concepts, strengths, patches)
 
 
 def patch_of(row: int, strengths: Features) -> Patch:
