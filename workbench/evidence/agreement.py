@@ -23,7 +23,9 @@ class Agreement:
     that of the others, with the 95 % interval ``low`` to ``high`` of `CellEffects.intervals`. ``p_others``: the
     share of maps of other images, the map's own included, that gain at least as much; ``p_permuted``: the same for
     orders of the map's own cells at random; ``p_below``: the larger share of the two that gain at most as much.
-    ``attainable``: what the best map could gain over the others, see `CellEffects.attainable`.
+    ``attainable``: what the best map could gain over the others, see `CellEffects.attainable`. ``least``: the change of
+    the probability when the quarter of cells that the map ranks lowest is taken away, by the sum of their effects, with
+    its 95 % interval ``least_low`` to ``least_high``: above 0 they speak against the class.
     """
 
     gain: FloatArray
@@ -36,6 +38,9 @@ class Agreement:
     p_permuted: FloatArray
     p_below: FloatArray
     attainable: FloatArray
+    least: FloatArray
+    least_low: FloatArray
+    least_high: FloatArray
 
     @property
     def p_value(self) -> FloatArray:
@@ -89,7 +94,10 @@ def _one(
     p_values = [_p_values(gains[0], controls @ effects_of_cells) for controls in (others, shuffled)]
     above, below = zip(*p_values, strict=True)
     attainable = effects.attainable(substrate, image) - float(gains[1])
-    return (*gains, *effect, *above, max(below), attainable)
+    lowest = np.zeros_like(own)
+    lowest[np.argsort(own, kind="stable")[: max(1, len(own) // 4)]] = -1
+    least = [float(one[0]) for one in effects.intervals(substrate, image, lowest[None])]
+    return (*gains, *effect, *above, max(below), attainable, *least)
 
 
 def _p_values(gain: float, controls: FloatArray) -> tuple[float, float]:

@@ -127,6 +127,12 @@ class Evidence:
             low, high = self.sanity.interval
             figure = f"{self.sanity.worst:.2f}" + (f" ({low:.2f} to {high:.2f})" if np.isfinite(low) else "")
             notes.append(f"the method {words} the sanity check (correlation {figure} once the last layers are random)")
+        raised = [(float(a.least[place]), float(a.least_low[place])) for a in self.agreements.values()]
+        if all(least >= SIZE and low > 0 for least, low in raised):
+            figures = " and ".join(
+                f"{_signed(least)} by {name}" for (least, _), name in zip(raised, self.agreements, strict=True)
+            )
+            notes.append(f"taking away the quarter of cells that it ranks lowest raises the probability ({figures})")
         stable = float(self.stability[place])
         if np.isfinite(stable):
             notes.append(f"correlation {stable:.2f} with its map under noise that nobody sees")
@@ -156,7 +162,7 @@ class Evidence:
             "layer": [a.layer] * len(a.rows),
         }
         for name, found in self.agreements.items():
-            for field in ("gain", "others", "mean_map", "effect", "low", "high", "p_others", "p_permuted"):
+            for field in ("gain", "others", "mean_map", "effect", "low", "high", "p_others", "p_permuted", "least"):
                 columns[f"{name}_{field}"] = getattr(found, field)
         columns |= {"p_value": self.p_value, "p_corrected": [above for above, _ in pairs]}
         if self.faithfulness is not None:

@@ -14,7 +14,7 @@ import { Zoom } from "./zoom.js";
 const CHOOSE = "Choose an image to look closer.";
 const MOST_ANSWERS = 200; // of the kernel, kept in memory
 const ORIGINS_NOTE =
-  "Influence: what a step of training on that image alone does to the lead, through the last layer (TracIn). Which answers hang on such images only a refit tells: few do.";
+  "Influence: what a step of training on that image alone does to the lead, through the last layer (TracIn). Whether an answer hangs on them only a refit without them tells.";
 const SECTIONS = {
   maps: ["Maps", () => true],
   what_if: ["What if", ({ source, detail }) => source.can.maps && source.whatIf && detail?.shape],
@@ -266,7 +266,7 @@ class DetailView {
 
 function trainPanel({ row, label, similarity, score, rgb, shape, problem }) {
   const picture = rgb
-    ? enlarged(fromRgb(rgb, ...shape), 128, `train image ${row}: ${label}`)
+    ? enlarged(fromRgb(rgb, ...shape), score === undefined ? 128 : 80, `train image ${row}: ${label}`)
     : problem
       ? h("span", { className: "wb-note", textContent: problem })
       : null;
