@@ -1,6 +1,6 @@
 """How often a map is called supported that is true, and one that is not: on models whose reason is planted.
 
-``python -m tests.benchmarks.maps [--seeds 10] [--images 8]``
+``python -m tests.benchmarks.maps [--seeds 10] [--images 8] [--methods Grad-CAM,RISE]``
 
 Four kinds of models (`reasons.SCENARIOS`), each trained anew for each seed. True maps mark the place of what decides.
 False maps mark a decoy, the place of another image, edges, the centre, or come from a model with random weights.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import functools
 from collections import defaultdict
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -39,6 +40,12 @@ METHODS = (
     "Guided Backprop",
     "Integrated gradients",
     "Occlusion",
+    "LRP-LN",
+    "ShapleyCAM",
+    "KPCA-CAM",
+    "GradientSHAP",
+    "RISE",
+    "KernelSHAP",
 )
 REFERENCES, GROUP = 120, 40
 Counts = dict[str, list[tuple[bool, bool, float]]]  # by kind of map: supported, supported but for sanity, p-value
@@ -50,6 +57,7 @@ def main() -> None:
     options.add_argument("--seeds", type=int, default=10)
     options.add_argument("--images", type=int, default=8, help="tested for each model")
     options.add_argument("--scenarios", default=",".join(SCENARIOS))
+    options.add_argument("--methods", default=",".join(METHODS), help="whose maps are tested")
     given = options.parse_args()
     torch.set_num_threads(2)
     true: Counts = defaultdict(list)
@@ -58,7 +66,7 @@ def main() -> None:
     hits: dict[str, list[bool]] = defaultdict(list)
     for scenario in given.scenarios.split(","):
         for seed in range(given.seeds):
-            one_model(scenario, seed, given.images, true, false, pointed, hits)
+            one_model(scenario, seed, given.images, given.methods.split(","), true, false, pointed, hits)
         print(f"{scenario}: {given.seeds} models", flush=True)
     groups(given.seeds)
     report("true maps", true, goal="at least 0.80")
@@ -74,7 +82,14 @@ def main() -> None:
 
 
 def one_model(
-    scenario: str, seed: int, count: int, true: Counts, false: Counts, pointed: Counts, hits: dict[str, list[bool]]
+    scenario: str,
+    seed: int,
+    count: int,
+    methods: Sequence[str],
+    true: Counts,
+    false: Counts,
+    pointed: Counts,
+    hits: dict[str, list[bool]],
 ) -> None:
     """Test all maps of one model's images."""
     found = planted(scenario, seed, REFERENCES)
@@ -102,7 +117,7 @@ def one_model(
     if not found.relevant.any():  # what a cell's own colour does to the answer is then what a method should show
         return
     bench = Bench(found.classifier, found.images, rows, targets)
-    for method in METHODS:
+    for method in methods:
         try:
             maps = bench.maps(method)
         except AttributionError:  # a linear model has no layer, no ReLU

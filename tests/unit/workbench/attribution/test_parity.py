@@ -12,8 +12,9 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputReST, Classifie
 from tests.factories import classifier, image_set
 from workbench.attribution.attribute import attribute
 from workbench.attribution.gradient import starting_points
+from workbench.attribution.masks import superpixels
 from workbench.attribution.registry import METHODS
-from workbench.attribution.targets import Targets
+from workbench.attribution.targets import Targets, seeds_of
 from workbench.errors import AttributionError
 from workbench.evidence.stability import rank_correlation
 from workbench.models.classifier import Classifier
@@ -136,6 +137,31 @@ def test_expected_gradients_of_a_linear_model_are_exact() -> None:
     np.testing.assert_allclose(found.values, expected, atol=0.1 * np.abs(expected).max())
     assert found.residual is not None
     assert np.median(found.residual) < 0.1
+
+
+@pytest.mark.parametrize("name", ["KernelSHAP", "Expected gradients", "GradientSHAP"])
+def test_captum_draws_the_same_with_the_same_seed(name: str) -> None:
+    c = with_references(classifier(), image_set(20).pixels, 16)
+    settings = {"KernelSHAP": {"masks": 60, "segments": 9}, "GradientSHAP": {"samples": 6}}.get(name, {"samples": 6})
+    ours = attribute(c, IMAGES, ROWS, Targets(OF), name, **settings)[""].values
+    x, of = c.prepare(IMAGES), torch.from_numpy(OF)
+    black, blurred = (starting_points(c, IMAGES, kind) for kind in ("black", "blurred"))
+    for k, seed in enumerate(seeds_of(ROWS)):
+        parts = torch.from_numpy(superpixels(IMAGES[k], 9))
+        torch.manual_seed(seed)
+        np.random.seed(seed % 2**32)
+        one = x[k : k + 1]
+        if name == "KernelSHAP":
+            theirs = captum.attr.KernelShap(c.module).attribute(
+                one, blurred[k : k + 1], target=of[k], feature_mask=parts[None, None], n_samples=60
+            )
+            expected = (theirs[0, 0] / torch.bincount(parts.ravel())[parts]).numpy()
+        else:
+            starts = torch.cat([black[k : k + 1], blurred[k : k + 1]])
+            starts, noise = (c.prepare(c.references), 0.0) if name == "Expected gradients" else (starts, 0.05)
+            theirs = captum.attr.GradientShap(c.module).attribute(one, starts, n_samples=6, stdevs=noise, target=of[k])
+            expected = theirs[0].sum(0).detach().numpy()
+        np.testing.assert_allclose(ours[k], expected, atol=2e-3 * np.abs(expected).max())
 
 
 def test_finer_cam_is_the_librarys() -> None:
