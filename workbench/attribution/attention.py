@@ -21,13 +21,13 @@ def rollout(classifier: Classifier, batch: Batch, _: dict[str, Any]) -> tuple[Te
     the answer is read from. It explains no class.
     """
     weights, slopes = _weights_and_slopes(classifier, batch)
-    mixed = None
-    for weight in weights:
-        mean = weight.detach().float().mean(1)
-        own = (mean + torch.eye(mean.shape[-1], device=mean.device)) / 2
-        own = own / own.sum(-1, keepdim=True)
-        mixed = own if mixed is None else own @ mixed
-    return _of_patches(classifier, mixed, slopes[-1]), None
+    mixed = torch.eye(weights[0].shape[-1], device=batch.x.device)
+    with torch.autocast(batch.x.device.type, enabled=False):
+        for weight in weights:
+            mean = weight.detach().float().mean(1)
+            own = (mean + torch.eye(mean.shape[-1], device=mean.device)) / 2
+            mixed = own / own.sum(-1, keepdim=True) @ mixed
+        return _of_patches(classifier, mixed, slopes[-1]), None
 
 
 def gradient_weighted(classifier: Classifier, batch: Batch, _: dict[str, Any]) -> tuple[Tensor, None]:
@@ -38,10 +38,11 @@ def gradient_weighted(classifier: Classifier, batch: Batch, _: dict[str, Any]) -
     """
     weights, slopes = _weights_and_slopes(classifier, batch)
     relevance = torch.eye(weights[0].shape[-1], device=batch.x.device).expand(len(batch.x), -1, -1)
-    for weight, slope in zip(weights, slopes, strict=True):
-        gain = (weight.detach().float() * slope.float()).clamp_min(0).mean(1)
-        relevance = relevance + gain @ relevance
-    return _of_patches(classifier, relevance, slopes[-1]), None
+    with torch.autocast(batch.x.device.type, enabled=False):
+        for weight, slope in zip(weights, slopes, strict=True):
+            gain = (weight.detach().float() * slope.float()).clamp_min(0).mean(1)
+            relevance = relevance + gain @ relevance
+        return _of_patches(classifier, relevance, slopes[-1]), None
 
 
 def _weights_and_slopes(classifier: Classifier, batch: Batch) -> tuple[list[Tensor], list[Tensor]]:
@@ -78,14 +79,15 @@ def _heads(weight: Tensor, count: int) -> Tensor:
     return weight if weight.ndim == 4 else weight.reshape(count, -1, *weight.shape[1:])
 
 
-def _of_patches(classifier: Classifier, relevance: Tensor | None, slope: Tensor) -> Tensor:
+def _of_patches(classifier: Classifier, relevance: Tensor, slope: Tensor) -> Tensor:
     """What the tokens that the answer is read from take from each patch, ``(n, rows, columns)``.
 
     Behind the last attention each token goes alone: those read are the rows of that attention with a gradient, the
     class token's or all patches'.
     """
     last = classifier.last_layer
-    assert last is not None and last.extra_tokens is not None and relevance is not None  # noqa: PT018  checked before
+    assert last is not None  # as checked before
+    assert last.extra_tokens is not None
     read = (slope.abs().amax((1, 3)) > 0).float()
     share = read / read.sum(1, keepdim=True).clamp_min(1)
     taken = torch.einsum("nt,ntp->np", share, relevance)[:, last.extra_tokens :]

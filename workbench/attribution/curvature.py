@@ -16,11 +16,12 @@ from workbench.models.layers import Layer
 
 
 def shapley_cam(classifier: Classifier, batch: Batch, layers: Sequence[Layer]) -> dict[str, Tensor]:
-    """ShapleyCAM ``(n, h, w)`` by layer: channels weighted by the mean of ``g - H a / 2`` (Cai 2025, equation 12).
+    """ShapleyCAM ``(n, h, w)`` by layer: channels weighted by the mean of ``g - H a / 2`` (Cai 2025, arXiv 2501.06261).
 
     ``g`` and ``H`` are gradient and Hessian, at the layer's activations ``a``, of the utility that the paper proposes:
-    the logit plus the log-probability of the class (of a contrast, the difference of two). As in pytorch-grad-cam; the
-    weights expand to second order what removing a channel does.
+    the logit plus the log-probability of the class (of a contrast, the difference of two). Times the activations these
+    are their Shapley values in the utility's second-order expansion; they are averaged over the cells first, as
+    Grad-CAM's weights are, and as in pytorch-grad-cam.
     """
     with (
         torch.enable_grad(),

@@ -121,7 +121,7 @@ def expected_gradients(classifier: Classifier, batch: Batch, settings: dict[str,
     if classifier.references is None:
         raise AttributionError(
             "Expected gradients start from reference images: give some of the train split, with "
-            "workbench.with_references(classifier, images), --references DATA, or a run opened with train="
+            "workbench.with_references(classifier, images), --references DATA, or workbench.with_train(run, DIR)"
         )
     starts = classifier.prepare(classifier.references)
 

@@ -23,9 +23,9 @@ def rise(classifier: Classifier, batch: Batch, settings: dict[str, Any]) -> tupl
     """RISE ``(n, h, w)``: the mean of random masks, each weighted by the output for what it keeps of the image.
 
     Petsiuk et al. 2018 (arXiv 1806.07421), equation 6: a mask is a grid of cells, kept with probability ``kept``,
-    enlarged bilinearly and shifted at random; what it hides shows the baseline (the mean colour, as in the paper). The
-    mean output over the masks is subtracted from each: in expectation this takes a constant off the map, and it takes
-    away most of its noise. The explained output is a logit or a lead, not the paper's probability.
+    enlarged bilinearly and shifted at random; what it hides shows the baseline (the mean colour, to which the paper's 0
+    normalises). The mean output over the masks is subtracted from each: in expectation this takes a constant off the
+    map, and with it the noise of that constant. The explained output is a logit or a lead, not the paper's probability.
 
     Raises
     ------

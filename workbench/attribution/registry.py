@@ -27,8 +27,12 @@ def register(method: Method) -> None:
     Raises
     ------
     AttributionError
-        If there is a method of that name.
+        If there is a method of that name, or it has a colon.
     """
+    if ":" in method.name:
+        raise AttributionError(
+            f"method: expected a name without a colon, behind which settings stand, not {method.name!r}"
+        )
     if any(_plain(known) == _plain(method.name) for known in METHODS):
         raise AttributionError(f"method: {method.name!r} already exists: give it another name")
     METHODS[method.name] = method

@@ -25,8 +25,8 @@ def held_relevance(classifier: Classifier, batch: Batch, settings: dict[str, Any
     to its terms (Bach et al. 2015), is the input times the gradient (Ancona et al. 2018, arXiv 1711.06104). A
     normalisation divides by the deviation of all its inputs, which spreads relevance wrongly: held constant, it is
     linear, too (the LN-rule of Ali et al. 2022, arXiv 2202.07304), as is attention with its weights held constant
-    (their AH-rule). Without biases relevances sum to the explained output; what biases add is no pixel's, and the
-    completeness error tells how much that is.
+    (their AH-rule). Without biases, and with an epsilon of 0, relevances sum to the explained output; what biases add
+    and epsilon takes is no pixel's, and the completeness error tells how much that is.
     """
     x = batch.x.detach().requires_grad_()
     with torch.enable_grad(), HeldConstant(settings["gamma"], settings["epsilon"]):
@@ -51,7 +51,8 @@ class HeldConstant(TorchFunctionMode):
     ----------
     gamma : float, 0 or more
         Convolutions and linear layers favour, by the share ``1 + gamma``, terms of the sign of their sum (the gamma
-        rule of Montavon et al. 2019, doi 10.1007/978-3-030-28954-6_10, for inputs of either sign); 0 is the basic rule.
+        rule of Montavon et al. 2019, doi 10.1007/978-3-030-28954-6_10, generalised to inputs and sums of either sign);
+        0 is the basic rule.
     epsilon : float, 0 or more
         Sums that are small against ``epsilon`` times the root mean square of their layer's output keep their relevance
         (the epsilon rule of Bach et al. 2015, with its constant relative to the layer); 0 passes all of it on.
@@ -69,6 +70,11 @@ class HeldConstant(TorchFunctionMode):
             made = func(*args, **kwargs)
             made = _favoured(func, made, self.gamma, *args, **kwargs) if self.gamma else made
             return _stabilised(made, self.epsilon) if self.epsilon else made
+        if name == functional.multi_head_attention_forward.__name__ and (self.gamma or self.epsilon):
+            raise AttributionError(
+                "LRP-LN: gamma and epsilon do not reach the projections inside nn.MultiheadAttention, which this model "
+                "has: leave them at 0"
+            )
         rule = _RULES.get(name)
         return func(*args, **kwargs) if rule is None else rule(func, *args, **kwargs)
 

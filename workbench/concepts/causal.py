@@ -62,8 +62,8 @@ def removal(
     """Take each concept out of the images' activations, and see how many answers change.
 
     From each cell the concept's strength times its direction is subtracted; for the control as much of a direction that
-    is drawn at random (normal, of length 1), one for all images, ``draws`` times: 99, or 19 without a `pooled_head`.
-    ``cells`` and ``strengths`` (`Concepts.strengths`) are those of the images uint8 ``(n, H, W, 3)``.
+    is drawn at random (normal, of the concept's length), one for all images, ``draws`` times: 99, or 19 without a
+    `pooled_head`. ``cells`` and ``strengths`` (`Concepts.strengths`) are those of the images uint8 ``(n, H, W, 3)``.
     """
     head = pooled_head(classifier)
     if head is not None and head.layer == cells.layer:
@@ -84,7 +84,7 @@ def removal(
         control = np.empty(wanted)
         for one in range(wanted):
             drawn = generator.normal(size=len(direction)).astype(np.float32)
-            part = strengths[..., k, None] * (drawn / np.linalg.norm(drawn))
+            part = strengths[..., k, None] * (drawn * (np.linalg.norm(direction) / np.linalg.norm(drawn)))
             control[one] = (answers(part) != before).mean()
         high, low = changed - np.percentile(control, [2.5, 97.5])
         p_value = (1 + int((control >= changed).sum())) / (wanted + 1)

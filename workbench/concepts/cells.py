@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.attribution import guards
+from workbench.attribution.exact import pooled_head
 from workbench.attribution.targets import Targets, score
 from workbench.core.records import FloatArray, ImageArray, IntArray, ProbabilityArray
 from workbench.errors import AttributionError
@@ -23,20 +24,22 @@ class Cells:
     """A layer's output on ``n`` images as ``(n, h, w, C)``, float32, and the output explained.
 
     ``gradient``, of the same shape, is that of ``margin`` float64 ``(n,)``: the logit explained, or its lead over
-    another (`attribution.targets.Targets`).
+    another (`attribution.targets.Targets`). ``exact``: whether the margin is linear in the activations, as before
+    a mean over the cells and a linear head (`exact.pooled_head`).
     """
 
     layer: Layer
     values: Features
     gradient: Features
     margin: FloatArray
+    exact: bool = False
 
     def __len__(self) -> int:
         return len(self.values)
 
     def part(self, rows: slice | IntArray) -> Cells:
         """Those of some of the images."""
-        return Cells(self.layer, self.values[rows], self.gradient[rows], self.margin[rows])
+        return Cells(self.layer, self.values[rows], self.gradient[rows], self.margin[rows], self.exact)
 
 
 def concept_layer(classifier: Classifier, name: str = "") -> Layer:
@@ -84,7 +87,9 @@ def cells_of(classifier: Classifier, images: ImageArray, rows: IntArray, targets
             values.append(_array(chosen.spatial(output.detach())))
             gradients.append(_array(chosen.spatial(gradient)))
             margins.append(margin.detach().double().cpu().numpy())
-    return Cells(chosen, np.concatenate(values), np.concatenate(gradients), np.concatenate(margins))
+    head = pooled_head(classifier)
+    exact = head is not None and head.layer == chosen
+    return Cells(chosen, np.concatenate(values), np.concatenate(gradients), np.concatenate(margins), exact)
 
 
 def _array(spatial: object) -> ProbabilityArray:

@@ -19,12 +19,13 @@ NEGATIVE = -1e-5  # below it an activation is no rounding error
 
 @dataclass(frozen=True)
 class Concepts:
-    """``k`` directions of a layer's ``C`` channels, float32, non-negative, each of length 1.
+    """``k`` directions of a layer's ``C`` channels.
 
-    ``parts`` is ``(k, C)``, or ``(k, 2C)`` for a layer with negative activations: there what is above and what is below
-    zero are parts by themselves, ``C`` of each. ``stability`` float64 ``(k,)``: the mean cosine of a direction and its
-    match when the factorisation begins from another seed, 0 to 1; one that is found every time has 1. ``explained`` is
-    the share of the activations' squares that the concepts account for, 0 to 1.
+    ``parts``, float32, non-negative, each of length 1, is ``(k, C)``, or ``(k, 2C)`` for a layer with negative
+    activations: there what is above and what is below zero are parts by themselves, ``C`` of each. ``stability``
+    float64 ``(k,)``: the mean cosine of a direction and its match when the factorisation begins from another seed, 0 to
+    1; one that is found every time has 1. ``explained`` is the share of the activations' squares that the concepts
+    account for, 0 to 1.
     """
 
     parts: Features

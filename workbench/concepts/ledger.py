@@ -19,13 +19,15 @@ class Ledger:
     """The margin of ``n`` images as a sum: ``contributions.sum(1) + rest + constant == margin``, to rounding.
 
     ``contributions`` float64 ``(n, k)``: what each concept adds; ``rest`` ``(n,)``: what the part of the activations
-    adds that no concept accounts for; ``constant`` ``(n,)``: what depends on no activation. All in logits.
+    adds that no concept accounts for; ``constant`` ``(n,)``: the rest of the margin. All in logits. ``exact``: the
+    constant is what depends on no activation; otherwise the parts are first-order, and it holds what they leave open.
     """
 
     contributions: FloatArray
     rest: FloatArray
     constant: FloatArray
     margin: FloatArray
+    exact: bool = False
 
 
 def ledger(cells: Cells, concepts: Concepts, strengths: Features) -> Ledger:
@@ -33,14 +35,14 @@ def ledger(cells: Cells, concepts: Concepts, strengths: Features) -> Ledger:
 
     A concept adds, summed over the cells, its strength times the product of its direction and the gradient. Where the
     head is linear and reads the mean over the cells, this is exact: the logits are linear in the activations, and
-    ``constant`` is the difference of the biases, the same for all images. For other heads the products are first-order
+    ``constant`` is the difference of the biases of the two classes. For other heads the products are first-order
     (gradient times activation), and ``constant`` is what they leave open, different for each image.
     """
     strength, gradient = strengths.astype(np.float64), cells.gradient.astype(np.float64)
     directions = concepts.directions.astype(np.float64)
     contributions = np.einsum("nhwk,nhwc,kc->nk", strength, gradient, directions, optimize=True)
     whole = np.einsum("nhwc,nhwc->n", gradient, cells.values.astype(np.float64))
-    return Ledger(contributions, whole - contributions.sum(1), cells.margin - whole, cells.margin)
+    return Ledger(contributions, whole - contributions.sum(1), cells.margin - whole, cells.margin, cells.exact)
 
 
 def compared(one: Ledger, other: Ledger) -> pl.DataFrame:
@@ -82,4 +84,6 @@ def account_words(lead: str, account: Ledger) -> str:
     ordered = sorted(enumerate(account.contributions.mean(0)), key=lambda pair: -abs(pair[1]))
     parts = [f"concept {k + 1} {value:+.2f}" for k, value in ordered]
     parts += [f"rest {account.rest.mean():+.2f}", f"constant {account.constant.mean():+.2f}"]
-    return f"{lead} by {account.margin.mean():.2f}: {', '.join(parts)}".replace("-", "−")
+    how = "" if account.exact else ", to first order"
+    figures = f" by {account.margin.mean():.2f}{how}: {', '.join(parts)}".replace("-", "−")
+    return lead + figures

@@ -30,8 +30,9 @@ class NamedConcept:
     others, cross-validated, 0.5 for one that can't. ``step``: the mean change of the margin in logits, to first order,
     when the features move as from the others to the examples; ``control_low`` to ``control_high``: the middle 95 % of
     such steps with the names of these images shuffled; ``p_value`` of the two-sided
-    permutation test. ``score``: TCAV's own figure, the share of images whose margin rises along the direction, 0 to 1,
-    with its 95 % interval ``low`` to ``high`` (Wilson) over images.
+    permutation test. ``score``: what TCAV counts, along this direction: the share of images whose margin rises, 0 to 1,
+    with its 95 % interval ``low`` to ``high`` (Wilson) over images. ``exact``: the layer is the last one before a mean
+    and a linear head, where the step is the difference of the examples' own margin from the others'.
     """
 
     name: str
@@ -47,15 +48,23 @@ class NamedConcept:
     score: float
     low: float
     high: float
+    exact: bool = False
 
     def __str__(self) -> str:
         """The finding in a sentence."""
-        verb = "is not shown to change" if self.p_value > 0.05 else "raises" if self.step > 0 else "lowers"
-        control = f"{self.control_low:+.2f} to {self.control_high:+.2f}"
-        figures = f"{self.step:+.2f} logits as from other images to the examples, with names shuffled {control} (p = "
-        figures += f"{self.p_value:.3f}); it rises in {self.score:.0%} of {self.images} images"
+        control = f"{_signed(self.control_low)} to {_signed(self.control_high)}"
+        figures = f"{_signed(self.step)} logits, with names shuffled {control} (p = {self.p_value:.3f})"
         told = f"layer {self.layer} tells {self.examples} examples from others with an AUC of {self.separated:.2f}"
-        return f"{self.name!r} {verb} {self.lead}: {figures}; {told}".replace("-", "−")
+        if self.exact:
+            said = "differs" if self.p_value <= 0.05 else "is not shown to differ"
+            return f"{self.name!r}: {self.lead} {said} between its examples and other images: {figures}; {told}"
+        verb = "is not shown to change" if self.p_value > 0.05 else "raises" if self.step > 0 else "lowers"
+        rises = f"it rises in {self.score:.0%} of {self.images} images"
+        return f"{self.name!r} {verb} {self.lead}: {figures}, to first order; {rises}; {told}"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.2f}".replace("-", "−")
 
 
 def named_concept(
@@ -74,11 +83,12 @@ def named_concept(
 
     Kim et al. 2018 (arXiv 1711.11279): the direction leads from other images of the run, drawn at random, as many as
     there are examples, to the examples, in the layer's features averaged over the cells (`concept_direction`); it is
-    added to every cell alike. The paper counts the images whose margin rises and compares with random concepts. With a
-    linear head behind a mean the derivative is the same for every image, so that this count is 0 or 1 along any
-    direction and tells nothing: what is tested here is the mean change. The names of examples and others are shuffled
-    999 times, so that the test is exact where the examples are no different from the others. At the last layer before a
-    linear head the change is by how much the examples' own margin is above the others'; an earlier layer says more.
+    added to every cell alike. The paper counts the images whose margin rises and compares with random concepts. At the
+    layer before a mean and a linear head the derivative of the lead of one class over another is the same for every
+    image, so that the count is 0 or 1 along any direction: what is tested here is the mean change. The names of
+    examples and others are shuffled 999 times, so that the test is exact where the examples are no different from the
+    others. At that layer the change is by how much the examples' own margin is above the others', and says nothing of
+    a concept's effect; an earlier layer does.
 
     Parameters
     ----------
@@ -151,6 +161,7 @@ def named_concept(
         score,
         float(low),
         float(high),
+        cells.exact,
     )
 
 
@@ -215,15 +226,21 @@ def _features(model: Classifier, images: ImageArray, cells: Cells) -> FloatArray
 def _margin(run: Run, rows: IntArray, of: str, against: str) -> tuple[Targets, str]:
     """What is explained of each row, and in words."""
     classes = run.predictions.classes
-    for name in {of, against} - {"predicted", ""}:
-        if name not in classes:
-            raise DataError(f"concepts: expected one of {', '.join(classes)}, not {name!r}")
+    if of not in ("predicted", *classes):
+        raise DataError(f"concepts: of: expected 'predicted' or one of {', '.join(classes)}, not {of!r}")
+    if against not in ("", *classes):
+        raise DataError(f"concepts: against: expected one of {', '.join(classes)}, not {against!r}")
     if of == against:
         raise DataError("concepts: expected two classes")
     probability = run.predictions.probability[[run.predictions.position(int(row)) for row in rows]].copy()
     first = probability.argmax(1) if of == "predicted" else np.full(len(rows), classes.index(of))
     if against:
         second = np.full(len(rows), classes.index(against))
+        if (same := int((first == second).sum())) > 0:
+            raise DataError(
+                f"concepts: {same} of the rows are predicted as {against!r}, which has no lead over itself: leave them "
+                "out, or name the class with of="
+            )
     else:
         probability[np.arange(len(rows)), first] = -1
         second = probability.argmax(1)

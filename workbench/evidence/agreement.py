@@ -23,9 +23,9 @@ class Agreement:
     that of the others, with the 95 % interval ``low`` to ``high`` of `CellEffects.intervals`. ``p_others``: the
     share of maps of other images, the map's own included, that gain at least as much; ``p_permuted``: the same for
     orders of the map's own cells at random; ``p_below``: the larger share of the two that gain at most as much.
-    ``attainable``: what the best map could gain over the others, see `CellEffects.attainable`. ``least``: the change of
-    the probability when the quarter of cells that the map ranks lowest is taken away, by the sum of their effects, with
-    its 95 % interval ``least_low`` to ``least_high``: above 0 they speak against the class.
+    ``attainable``: what the best map could gain over the others, see `CellEffects.attainable`. ``least``: the sum of
+    the effects of the quarter of cells that the map ranks lowest, with its 95 % interval ``least_low`` to
+    ``least_high``: below 0 they speak against the class, each while half of the other cells are shown.
     """
 
     gain: FloatArray
@@ -94,10 +94,16 @@ def _one(
     p_values = [_p_values(gains[0], controls @ effects_of_cells) for controls in (others, shuffled)]
     above, below = zip(*p_values, strict=True)
     attainable = effects.attainable(substrate, image) - float(gains[1])
-    lowest = np.zeros_like(own)
-    lowest[np.argsort(own, kind="stable")[: max(1, len(own) // 4)]] = -1
-    least = [float(one[0]) for one in effects.intervals(substrate, image, lowest[None])]
+    least = [float(one[0]) for one in effects.intervals(substrate, image, _lowest_quarter(own)[None])]
     return (*gains, *effect, *above, max(below), attainable, *least)
+
+
+def _lowest_quarter(own: FloatArray) -> FloatArray:
+    """Weight 1 for the quarter of cells with the lowest ranks, else 0; ties at the limit share what is left."""
+    count = max(1, len(own) // 4)
+    limit = np.sort(own)[count - 1]
+    below, tied = own < limit, own == limit
+    return np.where(below, 1.0, np.where(tied, (count - below.sum()) / tied.sum(), 0.0))
 
 
 def _p_values(gain: float, controls: FloatArray) -> tuple[float, float]:

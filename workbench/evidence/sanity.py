@@ -58,11 +58,11 @@ class SanityCheck:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95 % interval over the images of the correlation that is `worst`; nan for fewer than five images."""
+        """The 95 % interval over the images of the correlation that is `worst`, at most 1; nan for fewer than five."""
         step = self.decisive + int(self.similarity[self.decisive :].argmax())
         values = (self.signed if self.two_sided else self.absolute)[step]
         _, low, high = paired_interval(np.sign(values.mean()) * values)
-        return low, high
+        return max(low, -1.0), min(high, 1.0)
 
     @property
     def passed(self) -> bool:

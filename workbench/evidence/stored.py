@@ -11,6 +11,8 @@ import numpy as np
 import polars as pl
 
 from workbench.attribution.cache import Entry, MapCache
+from workbench.attribution.method import REFERENCES
+from workbench.attribution.registry import methods
 from workbench.attribution.targets import Targets
 from workbench.core.files import write_atomically
 from workbench.core.records import Attribution, ImageSet, IntArray, Precision, Verdict
@@ -89,6 +91,8 @@ def _read(entry: Entry, path: Path, grid: tuple[int, int]) -> CellEffects | None
 def store_verdicts(cache: MapCache, classifier: Classifier, table: pl.DataFrame) -> None:
     """Keep the verdicts of a table of `ranking.tables` beside the maps, in place of those about the same maps.
 
+    Those of methods that need reference images are not kept.
+
     Raises
     ------
     OutputError
@@ -97,7 +101,10 @@ def store_verdicts(cache: MapCache, classifier: Classifier, table: pl.DataFrame)
         If a file of verdicts is there and is damaged.
     """
     path, weights = cache.folder / VERDICTS_FILE, weights_digest(classifier.module)
-    new = table.select(*_KEYS, "verdict", "reasons")
+    # what other images a map was computed with is no part of a verdict's key
+    needing = [one.name for one in methods().values() if REFERENCES in one.needs]
+    lasting = table.filter(~pl.any_horizontal(pl.col("method").str.starts_with(name) for name in needing))
+    new = lasting.select(*_KEYS, "verdict", "reasons")
     old = _table(path, weights)
     if old is not None:
         new = pl.concat([new, old.join(new, on=list(_KEYS), how="anti", nulls_equal=True)])

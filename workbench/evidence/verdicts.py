@@ -9,8 +9,9 @@ import numpy as np
 import polars as pl
 
 from workbench.analysis.statistics import benjamini_hochberg
-from workbench.attribution.registry import methods
+from workbench.attribution.registry import method_of
 from workbench.core.records import Attribution, FloatArray, Verdict
+from workbench.errors import AttributionError
 from workbench.evidence.agreement import Agreement
 from workbench.evidence.pixels import MEASURES, Faithfulness
 from workbench.evidence.sanity import SanityCheck
@@ -115,8 +116,10 @@ class Evidence:
 
     def _complete(self) -> bool:
         """Whether the method promises that values sum to the output's change; one that is not known is held to it."""
-        known = methods().get(self.attribution.method)
-        return known is None or known.complete
+        try:
+            return method_of(self.attribution.method).complete
+        except AttributionError:
+            return True
 
     def _notes(self, place: int) -> list[str]:
         notes = []
@@ -127,12 +130,12 @@ class Evidence:
             low, high = self.sanity.interval
             figure = f"{self.sanity.worst:.2f}" + (f" ({low:.2f} to {high:.2f})" if np.isfinite(low) else "")
             notes.append(f"the method {words} the sanity check (correlation {figure} once the last layers are random)")
-        raised = [(float(a.least[place]), float(a.least_low[place])) for a in self.agreements.values()]
-        if all(least >= SIZE and low > 0 for least, low in raised):
-            figures = " and ".join(
-                f"{_signed(least)} by {name}" for (least, _), name in zip(raised, self.agreements, strict=True)
+        least = {name: (float(a.least[place]), float(a.least_high[place])) for name, a in self.agreements.items()}
+        if all(total <= -SIZE and high < 0 for total, high in least.values()):
+            figures = ", ".join(f"{_signed(total)} by {name}" for name, (total, _) in least.items())
+            notes.append(
+                f"the quarter of cells that it ranks lowest speaks against the class: their effects sum to {figures}"
             )
-            notes.append(f"taking away the quarter of cells that it ranks lowest raises the probability ({figures})")
         stable = float(self.stability[place])
         if np.isfinite(stable):
             notes.append(f"correlation {stable:.2f} with its map under noise that nobody sees")

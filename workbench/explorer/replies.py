@@ -93,10 +93,13 @@ def maps_reply(found: list[Explained], model: str = "") -> Reply:
         }
         maps = explained.attribution
         if maps is not None:
-            residual = None if maps.residual is None else float(maps.residual[0])
+            method = method_of(explained.method)
+            told = maps.residual is not None and method.complete  # others leave it open
+            residual = float(maps.residual[0]) if told and maps.residual is not None else None
             one |= {
                 "kind": maps.title,
                 "grid": list(maps.values.shape[1:]),
+                "unit": "pixels" if maps.layer == "" and method.family != "attention" else "grid",
                 "signed": maps.two_sided,
                 "residual": residual if residual is None or np.isfinite(residual) else None,
                 "remark": render.remark(maps.values, signed=maps.two_sided),

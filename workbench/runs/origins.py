@@ -43,7 +43,7 @@ def train_of(run: Run, data: str | None = None) -> tuple[Predictions, ImageSet |
     Raises
     ------
     DataError
-        If there are none, or the file is damaged.
+        If there are none, or the file is damaged or of another model.
     """
     if run.train is not None:
         return run.train, run.train_images
@@ -53,6 +53,12 @@ def train_of(run: Run, data: str | None = None) -> tuple[Predictions, ImageSet |
             f"run with workbench.with_train(run, DIR), or keep {TRAIN} beside the checkpoint (store.write_reduced)"
         )
     found = store.read(run.checkpoint / TRAIN)
+    own, theirs = run.predictions.provenance.checkpoint, found.provenance.checkpoint
+    if own is not None and theirs is not None and own != theirs:
+        raise DataError(
+            f"{run.checkpoint / TRAIN} was made with other weights than these predictions: write it again "
+            "(store.write_reduced), or delete it"
+        )
     return found, images_of(found, data)
 
 

@@ -90,9 +90,9 @@ export class MapBar {
     const field = ({ name: key, kind, least, choices }) => {
       const options = choices?.map((one) => [one, one]);
       if (options) return choice(key, options, now[key], (value) => set({ ...now, [key]: value }));
-      const step = kind === "int" ? 1 : 0.01;
+      const step = kind === "int" ? 1 : "any";
       const input = h("input", { type: "number", min: least, step, value: now[key] });
-      input.onchange = () => input.checkValidity() && input.value !== "" && set({ ...now, [key]: Number(input.value) });
+      input.onchange = () => input.reportValidity() && input.value !== "" && set({ ...now, [key]: Number(input.value) });
       input.onkeydown = (event) => event.stopPropagation();
       return h("label", { className: "wb-choice" }, h("span", { textContent: key }), input);
     };

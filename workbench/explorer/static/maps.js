@@ -17,7 +17,7 @@ export function families(maps, own) {
 
 function noteOf(map) {
   if (map.remark) return map.remark;
-  const grid = `${map.grid[0]}×${map.grid[1]} ${map.layer ? "grid" : "pixels"}`;
+  const grid = `${map.grid[0]}×${map.grid[1]} ${map.unit}`;
   return map.residual === null ? grid : `${grid}, completeness error ${percent(map.residual)}`;
 }
 

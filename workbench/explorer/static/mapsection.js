@@ -75,7 +75,9 @@ class MapsSection {
   /** Whether one of the methods takes long. */
   isSlow() {
     const { methods } = this.store.selection;
-    return this.source.methods.some((method) => method.slow && methods.map(plainOf).includes(method.name));
+    // with other settings a method may take much longer: it is treated as slow
+    const slow = (name) => name !== plainOf(name) || this.source.methods.find((method) => method.name === name)?.slow;
+    return methods.some(slow);
   }
 
   /** Draw the first map beside the picture. */

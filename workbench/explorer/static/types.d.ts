@@ -106,6 +106,7 @@ export interface Setting {
 /** One map, or why there is none. */
 export interface AttributionMap {
   title: string;
+  unit?: string; // of its grid: pixels, or cells of one
   method: string;
   kind?: string;
   layer: string;

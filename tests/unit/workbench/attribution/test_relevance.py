@@ -225,3 +225,13 @@ def test_what_biases_take_is_told_and_held_against_no_map() -> None:
         found = attribute(c, images, np.arange(3), of, "LRP-LN")[""]
         assert found.residual is not None
         assert (found.residual.max() < 1e-3) != bias
+
+
+def test_rules_that_would_not_reach_all_layers_are_refused() -> None:
+    attention = nn.MultiheadAttention(8, 2, batch_first=True).eval()
+    x = torch.randn(1, 5, 8)
+    with (
+        HeldConstant(gamma=0.1),
+        pytest.raises(AttributionError, match="inside nn.MultiheadAttention.*leave them at 0"),
+    ):
+        attention(x, x, x, need_weights=True)

@@ -13,7 +13,7 @@ from workbench.concepts.causal import _by_model, removal
 from workbench.concepts.cells import Cells, cells_of
 from workbench.concepts.factorise import Concepts, factorise
 from workbench.concepts.found import patch_of
-from workbench.concepts.ledger import compared, ledger, means
+from workbench.concepts.ledger import account_words, compared, ledger, means
 from workbench.concepts.pairs import pair_concepts
 from workbench.concepts.selection import selection_concepts
 from workbench.errors import AttributionError, DataError
@@ -227,6 +227,15 @@ def test_the_concepts_of_a_selection() -> None:
         selection_concepts(run, marked[:3])
     with pytest.raises(DataError, match="its model and images"):
         selection_concepts(Run("bare", run.predictions), marked)
+
+
+def test_an_account_says_whether_it_is_exact() -> None:
+    for flat in (True, False):
+        _, _, cells, concepts, strengths = found(flat=flat)
+        account = ledger(cells, concepts, strengths)
+        assert account.exact == cells.part(slice(0, 5)).exact == flat
+        assert (", to first order: concept" in account_words("x-y leads z", account)) != flat
+        assert account_words("x-y leads z", account).startswith("x-y leads z by ")
 
 
 def test_a_patch_is_the_square_around_the_strongest_cell() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -8,7 +9,7 @@ import pytest
 import torch
 from captum.concept import TCAV, Classifier, Concept
 
-from tests.unit.workbench.concepts.planted import coloured, planted_run
+from tests.unit.workbench.concepts.planted import coloured, planted, planted_run
 from workbench.attribution.targets import Targets
 from workbench.concepts.cells import cells_of
 from workbench.concepts.named import concept_direction, named_concept, permutation_p_value
@@ -31,11 +32,25 @@ def test_a_concept_that_the_head_reads_raises_its_class_and_lowers_the_other() -
     assert up.step > 0
     assert up.separated > 0.9
     assert up.control_high < up.step
-    assert str(up).startswith(f"'red' raises the lead of marked over plain: +{up.step:.2f} logits")
+    assert up.exact  # the layer before the mean: no effect of a concept, and no such words
+    assert str(up).startswith(
+        f"'red': the lead of marked over plain differs between its examples and other images: +{up.step:.2f} logits"
+    )
     down = named_concept(run, "red", reds(), rows, "plain", "marked")
     assert down.score == 0.0
     assert down.p_value == 0.001
-    assert str(down).startswith(f"'red' lowers the lead of plain over marked: −{-down.step:.2f} logits")
+    assert down.step == pytest.approx(-up.step)
+
+
+def test_elsewhere_a_concept_raises_or_lowers_to_first_order() -> None:
+    run = planted_run()
+    assert run.classifier is not None
+    other = replace(run, classifier=planted(0, flat=False))  # its head reads no mean
+    rows = run.predictions.index[:100]
+    up, down = (named_concept(other, "a-b", reds(), rows, *pair) for pair in (("marked", "plain"), ("plain", "marked")))
+    assert str(up).startswith(f"'a-b' raises the lead of marked over plain: +{up.step:.2f} logits")
+    assert str(down).startswith(f"'a-b' lowers the lead of plain over marked: −{-down.step:.2f} logits")
+    assert "to first order" in str(up)
 
 
 def test_examples_come_from_a_folder_or_from_rows(tmp_path: Path) -> None:
@@ -120,6 +135,9 @@ def test_the_direction_is_that_of_the_difference() -> None:
         ({"rows": np.arange(3)}, "at least 10 rows besides the examples"),
         ({"of": "dragon"}, "not 'dragon'"),
         ({"of": "plain", "against": "plain"}, "two classes"),
+        ({"of": ""}, "of: expected 'predicted' or one of plain, marked, not ''"),
+        ({"against": "predicted"}, "against: expected one of plain, marked, not 'predicted'"),
+        ({"against": "plain"}, "of the rows are predicted as 'plain', which has no lead over itself"),
         ({"examples": Path("nowhere")}, "nowhere"),
     ],
 )

@@ -50,15 +50,18 @@ def test_a_map_of_the_effects_beats_its_controls_and_its_opposite_is_beaten() ->
     assert found.attainable[0] >= found.effect[0] - 0.2
 
 
-def test_what_taking_the_lowest_cells_away_does_is_the_sum_of_their_effects() -> None:
+def test_the_lowest_quarter_is_told_by_the_sum_of_its_effects() -> None:
     truth = np.array([-1.0, -0.8, -0.6, -0.5, *np.linspace(0.1, 1, 12)])
     effects = measured(noisy(truth), 1, GRID)
     others = Reference.of(maps_of(np.random.default_rng(1).normal(size=(99, 16))), 100 + np.arange(99), GRID)
     found = agreement(effects, maps_of(truth[None]), others)["blur"]
-    assert found.least[0] == pytest.approx(2.9, abs=0.5)
-    assert found.least_low[0] < 2.9 < found.least_high[0]
+    assert found.least[0] == pytest.approx(-2.9, abs=0.5)
+    assert found.least_low[0] < -2.9 < found.least_high[0]
     upside_down = agreement(effects, maps_of(-truth[None]), others)["blur"]
-    assert upside_down.least[0] == pytest.approx(-truth[-4:].sum(), abs=0.5)
+    assert upside_down.least[0] == pytest.approx(truth[-4:].sum(), abs=0.5)
+    tied = np.where(np.arange(16) < 8, 0.0, 1.0)  # eight cells at the bottom: each counts half
+    half = agreement(effects, maps_of(tied[None]), others)["blur"]
+    assert half.least[0] == pytest.approx(truth[:8].sum() / 2, abs=0.5)
 
 
 def test_the_same_map_for_every_image_has_no_evidence() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -232,9 +234,9 @@ def checked(correlation: float) -> SanityCheck:
         ({"mean_map": 0.7}, "supported", "so does their mean map: what matters lies where it usually does"),
         ({"sanity": None}, "no evidence either way", "the sanity check was not run"),
         (
-            {"least": 0.2, "least_low": 0.1},
+            {"least": -0.2, "least_high": -0.1},
             "supported",
-            "the quarter of cells that it ranks lowest raises the probability (+0.20 by blur and +0.20 by imputation)",
+            "the quarter of cells that it ranks lowest speaks against the class: their effects sum to −0.20 by blur",
         ),
         ({"sanity": checked(0.8)}, "against", "the method fails the sanity check (correlation 0.80"),
         ({"sanity": checked(-0.8)}, "against", "fails the sanity check"),
@@ -342,3 +344,12 @@ def test_paired_interval() -> None:
     half = 1.96 * values.std(ddof=1) / 20
     assert (low, high) == (pytest.approx(mean - half, abs=0.02), pytest.approx(mean + half, abs=0.02))
     assert all(np.isnan(paired_interval(np.full(3, np.nan))))
+
+
+def test_a_variant_of_a_method_promises_what_the_method_promises() -> None:
+    maps = attribution(patch_map(1), residual=np.array([3.0]))
+    for name, doubted in (("LRP-LN", False), ("LRP-LN:gamma=0.25", False), ("DeepLIFT", True)):
+        named = dataclasses.replace(maps, method=name)
+        verdict, words = Evidence(named, agreements(), np.array([0.9]), checked(0.1)).verdict(0, 0.01, 1.0)
+        assert (verdict == "supported") != doubted
+        assert ("no shares of the output" in words) == doubted

@@ -8,6 +8,7 @@ import pytest
 
 from tests.unit.workbench.concepts.planted import planted_run
 from workbench import store
+from workbench.core.predictions import Predictions
 from workbench.errors import DataError
 from workbench.explorer.widget import Explorer
 from workbench.runs.opening import SHIPPED, open_run
@@ -40,6 +41,20 @@ def test_without_train_rows_the_remedy_is_named(kept: Run) -> None:
     assert not has_train(bare)
     with pytest.raises(DataError, match="no predictions on the train split.*with_train"):
         train_of(bare)
+
+
+def test_train_rows_of_other_weights_are_refused(kept: Run) -> None:
+    assert kept.checkpoint is not None
+    p = kept.predictions
+    others = replace(p.provenance, checkpoint="0" * 64)
+    made = Predictions.from_arrays(
+        p.label, p.probability, p.classes, index=p.index, embedding=p.embedding, provenance=others
+    )
+    store.write_reduced(made, kept.checkpoint / TRAIN, 8)
+    mine = replace(p.provenance, checkpoint="1" * 64)
+    own = replace(kept, predictions=Predictions(p.table, p.classes, mine))
+    with pytest.raises(DataError, match="other weights than these predictions: write it again"):
+        train_of(own)
 
 
 def test_the_explorer_shows_them_for_errors(kept: Run) -> None:
