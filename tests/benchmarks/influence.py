@@ -42,6 +42,14 @@ def main() -> None:
         found = influence(test, train, errors)
         print(f"{len(errors)} x {len(train):,}: {time.perf_counter() - begun:.1f} s on one thread")
     print("of the 20 strongest, share of the predicted class:", round(share_of(found.speaks_for, train, found.of), 3))
+    distinct, counts = np.unique(found.speaks_for, return_counts=True)
+    wrong = np.array([not train.correct[train.position(int(row))] for row in distinct])
+    share = np.average(wrong, weights=counts)
+    print(
+        f"the {found.speaks_for.size:,} strongest are {len(distinct):,} images; {share:.0%} are misclassified by the ",
+        end="",
+    )
+    print(f"model, of all train images {1 - train.accuracy:.1%}")
     few = sample_errors(test, given.rows)
     with TemporaryDirectory() as folder:
         kept = Path(folder, "train.npz")

@@ -184,17 +184,20 @@ class Details:
             "for": (found.speaks_for[0], found.for_scores[0]),
             "against": (found.speaks_against[0], found.against_scores[0]),
         }
-        train, images = self._train
+        images = self._train[1]
         said = {
-            side: [
-                {"row": int(one), "label": train.classes[train.label[train.position(int(one))]], "score": float(score)}
-                for one, score in zip(rows, scores, strict=True)
-            ]
+            side: [self._train_row(int(one), float(score)) for one, score in zip(rows, scores, strict=True)]
             for side, (rows, scores) in sides.items()
         }
         classes = self.state.run.predictions.classes
         reply: dict[str, Any] = {**said, "of": classes[int(found.of[0])], "over": classes[int(found.over[0])]}
         return reply, self._pictures([*said["for"], *said["against"]], images)
+
+    def _train_row(self, row: int, score: float) -> dict[str, Any]:
+        train = self._train[0]
+        place = train.position(row)
+        label, predicted = (train.classes[int(column[place])] for column in (train.label, train.predicted))
+        return {"row": row, "label": label, "predicted": predicted, "score": score}
 
     @cached_property
     def _train(self) -> tuple[Predictions, ImageSet | None]:

@@ -264,13 +264,13 @@ class DetailView {
   }
 }
 
-function trainPanel({ row, label, similarity, score, rgb, shape, problem }) {
+function trainPanel({ row, label, predicted = label, similarity, score, rgb, shape, problem }) {
   const picture = rgb
     ? enlarged(fromRgb(rgb, ...shape), score === undefined ? 128 : 80, `train image ${row}: ${label}`)
     : problem
       ? h("span", { className: "wb-note", textContent: problem })
       : null;
-  const note = h("span", { className: "wb-note", textContent: `train #${row}, ${score === undefined ? `similarity ${short(similarity)}` : `influence ${short(score)}`}` });
+  const note = h("span", { className: "wb-note", textContent: [`train #${row}`, ...(predicted === label ? [] : [`predicted as ${predicted}`]), score === undefined ? `similarity ${short(similarity)}` : `influence ${short(score)}`].join(", ") });
   return h("div", { className: "wb-panel" }, h("b", { textContent: label }), picture, note);
 }
 

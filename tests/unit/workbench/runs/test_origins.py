@@ -70,6 +70,9 @@ def test_the_explorer_shows_them_for_errors(kept: Run) -> None:
         assert [len(reply[side]) for side in ("for", "against")] == [6, 6]
         assert {reply["of"], reply["over"]} == {"plain", "marked"}
         assert reply["for"][0]["score"] > 0 > reply["against"][0]["score"]
+        first = reply["for"][0]
+        place = kept.predictions.position(first["row"])
+        assert first["predicted"] == kept.predictions.classes[kept.predictions.predicted[place]]
         right = int(kept.predictions.index[kept.predictions.correct][0])
         assert "is correct" in heard.ask("origins", row=right)[0]["error"]
     bare = Heard(Explorer(replace(kept, checkpoint=None)))
