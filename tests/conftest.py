@@ -8,6 +8,9 @@ import pytest
 from filelock import FileLock
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):  # more threads than cores slow each other down
+    for library in ("OMP", "OPENBLAS", "MKL"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
 TOGETHER = {"tests/browser": "browser", "tests/notebooks": "notebooks"}  # share servers, or load the machine
 
 
