@@ -24,6 +24,7 @@ TINY = Recipe(
     flip=True,
     workers=0,
     precision="float32",
+    layout="channels_last",
     validation_fraction=0.2,
 )
 
@@ -68,7 +69,7 @@ def classifier(seed: int = 0, width: int = 8) -> Classifier:
     """An untrained ResNet-18-LN for `image_set`."""
     import torch
 
-    from training.checkpoint import cam_layers
+    from training.architectures import cam_layers
     from training.model import ResNet18LN
 
     torch.manual_seed(seed)

@@ -26,14 +26,18 @@ Batch = tuple[Tensor, Tensor, Tensor]
 
 
 def pipeline(
-    recipe: Recipe, statistics: Statistics, size: int, *, train: bool, cutout: int = 0
+    recipe: Recipe, statistics: Statistics, size: int, *, train: bool, side: int = SIDE
 ) -> albumentations.Compose:
-    """Transform of uint8 ``(32, 32, 3)`` to a normalised float32 tensor ``(3, size, size)``.
+    """Transform of uint8 ``(side, side, 3)`` to a normalised float32 tensor ``(3, size, size)``.
 
     The cutout's hole lies wholly inside the image, where that of DeVries & Taylor 2017
     (arXiv 1708.04552) may be clipped by the edge. Holes are filled with the data's mean.
     """
     mean, deviation = statistics
+
+    def pixels(of_32: int) -> int:
+        return round(of_32 * side / SIDE)
+
     fill = tuple(round(255 * m) for m in mean)
     steps: list[Any] = []
     with warnings.catch_warnings():
@@ -42,24 +46,25 @@ def pipeline(
             steps.append(albumentations.HorizontalFlip(p=0.5))
         if train and recipe.crop_padding:
             border = cv2.BORDER_REFLECT_101 if recipe.pad_reflect else cv2.BORDER_CONSTANT
-            steps.append(albumentations.Pad(padding=recipe.crop_padding, border_mode=border, fill=0))
-            steps.append(albumentations.RandomCrop(SIDE, SIDE))
-        if train and cutout:
-            side = (cutout, cutout)
+            steps.append(albumentations.Pad(padding=pixels(recipe.crop_padding), border_mode=border, fill=0))
+            steps.append(albumentations.RandomCrop(side, side))
+        if train and recipe.cutout:
+            hole = (pixels(recipe.cutout),) * 2
             steps.append(
                 albumentations.CoarseDropout(
-                    num_holes_range=(1, 1), hole_height_range=side, hole_width_range=side, fill=fill, p=1.0
+                    num_holes_range=(1, 1), hole_height_range=hole, hole_width_range=hole, fill=fill, p=1.0
                 )
             )
         if train and recipe.rotate_degrees:
             steps.append(albumentations.Rotate(limit=recipe.rotate_degrees, border_mode=cv2.BORDER_REFLECT_101))
         if train and recipe.coarse_dropout:
+            small = (pixels(2), pixels(4))
             steps.append(
                 albumentations.CoarseDropout(
-                    num_holes_range=(1, 8), hole_height_range=(2, 4), hole_width_range=(2, 4), fill=fill, p=0.5
+                    num_holes_range=(1, 8), hole_height_range=small, hole_width_range=small, fill=fill, p=0.5
                 )
             )
-        if size != SIDE:
+        if size != side:
             steps.append(albumentations.Resize(size, size, interpolation=cv2.INTER_AREA))
         steps += [albumentations.Normalize(mean, deviation), ToTensorV2()]
         return albumentations.Compose(steps)

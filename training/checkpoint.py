@@ -7,22 +7,32 @@ import json
 import platform
 import subprocess
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
+from training.architectures import BUILDERS, HEAD_FACTOR, build
 from training.errors import TrainingError
 from training.files import write_atomically
-from training.model import ARCHITECTURE, STAGES, ResNet18LN, summary
 
 WEIGHTS, SIDECAR = "model.safetensors", "model.json"
 MOST, MOST_SIDE = 65_536, 1_024  # of a width, of a side in pixels: more is no checkpoint of this model
+Statistics = tuple[tuple[float, ...], tuple[float, ...]]
 _REQUIRED = ("architecture", "width", "classes", "mean", "std", "image_size", "weights_sha256")
+
+
+@dataclass(frozen=True)
+class Initial:
+    """Weights to start from, their SHA-256, and the mean and deviation of the channels that they expect."""
+
+    weights: Mapping[str, Tensor]
+    sha256: str
+    statistics: Statistics
 
 
 def versions() -> dict[str, str]:
@@ -41,24 +51,18 @@ def git_revision() -> str | None:
         return None
 
 
-def cam_layers(model: ResNet18LN, image_size: int) -> list[dict[str, Any]]:
-    """The stages as CAM layers, each with its grid (rows, columns) for the given image side."""
-    shapes = {r.layer: r.output_shape for r in summary(model, (1, 3, image_size, image_size))}
-    return [{"layer": name, "grid": list(shapes[f"{name}.1.relu2"][2:])} for name in STAGES]
-
-
-def save(folder: Path, model: ResNet18LN, sidecar: Mapping[str, Any]) -> None:
-    """Write both files atomically; the sidecar names the weights' SHA-256.
+def save(folder: Path, weights: Mapping[str, Tensor], sidecar: Mapping[str, Any]) -> None:
+    """Write both files atomically, the weights as float32; the sidecar receives their SHA-256.
 
     Raises
     ------
     TrainingError
         If the disk is full or the folder can't be written.
     """
-    state = {name: tensor.detach().cpu().float().contiguous() for name, tensor in model.state_dict().items()}
+    state = {name: tensor.detach().cpu().float().contiguous() for name, tensor in weights.items()}
     write_atomically(folder / WEIGHTS, lambda path: save_file(state, path))
     digest = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
-    content = {"architecture": ARCHITECTURE, **sidecar, "weights_sha256": digest}
+    content = {**sidecar, "weights_sha256": digest}
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     write_atomically(folder / SIDECAR, lambda path: path.write_text(text, encoding="utf-8"))
 
@@ -81,8 +85,10 @@ def read_sidecar(folder: Path) -> dict[str, Any]:
     missing = [name for name in _REQUIRED if name not in sidecar] if isinstance(sidecar, dict) else list(_REQUIRED)
     if missing:
         raise TrainingError(f"{path} lacks the field {missing[0]!r}: restore it from the run that wrote it")
-    if sidecar["architecture"] != ARCHITECTURE:
-        raise TrainingError(f"{path}: expected architecture {ARCHITECTURE!r}, not {sidecar['architecture']!r}")
+    if sidecar["architecture"] not in BUILDERS:
+        raise TrainingError(
+            f"{path}: expected an architecture of {', '.join(BUILDERS)}, not {sidecar['architecture']!r}"
+        )
     classes, scales = sidecar["classes"], [*_listed(sidecar["mean"]), *_listed(sidecar["std"])]
     if (
         not (_is_count(sidecar["width"], MOST) and _is_count(sidecar["image_size"], MOST_SIDE))
@@ -122,7 +128,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise TrainingError(f"{path} is truncated or not a safetensors file ({error}): copy it again") from error
 
 
-def load(folder: Path) -> tuple[ResNet18LN, dict[str, Any]]:
+def load(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
     """The model in evaluation mode and its sidecar.
 
     Raises
@@ -136,12 +142,12 @@ def load(folder: Path) -> tuple[ResNet18LN, dict[str, Any]]:
     if hashlib.sha256(path.read_bytes()).hexdigest() != sidecar["weights_sha256"]:
         raise TrainingError(f"{folder / SIDECAR} does not belong to {path} (other SHA-256): restore both from one run")
     head = tuple(state["head.weight"].shape) if "head.weight" in state else None
-    wanted = (len(sidecar["classes"]), 8 * sidecar["width"])
+    wanted = (len(sidecar["classes"]), HEAD_FACTOR * sidecar["width"])
     if head != wanted:  # before anything of that size is built
         raise TrainingError(
             f"{path} does not fit {SIDECAR}: expected head.weight {wanted}, not {head}; restore both from one run"
         )
-    model = ResNet18LN(len(sidecar["classes"]), sidecar["width"])
+    model = build(sidecar["architecture"], len(sidecar["classes"]), sidecar["width"])
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     received = {name: tuple(tensor.shape) for name, tensor in state.items()}
     if expected != received:
@@ -154,6 +160,6 @@ def load(folder: Path) -> tuple[ResNet18LN, dict[str, Any]]:
     return model.eval(), sidecar
 
 
-def parameter_count(model: torch.nn.Module) -> int:
+def parameter_count(model: nn.Module) -> int:
     """Number of trainable and frozen parameters."""
     return sum(parameter.numel() for parameter in model.parameters())

@@ -34,7 +34,7 @@ FORMATS = ("PNG", "JPEG", "BMP", "WEBP")  # no other reader is started, whatever
 
 @dataclass(frozen=True)
 class DataSet:
-    """One split in memory: ``images`` uint8 ``(N, 32, 32, 3)`` RGB and ``labels`` int64 ``(N,)``.
+    """One split in memory: ``images`` uint8 ``(N, side, side, 3)`` RGB and ``labels`` int64 ``(N,)``.
 
     The position of a row is its identity: rows keep the order of the source.
     """
@@ -47,6 +47,11 @@ class DataSet:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def side(self) -> int:
+        """Height and width of the images, in pixels."""
+        return int(self.images.shape[1])
 
     @cached_property
     def fingerprint(self) -> str:
@@ -109,6 +114,20 @@ def load(root: str, split: Split, *, download: bool = False) -> DataSet:
         f"data folder {root} {state}: expected {_LAYOUTS}; point --data or CIFAR10_ROOT at one, "
         "fetch CIFAR-10 with `python -m training.run --data DIR --download`, or use the built-in `--data digits`"
     )
+
+
+def load_both(root: str, side: int, *, download: bool = False) -> tuple[DataSet, DataSet | None]:
+    """The train split and, if there is one, the test split, of the same classes.
+
+    Raises
+    ------
+    TrainingError
+        As `load`, or if the two have other classes.
+    """
+    train, test = (load(root, split, download=download) for split in ("train", "test"))
+    if train.classes != test.classes:
+        raise TrainingError(f"{root}: expected one set of classes, not {train.classes} and {test.classes}")
+    return train, test
 
 
 def reads(root: str, split: str) -> bool:

@@ -11,42 +11,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.augment import AugmentedRows, batches
-from training.recipe import Precision, Recipe
+from training.execution import Execution, rank_and_world
+from training.recipe import Recipe
 
 EVALUATION_BATCH = 250
 
 
-def pick_device(name: str) -> torch.device:
-    """The device asked for; ``"auto"`` is a GPU if there is one."""
-    if name != "auto":
-        return torch.device(name)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def has_fast_bfloat16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 in hardware; emulated, it is far slower than float32."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-
-
-def pick_precision(name: Precision, device: torch.device) -> torch.dtype:
-    """The type of the matrix products; ``"auto"`` is bfloat16 where the hardware has it."""
-    if name == "auto":
-        return torch.bfloat16 if has_fast_bfloat16(device) else torch.float32
-    return torch.bfloat16 if name == "bfloat16" else torch.float32
-
-
-def rank_and_world() -> tuple[int, int]:
-    """Rank of this process and the number of processes."""
-    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-
-
-def forward(model: nn.Module, images: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """Logits float32 ``(n, K)``, computed in channels_last and, if asked, under bfloat16 autocast."""
-    images = images.to(device, memory_format=torch.channels_last)
-    with torch.autocast(device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
+def forward(model: nn.Module, images: Tensor, execution: Execution) -> Tensor:
+    """Logits float32 ``(n, K)``."""
+    images = execution.images(images)
+    with execution.products():
         logits: Tensor = model(images)
     return logits.float()
 
@@ -57,8 +31,7 @@ def backward(
     labels: Tensor,
     *,
     smoothing: float,
-    device: torch.device,
-    dtype: torch.dtype,
+    execution: Execution,
     weights: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Per-row losses and correctness ``(n,)`` of a global batch, after leaving its mean gradient in ``.grad``.
@@ -69,11 +42,12 @@ def backward(
     every process ends with the gradient that one process would compute.
     """
     rank, world = rank_and_world()
+    device = execution.device
     share = slice(rank * len(labels) // world, (rank + 1) * len(labels) // world)
     losses, correct = torch.zeros(len(labels)), torch.zeros(len(labels))
     target = labels[share].to(device)
     if len(target):
-        logits = forward(model, images[share], device, dtype)
+        logits = forward(model, images[share], execution)
         if weights is None:
             loss = functional.cross_entropy(logits, target, label_smoothing=smoothing, reduction="sum")
         else:
@@ -111,8 +85,7 @@ def train_epoch(
     first_step: int,
     step: Callable[[int], None],
     done: Callable[[int, Tensor, Tensor, Tensor], None],
-    device: torch.device,
-    dtype: torch.dtype,
+    execution: Execution,
     weights: Tensor | None = None,
 ) -> None:
     """Train on ``rows`` in their order, from batch ``first_step`` on; ``weights`` are by row number of the data set.
@@ -130,8 +103,7 @@ def train_epoch(
             images,
             labels,
             smoothing=recipe.label_smoothing,
-            device=device,
-            dtype=dtype,
+            execution=execution,
             weights=None if weights is None else weights[indices],
         )
         step(number)
@@ -159,9 +131,7 @@ class Evaluation:
 
 
 @torch.no_grad()
-def evaluate(
-    model: nn.Module, rows: AugmentedRows, *, device: torch.device, dtype: torch.dtype, workers: int = 0
-) -> Evaluation:
+def evaluate(model: nn.Module, rows: AugmentedRows, *, execution: Execution, workers: int = 0) -> Evaluation:
     """One pass over ``rows`` in their order, with the model in evaluation mode; its own mode is restored afterwards."""
     training = model.training
     model.eval()
@@ -169,7 +139,7 @@ def evaluate(
     positions = [p.tolist() for p in torch.split(torch.arange(len(rows)), EVALUATION_BATCH)]
     try:
         for images, labels, _ in batches(rows, positions, workers):
-            log_probability = functional.log_softmax(forward(model, images, device, dtype), 1).cpu()
+            log_probability = functional.log_softmax(forward(model, images, execution), 1).cpu()
             losses = -log_probability.gather(1, labels[:, None])[:, 0]
             parts.append((losses, log_probability.argmax(1), (-losses).exp(), labels))
     finally:

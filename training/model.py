@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-ARCHITECTURE = "resnet18_ln"
 STAGES = ("stage1", "stage2", "stage3", "stage4")
 
 
@@ -87,18 +86,6 @@ class ResNet18LN(nn.Module):
         """Logits ``(N, K)`` of normalised images ``(N, 3, H, W)``."""
         logits: Tensor = self.head(self.embed(x))
         return logits
-
-
-def initialise(model: ResNet18LN, *, zero_init_residual: bool) -> None:
-    """Initialise in place: He normal convolutions (He et al. 2015, arXiv 1502.01852).
-
-    ``zero_init_residual`` starts each block as its shortcut (Goyal et al. 2017, arXiv 1706.02677).
-    """
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        if zero_init_residual and isinstance(module, ResidualBlock):
-            nn.init.zeros_(module.norm2.weight)
 
 
 @dataclass(frozen=True)

@@ -26,22 +26,24 @@ COLUMNS = (
     "train_accuracy",
     "validation_loss",
     "validation_accuracy",
-    "test_loss",
-    "test_accuracy",
     "seconds",
     "images_per_s",
 )
+WATCHED = ("test_loss", "test_accuracy")  # with --watch-test, before the seconds
+SPLITS = (("train", "#4477AA", "o"), ("validation", "#EE6677", "s"), ("test", "#228833", "^"))
 
 
 def write_history(folder: Path, history: Sequence[Mapping[str, Any]]) -> None:
     """Write ``history.csv``: one row per epoch; losses in nats without smoothing, accuracies as fractions.
 
-    Train columns are means over the epoch on augmented images; the others are measured after it.
+    Train columns are means over the epoch on augmented images; the others are measured after it. `WATCHED` are
+    there if the test split was evaluated after each epoch.
     """
+    columns = [*COLUMNS[:-2], *(name for name in WATCHED if name in history[0]), *COLUMNS[-2:]]
 
     def write(path: Path) -> None:
         with path.open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, COLUMNS)
+            writer = csv.DictWriter(stream, columns)
             writer.writeheader()
             writer.writerows(history)
 
@@ -51,9 +53,10 @@ def write_history(folder: Path, history: Sequence[Mapping[str, Any]]) -> None:
 def write_dynamics(folder: Path, session: Session) -> None:
     """Write ``dynamics.parquet``: one row for each image, with lists over the finished epochs.
 
-    ``split`` and ``index`` name the image. Train rows have ``loss`` (float32, nats) and ``correct``
+    ``split`` and ``index`` name the image. Rows trained on have ``loss`` (float32, nats) and ``correct``
     on the augmented image, as in Swayamdipta 2020 (arXiv 2009.10795) and Toneva 2019 (arXiv
-    1812.05159); test rows have ``predicted`` and ``label_probability``. Other cells are null.
+    1812.05159); the rows of the train split that validate, and the test rows if they were evaluated after each
+    epoch, have ``predicted`` and ``label_probability``. Other cells are null.
     """
     import polars as pl
 
@@ -64,14 +67,14 @@ def write_dynamics(folder: Path, session: Session) -> None:
         cells = {name: pl.Series(np.ascontiguousarray(values)).arr.to_list() for name, values in columns.items()}
         return pl.DataFrame({"split": [split] * len(index), "index": index, **cells})
 
-    train = frame("train", session.train_rows, loss=measured["row_loss"], correct=measured["row_correct"] > 0)
-    test = frame(
-        "test",
-        np.arange(len(session.test)),
-        predicted=measured["test_predicted"],
-        label_probability=measured["test_label_probability"],
-    )
-    whole = pl.concat([train, test], how="diagonal")
+    frames = [frame("train", session.train_rows, loss=measured["row_loss"], correct=measured["row_correct"] > 0)]
+    evaluated = {"validation": ("train", session.validation_rows)}
+    if session.watch_test and session.test is not None:
+        evaluated["test"] = ("test", np.arange(len(session.test)))
+    for name, (split, index) in evaluated.items():
+        told = {column: measured[f"{name}_{column}"] for column in ("predicted", "label_probability")}
+        frames.append(frame(split, index, **told))
+    whole = pl.concat(frames, how="diagonal").sort("split", "index", descending=[True, False])
     write_atomically(folder / DYNAMICS, lambda path: whole.write_parquet(path, compression="zstd"))
 
 
@@ -88,7 +91,7 @@ def read_history(folder: Path) -> list[dict[str, float]]:
         raise TrainingError(f"{path} is missing: expected the history that training.run writes")
     with path.open(newline="") as stream:
         reader = csv.DictReader(stream)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
+        if {*(reader.fieldnames or ())} - {*WATCHED} != {*COLUMNS}:
             raise TrainingError(f"{path}: expected the columns {', '.join(COLUMNS)}: restore the original file")
         return [{name: float(value) for name, value in row.items()} for row in reader]
 
@@ -101,7 +104,9 @@ def curves(history: Sequence[Mapping[str, Any]]) -> Figure:
     epochs = [row["epoch"] for row in history]
     figure = Figure(figsize=(12, 3.6), layout="constrained")
     loss, accuracy, rate = figure.subplots(1, 3)
-    for split, colour, marker in (("train", "#4477AA", "o"), ("validation", "#EE6677", "s"), ("test", "#228833", "^")):
+    for split, colour, marker in SPLITS:
+        if f"{split}_loss" not in history[0]:
+            continue
         style = {"color": colour, "marker": marker, "markersize": 4, "label": split}
         loss.plot(epochs, [row[f"{split}_loss"] for row in history], **style)
         accuracy.plot(epochs, [row[f"{split}_accuracy"] for row in history], **style)

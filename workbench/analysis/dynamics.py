@@ -85,7 +85,8 @@ def read_dynamics(path: Path) -> pl.DataFrame:
         table = pl.scan_parquet(path, glob=False)
         if missing := [name for name in needed if name not in table.collect_schema()]:
             raise DataError(f"{path} lacks the column {missing[0]!r}: expected what training.run wrote")
-        frame = table.filter(pl.col("split") == "train").select(needed[1:]).collect(engine="streaming")
+        trained = table.filter((pl.col("split") == "train") & pl.col("loss").is_not_null())  # not the validation rows
+        frame = trained.select(needed[1:]).collect(engine="streaming")
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DataError(f"{path} is missing or damaged ({first_line(error)})") from error
     lengths = set(frame["loss"].list.len().unique()) | set(frame["correct"].list.len().unique())

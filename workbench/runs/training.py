@@ -41,13 +41,12 @@ def load_classifier(folder: Path) -> Classifier:
     """
     import torch
 
+    from training.architectures import cam_layers
+
     with _translated(CheckpointError):
         module, card = training.checkpoint.load(folder)
     size = int(card["image_size"])
-    layers = {
-        entry["layer"]: Layer(entry["layer"], tuple(entry["grid"]))
-        for entry in training.checkpoint.cam_layers(module, size)
-    }
+    layers = {entry["layer"]: Layer(entry["layer"], tuple(entry["grid"])) for entry in cam_layers(module, size)}
     provenance = Provenance(
         checkpoint=card["weights_sha256"],
         device="cpu",
@@ -121,8 +120,8 @@ def train_digits(out: Path, report: Callable[[str], None] = print) -> None:
     if (out / training.checkpoint.SIDECAR).is_file():
         return
     from training.recipe import RECIPES
-    from training.run import train
     from training.session import Session
+    from training.train import train
 
     report("Training a small model on scikit-learn's handwritten digits: about a minute, no download.")
     with _translated(CheckpointError):

@@ -51,8 +51,8 @@ def test_recipes_give_normal_images(recipe, size: int) -> None:
 
 @pytest.mark.parametrize("side", [0, 8, 16])
 def test_cutout_lies_inside_and_has_its_size(side: int) -> None:
-    recipe = dataclasses.replace(TINY, flip=False, crop_padding=0)
-    transform = augment.pipeline(recipe, ((0.0,) * 3, (1.0,) * 3), 32, train=True, cutout=side)
+    recipe = dataclasses.replace(TINY, flip=False, crop_padding=0, cutout=side)
+    transform = augment.pipeline(recipe, ((0.0,) * 3, (1.0,) * 3), 32, train=True)
     white = np.full((32, 32, 3), 255, np.uint8)
     for seed in range(5):
         transform.set_random_seed(seed)

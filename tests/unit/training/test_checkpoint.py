@@ -15,7 +15,7 @@ from training.session import Session
 @pytest.fixture
 def saved(tmp_path: Path) -> tuple[Path, ResNet18LN]:
     session = Session(TINY, data_set(60), data_set(24, "test"))
-    checkpoint.save(tmp_path, session.model, session.sidecar())
+    checkpoint.save(tmp_path, session.model.state_dict(), session.sidecar())
     return tmp_path, session.model
 
 
@@ -45,7 +45,7 @@ def test_sidecar_of_other_weights(saved: tuple[Path, ResNet18LN], tmp_path_facto
     session = Session(TINY, data_set(60), data_set(24, "test"))
     with torch.no_grad():
         session.model.head.bias += 1
-    checkpoint.save(other, session.model, session.sidecar())
+    checkpoint.save(other, session.model.state_dict(), session.sidecar())
     (saved[0] / checkpoint.SIDECAR).write_text((other / checkpoint.SIDECAR).read_text())
     with pytest.raises(TrainingError, match=r"does not belong to .*other SHA-256"):
         checkpoint.load(saved[0])
@@ -81,7 +81,7 @@ def test_full_disk_leaves_the_old_checkpoint_whole(
 
     monkeypatch.setattr(checkpoint, "save_file", full)
     with pytest.raises(TrainingError, match=r"disk full while writing .*model\.safetensors"):
-        checkpoint.save(folder, model, {})
+        checkpoint.save(folder, model.state_dict(), {})
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
@@ -109,7 +109,7 @@ def test_a_sidecar_that_does_not_fit_is_one_line_before_anything_is_built(
     folder = saved[0]
     sidecar = json.loads((folder / checkpoint.SIDECAR).read_text())
     (folder / checkpoint.SIDECAR).write_text(json.dumps({**sidecar, **change}))
-    monkeypatch.setattr(checkpoint, "ResNet18LN", lambda *_: pytest.fail("built"))
+    monkeypatch.setattr(checkpoint, "build", lambda *_: pytest.fail("built"))
     with pytest.raises(TrainingError) as caught:
         checkpoint.load(folder)
     assert "\n" not in str(caught.value)

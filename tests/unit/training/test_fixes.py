@@ -7,6 +7,7 @@ import torch
 
 from tests.factories import TINY, data_set
 from training.errors import TrainingError
+from training.execution import Execution
 from training.fixes import read_fixes
 from training.loop import backward
 from training.run import main
@@ -51,17 +52,17 @@ def test_a_weight_scales_a_rows_share_of_the_gradient() -> None:
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 3))
     images, labels = torch.randn(4, 3, 2, 2), torch.tensor([0, 1, 2, 1])
-    device, single = torch.device("cpu"), []
+    execution, single = Execution(torch.device("cpu")), []
     for k in range(4):
         model.zero_grad()
-        backward(model, images[k : k + 1], labels[k : k + 1], smoothing=0.1, device=device, dtype=torch.float32)
+        backward(model, images[k : k + 1], labels[k : k + 1], smoothing=0.1, execution=execution)
         single.append(model[1].weight.grad.clone())  # type: ignore[union-attr]
     weights = torch.tensor([1.0, 0.5, 2.0, 0.0])
     model.zero_grad()
-    losses, _ = backward(model, images, labels, smoothing=0.1, device=device, dtype=torch.float32, weights=weights)
+    losses, _ = backward(model, images, labels, smoothing=0.1, execution=execution, weights=weights)
     expected = sum(w * g for w, g in zip(weights, single, strict=True)) / 4
     assert torch.allclose(model[1].weight.grad, expected, atol=1e-6)  # type: ignore[arg-type]
-    plain, _ = backward(model, images, labels, smoothing=0.1, device=device, dtype=torch.float32)
+    plain, _ = backward(model, images, labels, smoothing=0.1, execution=execution)
     assert torch.equal(losses, plain)
 
 

@@ -1,8 +1,12 @@
+import dataclasses
+
 import torch
 from torch import nn
 
-from training.checkpoint import cam_layers, parameter_count
-from training.model import ResNet18LN, format_summary, initialise, summary
+from tests.factories import TINY
+from training.architectures import build_for, cam_layers
+from training.checkpoint import parameter_count
+from training.model import ResNet18LN, format_summary, summary
 
 
 def test_parameter_count_is_the_published_one() -> None:
@@ -42,10 +46,9 @@ def test_each_relu_is_used_once() -> None:
 
 
 def test_zero_init_makes_blocks_their_shortcut() -> None:
-    model = ResNet18LN(width=4)
-    initialise(model, zero_init_residual=True)
-    x = torch.rand(2, 4, 8, 8)
-    torch.testing.assert_close(model.stage1[0](x), x)
+    model = build_for(dataclasses.replace(TINY, zero_init_residual=True), 3)
+    x = torch.rand(2, 8, 8, 8)
+    torch.testing.assert_close(model.get_submodule("stage1.0")(x), x)
 
 
 def test_cam_layers_have_their_grids() -> None:

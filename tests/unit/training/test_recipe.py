@@ -17,7 +17,7 @@ def test_paper_recipe_is_the_published_one() -> None:
     paper = RECIPES["paper"]
     assert (paper.epochs, paper.optimizer, paper.learning_rate, paper.weight_decay) == (40, "adam", 0.001, 0.0001)
     assert (paper.schedule, paper.plateau_factor, paper.plateau_patience) == ("plateau", 0.2, 3)
-    assert (paper.cutout, paper.rotate_degrees, paper.crop_padding, paper.coarse_dropout) == ((16,), 5.0, 4, True)
+    assert (paper.cutout, paper.rotate_degrees, paper.crop_padding, paper.coarse_dropout) == (16, 5.0, 4, True)
 
 
 def test_every_field_is_an_option() -> None:
@@ -35,30 +35,35 @@ def test_options_change_the_named_recipe() -> None:
     assert recipe_from(options) == changed
 
 
-def test_corners_of_the_schedule_are_an_option() -> None:
-    options = parser().parse_args(["--recipe", "fast", "--rates", "0:0", "0.25:1", "1:0.1"])
-    recipe = recipe_from(options)
-    assert recipe.rates == ((0, 0), (0.25, 1), (1, 0.1))
-    assert recipe.rate_at(0.125) == 0.5
-    for corners in ([(0, 0)], [(0, 0), (0.9, 1)], [(0, 0), (0.5, 1), (0.5, 2), (1, 0)], [(0, -1), (1, 0)]):
-        with pytest.raises(TrainingError, match="--rates: expected"):
-            dataclasses.replace(recipe, rates=tuple(corners))
-
-
 def test_digits_have_their_own_recipe() -> None:
     assert recipe_from(parser().parse_args(["--data", "digits"])).name == "digits"
 
 
-def test_sizes_and_cutout_share_the_epochs() -> None:
-    recipe = Recipe(name="x", epochs=5, image_sizes=(16, 32), cutout=(8, 0, 4, 4, 4))
+def test_sizes_share_the_epochs() -> None:
+    recipe = Recipe(name="x", epochs=5, image_sizes=(16, 32))
     assert [recipe.image_size(e) for e in range(5)] == [16, 16, 16, 32, 32]
-    assert [recipe.cutout_side(e) for e in range(5)] == [8, 0, 4, 4, 4]
 
 
 def test_fast_recipe_can_be_shortened() -> None:
     recipe = dataclasses.replace(RECIPES["fast"], epochs=2)
-    assert [recipe.image_size(e) for e in range(2)] == [20, 24]
-    assert recipe.rate_at(20 / 33) == 0
+    assert [recipe.image_size(e) for e in range(2)] == [20, 20]
+
+
+def test_a_tuned_recipe_is_short_and_low_and_keeps_the_validation_rows() -> None:
+    fast = RECIPES["fast"]
+    tuned = fast.tuned()
+    assert tuned.epochs * 10 == fast.epochs
+    assert tuned.learning_rate < 0.2 * fast.learning_rate
+    assert tuned.image_sizes == fast.image_sizes[-1:]
+    assert (tuned.seed, tuned.validation_fraction) == (fast.seed, fast.validation_fraction)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("warm_up", 1.0), ("average", 1.0), ("cutout", -1), ("architecture", "vgg")]
+)
+def test_bad_fields_are_named(field: str, value: object) -> None:
+    with pytest.raises(TrainingError, match=f"--{field.replace('_', '-')}: expected"):
+        dataclasses.replace(RECIPES["fast"], **{field: value})
 
 
 def test_unknown_field_is_named() -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -16,14 +17,15 @@ import pytest
 import torch
 
 from tests.factories import TINY, data_set, image_folder
-from training import checkpoint, loop, outputs, run
+from training import augment, checkpoint, loop, outputs, run, train
 from training.data import channel_statistics
 from training.errors import TrainingError
 from training.recipe import Recipe
 from training.session import Session
 
 OPTIONS = ["--recipe", "fast", "--epochs", "3", "--batch-size", "8", "--width", "8", "--workers", "0"]
-OPTIONS += ["--image-sizes", "16", "32", "--precision", "float32", "--validation-fraction", "0.2"]
+OPTIONS += ["--image-sizes", "16", "32", "--precision", "float32", "--layout", "channels_last"]
+OPTIONS += ["--validation-fraction", "0.2"]
 
 
 def session(recipe: Recipe = TINY) -> Session:
@@ -39,15 +41,16 @@ class Stopped(Exception):
 
 
 ADAM = dataclasses.replace(TINY, optimizer="adam", learning_rate=0.001, schedule="plateau", plateau_patience=0)
+MEAN = dataclasses.replace(TINY, average=0.9)
 
 
-@pytest.mark.parametrize("recipe", [TINY, ADAM], ids=["muon", "adam"])
+@pytest.mark.parametrize("recipe", [TINY, ADAM, MEAN], ids=["muon", "adam", "mean"])
 @pytest.mark.parametrize("stop_at", [1, 3, 5])
 def test_resume_gives_the_very_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recipe: Recipe, stop_at: int
 ) -> None:
-    run.train(session(recipe), tmp_path / "whole", quiet=True)
-    monkeypatch.setattr(run, "SAVE_EVERY_S", 0.0)
+    train.train(session(recipe), tmp_path / "whole", quiet=True)
+    monkeypatch.setattr(train, "SAVE_EVERY_S", 0.0)
     stopped, count = session(recipe), 0
 
     def progress(*_: object) -> None:
@@ -58,10 +61,10 @@ def test_resume_gives_the_very_weights(
 
     with pytest.raises(Stopped):
         while True:
-            run.run_epoch(stopped, tmp_path / "parts", progress)
+            train.run_epoch(stopped, tmp_path / "parts", progress)
     resumed = session(recipe)
     resumed.restore(tmp_path / "parts")
-    run.train(resumed, tmp_path / "parts", quiet=True)
+    train.train(resumed, tmp_path / "parts", quiet=True)
     whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
     without_time = [
@@ -99,12 +102,12 @@ def test_a_kill_between_the_last_state_and_its_records_loses_none(
     with monkeypatch.context() as patch:
         patch.setattr(outputs, "write_dynamics", _stop)
         with pytest.raises(Stopped):
-            run.train(session(dataclasses.replace(TINY, epochs=1)), tmp_path / "parts", quiet=True)
+            train.train(session(dataclasses.replace(TINY, epochs=1)), tmp_path / "parts", quiet=True)
     assert not (tmp_path / "parts" / "dynamics.parquet").exists()
     resumed = session(dataclasses.replace(TINY, epochs=1))
     resumed.restore(tmp_path / "parts")
-    run.train(resumed, tmp_path / "parts", quiet=True)
-    run.train(session(dataclasses.replace(TINY, epochs=1)), tmp_path / "whole", quiet=True)
+    train.train(resumed, tmp_path / "parts", quiet=True)
+    train.train(session(dataclasses.replace(TINY, epochs=1)), tmp_path / "whole", quiet=True)
     names = {path.name for path in (tmp_path / "whole").iterdir()}
     assert names <= {path.name for path in (tmp_path / "parts").iterdir()}
     assert {"history.csv", "dynamics.parquet", "curves.png"} <= names
@@ -112,39 +115,93 @@ def test_a_kill_between_the_last_state_and_its_records_loses_none(
 
 def test_records_are_complete(tmp_path: Path) -> None:
     finished = session()
-    run.train(finished, tmp_path, quiet=True)
+    train.train(finished, tmp_path, quiet=True)
     with (tmp_path / "history.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    assert not {"test_loss", "test_accuracy"} & rows[0].keys()
     dynamics = pl.read_parquet(tmp_path / "dynamics.parquet")
-    train = dynamics.filter(pl.col("split") == "train")
-    assert train["index"].to_list() == finished.train_rows.tolist()
-    assert set(train["loss"].list.len()) == {3}
-    last = np.array([losses[-1] for losses in train["loss"]])
+    assert dynamics["split"].unique().to_list() == ["train"]
+    assert dynamics["index"].to_list() == list(range(60))
+    trained = dynamics.filter(pl.col("loss").is_not_null())
+    assert trained["index"].to_list() == finished.train_rows.tolist()
+    assert set(trained["loss"].list.len()) == {3}
+    last = np.array([losses[-1] for losses in trained["loss"]])
     assert last.mean() == pytest.approx(float(rows[-1]["train_loss"]), rel=1e-5)
-    test = dynamics.filter(pl.col("split") == "test")
-    right = [p[-1] == label for p, label in zip(test["predicted"], finished.test.labels, strict=True)]
-    assert np.mean(right) == pytest.approx(float(rows[-1]["test_accuracy"]))
+    validated = dynamics.filter(pl.col("predicted").is_not_null())
+    assert validated["index"].to_list() == finished.validation_rows.tolist()
+    labels = finished.train.labels[finished.validation_rows]
+    correct = [p[-1] == label for p, label in zip(validated["predicted"], labels, strict=True)]
+    assert np.mean(correct) == pytest.approx(float(rows[-1]["validation_accuracy"]))
     sidecar = json.loads((tmp_path / "model.json").read_text())
     assert sidecar["data"]["fingerprint_train"] == finished.train.fingerprint
-    assert sidecar["measured"]["test_accuracy"] == float(rows[-1]["test_accuracy"])
+    assert sidecar["watched_test"] is False
     assert (tmp_path / "curves.png").stat().st_size > 10_000
+
+
+def test_the_test_split_is_evaluated_once_unless_it_is_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    evaluate = loop.evaluate
+
+    def watched(model: torch.nn.Module, rows: augment.AugmentedRows, **options: Any) -> loop.Evaluation:
+        seen.append(rows.data.split)
+        return evaluate(model, rows, **options)
+
+    monkeypatch.setattr(loop, "evaluate", watched)
+    train.train(session(), tmp_path / "once", quiet=True)
+    assert seen.count("test") == 1
+    assert seen[-1] == "test"
+    seen.clear()
+    watching = Session(TINY, data_set(60, "train"), data_set(24, "test", seed=1), watch_test=True)
+    train.train(watching, tmp_path / "watched", quiet=True)
+    assert seen.count("test") == TINY.epochs + 1
+    sidecars = [json.loads((tmp_path / name / "model.json").read_text()) for name in ("once", "watched")]
+    assert [card["watched_test"] for card in sidecars] == [False, True]
+    assert sidecars[0]["measured"]["test_accuracy"] == sidecars[1]["measured"]["test_accuracy"]
+    assert sidecars[0]["weights_sha256"] == sidecars[1]["weights_sha256"]
+    dynamics = pl.read_parquet(tmp_path / "watched" / "dynamics.parquet").filter(pl.col("split") == "test")
+    assert dynamics["predicted"].list.len().to_list() == [TINY.epochs] * 24
+    assert "test_accuracy" in pl.read_csv(tmp_path / "watched" / "history.csv").columns
+
+
+def test_without_a_test_split_nothing_is_claimed_about_new_images(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train.train(Session(TINY, data_set(60, "train"), None), tmp_path)
+    assert "there is no test split" in capsys.readouterr().out
+    sidecar = json.loads((tmp_path / "model.json").read_text())
+    assert "test_accuracy" not in sidecar["measured"]
+
+
+def test_the_kept_weights_are_those_that_validation_prefers(tmp_path: Path) -> None:
+    recipe = dataclasses.replace(TINY, average=0.5, epochs=1)
+    finished = session(recipe)
+    train.train(finished, tmp_path, quiet=True)
+    final = finished.final
+    losses = {name: final[f"validation_{name}"]["loss"] for name in ("last", "average")}
+    assert final["weights"] == min(losses, key=losses.__getitem__)
+    assert final["validation_loss"] == min(losses.values())
+    assert final["validation_last"]["loss"] != final["validation_average"]["loss"]
+    model, _ = checkpoint.load(tmp_path)
+    assert finished.average is not None
+    kept = weights(tmp_path)
+    mean = all(torch.equal(kept[name], value) for name, value in finished.average.weights.items())
+    assert mean == (final["weights"] == "average")
+    assert not model.training
 
 
 def test_noise_with_a_colour_is_learnt(tmp_path: Path) -> None:
     recipe = dataclasses.replace(TINY, epochs=8, width=8)
     learnt = session(recipe)
-    run.train(learnt, tmp_path, quiet=True)
-    assert learnt.history[-1]["test_accuracy"] > 0.9
+    train.train(learnt, tmp_path, quiet=True)
+    assert learnt.final["test_accuracy"] > 0.9
 
 
 def test_evaluation_equals_a_hand_computed_mean() -> None:
     own = session()
-    from training import augment
-
     transform = augment.pipeline(TINY, channel_statistics(own.train.images), 32, train=False)
     rows = augment.AugmentedRows(own.test, np.arange(24), transform, None)
-    result = loop.evaluate(own.model, rows, device=torch.device("cpu"), dtype=torch.float32)
+    result = loop.evaluate(own.model, rows, execution=own.execution)
     images = torch.stack([rows[i][0] for i in range(24)])
     with torch.no_grad():
         probability = own.model(images).softmax(1).numpy()
@@ -165,9 +222,7 @@ with run.process_group() as rank:
     generator = torch.Generator().manual_seed(7)
     images = torch.randn(11, 3, 32, 32, generator=generator)
     labels = torch.arange(11) % 3
-    losses, correct = loop.backward(
-        session.model, images, labels, smoothing=0.1, device=session.device, dtype=torch.float32
-    )
+    losses, correct = loop.backward(session.model, images, labels, smoothing=0.1, execution=session.execution)
     gradient = torch.cat([p.grad.flatten() for p in session.model.parameters()])
     torch.save({"gradient": gradient, "losses": losses, "correct": correct}, f"{sys.argv[1]}.{rank}")
 """
@@ -201,19 +256,19 @@ def test_a_whole_run_of_two_processes_is_that_of_one(tmp_path: Path) -> None:
         )
     one, two = (pl.read_csv(tmp_path / name / "history.csv") for name in ("one", "two"))
     np.testing.assert_allclose(one["train_loss"], two["train_loss"], rtol=1e-3)
-    assert one["test_accuracy"].to_list() == two["test_accuracy"].to_list()
+    assert one["validation_accuracy"].to_list() == two["validation_accuracy"].to_list()
     for name, value in weights(tmp_path / "one").items():
         torch.testing.assert_close(weights(tmp_path / "two")[name], value, rtol=0.01, atol=5e-3)
 
 
 def test_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_state(tmp_path: Path) -> None:
     broken = session()
-    run.run_epoch(broken, tmp_path, lambda *_: None)
+    train.run_epoch(broken, tmp_path, lambda *_: None)
     state = (tmp_path / "state.safetensors").read_bytes()
     with torch.no_grad():
         broken.model.head.bias.fill_(torch.nan)
     with pytest.raises(TrainingError, match="not finite at batch 1 of epoch 2: lower --learning-rate"):
-        run.run_epoch(broken, tmp_path, lambda *_: None)
+        train.run_epoch(broken, tmp_path, lambda *_: None)
     assert (tmp_path / "state.safetensors").read_bytes() == state
 
 

@@ -54,8 +54,8 @@ def test_the_history_of_a_row_is_that_of_its_split(tmp_path: Path) -> None:
 
 def test_what_training_writes_is_read(tmp_path: Path) -> None:
     from tests.factories import TINY, data_set
-    from training.run import train
     from training.session import Session
+    from training.train import train
 
     train(Session(TINY, data_set(60), data_set(20, "test")), tmp_path, quiet=True)
     frame = read_dynamics(tmp_path / "dynamics.parquet")
