@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from training.data import DataSet
+from training.dataset import DataSet
 from training.recipe import Recipe
 from workbench.core.predictions import Predictions
 from workbench.core.records import ImageSet

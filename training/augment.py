@@ -18,7 +18,7 @@ import albumentations
 import cv2
 from albumentations.pytorch import ToTensorV2
 
-from training.data import SIDE, DataSet, Labels
+from training.dataset import SIDE, DataSet, Labels
 from training.recipe import Recipe
 
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]

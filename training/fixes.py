@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data import DataSet
+from training.dataset import DataSet
 from training.errors import TrainingError
 
 FORMAT = 1

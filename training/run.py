@@ -174,6 +174,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             from training.train import train
 
             session = open_session(options)
+            if rank == 0:
+                _report(session)
             train(session, options.out if rank == 0 else None, quiet=rank != 0)
     except TrainingError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -187,12 +189,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _report(session: Session) -> None:
+    """Print what was read from class folders, and how it is used."""
+    for data in (session.train, session.test):
+        for note in () if data is None else data.notes:
+            print(note)
+    if session.train.notes:
+        print(f"{len(session.train_rows):,} rows to train on, {len(session.validation_rows):,} for validation")
+
+
 def _download(options: argparse.Namespace) -> int:
     from training import data
+    from training.dataset import SIDE
 
     root = data.data_root(options.data)
-    rows = [len(data.load(root, split, download=True)) for split in ("train", "test")]
-    print(f"{root} holds CIFAR-10: {rows[0]} train and {rows[1]} test images")
+    train, test = data.load_both(root, SIDE, download=True)
+    print(f"{root} holds {len(train):,} train and {len(test or ()):,} test images")
     return 0
 
 

@@ -17,7 +17,7 @@ from training import checkpoint
 from training.architectures import build_for, cam_layers
 from training.average import WeightAverage
 from training.checkpoint import Initial
-from training.data import DataSet, channel_statistics, split_validation
+from training.dataset import DataSet, channel_statistics, split_validation
 from training.errors import TrainingError
 from training.execution import Execution, pick_for_training
 from training.files import write_atomically

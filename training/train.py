@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from training import augment, checkpoint, loop, outputs
-from training.data import DataSet, Labels
+from training.dataset import DataSet, Labels
 from training.errors import TrainingError
 from training.loop import Evaluation
 from training.session import Session, row_columns

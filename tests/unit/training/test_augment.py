@@ -7,7 +7,7 @@ import torch
 
 from tests.factories import TINY, data_set
 from training import augment
-from training.data import channel_statistics
+from training.dataset import channel_statistics
 from training.recipe import RECIPES
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from torchvision.datasets import CIFAR10
 
 from tests.factories import CLASSES, data_set, image_folder
-from training import data
+from training import data, dataset, readers
 from training.errors import TrainingError
 
 
@@ -39,7 +39,7 @@ def test_torchvision_layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     read = data.load(str(root), "test")
     np.testing.assert_array_equal(read.images, source.images)
     np.testing.assert_array_equal(read.labels, source.labels)
-    assert read.classes == data.CIFAR10_CLASSES
+    assert read.classes == readers.CIFAR10_CLASSES
 
 
 def test_changed_batch_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,7 +125,7 @@ def test_unusable_folder_names_the_choices(tmp_path: Path, prepare, words: str) 
     prepare(tmp_path / "data")
     with pytest.raises(TrainingError, match=words) as caught:
         data.load(str(tmp_path / "data"), "train")
-    for choice in ("cifar-10-batches-py", "parquet", "image folders", "--download", "digits"):
+    for choice in ("cifar-10-batches-py", "parquet", "class folders", "--download", "digits"):
         assert choice in str(caught.value)
 
 
@@ -139,10 +139,58 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
         data.load(str(root), "train")
 
 
-def test_wrong_size_is_named(tmp_path: Path) -> None:
-    root = image_folder(tmp_path)
-    Image.new("RGB", (40, 32)).save(root / "train" / "ant" / "000.png")
-    with pytest.raises(TrainingError, match="expected 32×32 pixels, not 40×32"):
+def photos(root: Path, splits: tuple[str, ...] = ("training", "val")) -> Path:
+    """Photos of several sizes in class folders, each of the colour of its class."""
+    for split in splits:
+        for k, name in enumerate(("red", "green")):
+            folder = root / split / name / "nested"
+            folder.mkdir(parents=True)
+            for row, size in enumerate([(90, 60), (50, 70), (64, 64), (200, 100), (70, 71), (80, 40)]):
+                colour = [30, 30, 30]
+                colour[k] = 200 + row
+                Image.new("RGB", size, tuple(colour)).save(folder / f"{row}.png")
+            (folder / "._0.png").write_bytes(b"what a Mac leaves")
+    return root
+
+
+def test_folders_of_any_size_are_resized_and_say_so(tmp_path: Path) -> None:
+    train, test = data.load_both(str(photos(tmp_path / "photos")), 48)
+    assert test is not None
+    assert train.images.shape == test.images.shape == (12, 48, 48, 3)
+    assert train.classes == ("green", "red")
+    assert "resized to cover 48×48 pixels" in train.notes[0]
+    assert (train.images[:, 0, 0].argmax(1) == 1 - train.labels).all()
+
+
+def test_a_folder_of_classes_alone_has_no_test_split(tmp_path: Path) -> None:
+    root = photos(tmp_path / "photos", ("",))
+    train, test = data.load_both(str(root), 40)
+    assert (len(train), test) == (12, None)
+
+
+def test_pixels_and_digest_are_those_that_the_workbench_reads(tmp_path: Path) -> None:
+    from workbench.images.load import load_images
+    from workbench.models.transforms import crop
+
+    root = photos(tmp_path / "photos")
+    generator = np.random.default_rng(0)
+    for path in root.rglob("[0-9].png"):
+        size = Image.open(path).size
+        Image.fromarray(generator.integers(0, 255, (size[1], size[0], 3), np.uint8)).save(path)
+    read, seen = data.load(str(root), "test", 48), load_images(root, "val")
+    assert read.fingerprint == seen.fingerprint
+    np.testing.assert_array_equal(read.labels, seen.labels)
+    for ours, theirs in zip(read.images, seen.pixels, strict=True):
+        np.testing.assert_array_equal(ours, crop(theirs, 48, 1.0))
+
+
+def test_deep_images_and_strange_classes_are_refused(tmp_path: Path) -> None:
+    root = photos(tmp_path / "photos")
+    (root / "val" / "blue").mkdir()
+    with pytest.raises(TrainingError, match=r"val/blue is no class of .*: expected one of green, red"):
+        data.load(str(root), "test")
+    Image.fromarray(np.zeros((40, 40), np.uint16)).save(root / "training" / "red" / "deep.png")
+    with pytest.raises(TrainingError, match=r"deep\.png has more than 8 bits a channel: convert it"):
         data.load(str(root), "train")
 
 
@@ -164,7 +212,7 @@ def test_digits_are_complete_and_disjoint() -> None:
 
 def test_channel_statistics_equal_numpy() -> None:
     images = data_set(20).images
-    mean, deviation = data.channel_statistics(images)
+    mean, deviation = dataset.channel_statistics(images)
     scaled = images.reshape(-1, 3) / 255
     np.testing.assert_allclose(mean, scaled.mean(0), rtol=1e-12)
     np.testing.assert_allclose(deviation, scaled.std(0), rtol=1e-10)
@@ -172,10 +220,10 @@ def test_channel_statistics_equal_numpy() -> None:
 
 def test_validation_split_is_stratified_and_repeatable() -> None:
     labels = np.repeat(np.arange(10), 100)
-    train, validation = data.split_validation(labels, 0.1, 0)
+    train, validation = dataset.split_validation(labels, 0.1, 0)
     assert np.bincount(labels[validation]).tolist() == [10] * 10
     assert sorted([*train, *validation]) == list(range(1000))
-    np.testing.assert_array_equal(validation, data.split_validation(labels, 0.1, 0)[1])
+    np.testing.assert_array_equal(validation, dataset.split_validation(labels, 0.1, 0)[1])
 
 
 def test_where_the_data_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:

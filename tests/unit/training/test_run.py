@@ -18,7 +18,7 @@ import torch
 
 from tests.factories import TINY, data_set, image_folder
 from training import augment, checkpoint, loop, outputs, run, train
-from training.data import channel_statistics
+from training.dataset import channel_statistics
 from training.errors import TrainingError
 from training.recipe import Recipe
 from training.session import Session
