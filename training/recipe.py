@@ -151,10 +151,10 @@ RECIPES: Mapping[str, Recipe] = {
         ),
         Recipe(
             name="fast",
-            epochs=40,
-            average=0.999,
+            epochs=35,
+            average=0.998,
             label_smoothing=0.1,
-            image_sizes=(20, 20, 20, 24, 32),
+            image_sizes=(20, 20, 20, 24, 24, 32, 32),
             flip=True,
             cutout=12,
         ),
