@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -197,3 +198,27 @@ def churn_against_seeds(seeds: list[Predictions], after: Predictions) -> Churn:
     spread = deviation * np.sqrt(1 + 1 / len(seeds))
     p_value = float(2 * stats.t.sf(abs(change) / spread, len(seeds) - 1)) if spread > 0 else float("nan")
     return Churn(float(np.mean(between)), float(np.mean(against)), deviation, change, p_value)
+
+
+def changed_alike(changed: pl.DataFrame, seeds: Sequence[Predictions]) -> pl.Series:
+    """How many of the seeds change each row as the new model does, in the order of ``changed``.
+
+    ``changed`` has the rows of `pair_rows` that are fixed or broken; a seed changes a fixed row alike if it is correct
+    there, and a broken one if it misclassifies it.
+
+    Raises
+    ------
+    DataError
+        If a seed lacks one of the rows.
+    """
+    count = np.zeros(len(changed), np.int64)
+    for seed in seeds:
+        answers = seed.table.select("index", answer="predicted")
+        found = changed.lazy().join(answers, on="index", how="left", maintain_order="left").collect()
+        if found["answer"].null_count():
+            raise DataError(
+                f"compare: a seed lacks {found['answer'].null_count():,} of the rows: predict the same split"
+            )
+        correct = found["answer"] == found["label"]
+        count += (correct == (found["outcome"] == FIXED)).to_numpy()
+    return pl.Series("other_seeds", count)

@@ -74,7 +74,7 @@ def _write(
         run,
         checkpoint=options.checkpoint,
         compared=compared,
-        seeds=[read(path) for path in options.other_seed],
+        seeds=[read(path) for path in options.other_seed] or None,
         groups=options.groups,
         votes=votes,
         train=train,

@@ -25,7 +25,7 @@ TRAIN = (
 def find(
     run: Run,
     *,
-    seeds: Sequence[Predictions] = (),
+    seeds: Sequence[Predictions] | None = None,
     features: ArrayLike | None = None,
     layer: str | None = None,
     validation: Predictions | None = None,
@@ -38,7 +38,8 @@ def find(
         With human labels (`with_votes`), train predictions (`with_train`), images and a checkpoint whose folder holds
         ``dynamics.parquet``, more rules can run; `Findings.missing` names those that could not.
     seeds : sequence of Predictions
-        Other models on the same rows, such as another seed of the same recipe.
+        Other models on the same rows, such as another seed of the same recipe; default: those in the folder ``seeds``
+        beside the checkpoint.
     features : float array (N, D)
         An embedding of the rows, in the order of the predictions, whose clusters are tried as slices.
     layer : str

@@ -19,6 +19,7 @@ from workbench.core.predictions import CORE, Predictions
 from workbench.core.records import FloatArray, ImageSet, IntArray, ProbabilityArray
 from workbench.errors import DataError
 from workbench.runs.run import Run
+from workbench.runs.seeds import seeds_beside
 
 if TYPE_CHECKING:
     from workbench.models.classifier import Classifier
@@ -185,14 +186,14 @@ def _with_copies(run: Run, predictions: Predictions) -> Predictions:
 def known_of(
     run: Run,
     *,
-    seeds: Sequence[Predictions] = (),
+    seeds: Sequence[Predictions] | None = None,
     features: ArrayLike | None = None,
     layer: str | None = None,
     validation: Predictions | None = None,
     most_rows: int = MOST_ROWS,
     seed: int = 0,
 ) -> Known:
-    """What is known of a run's rows; of more than ``most_rows`` a random sample.
+    """What is known of a run's rows; of more than ``most_rows`` a random sample. Without ``seeds``, `seeds_beside` it.
 
     Raises
     ------
@@ -200,7 +201,7 @@ def known_of(
         If the features, another seed's rows or the validation rows do not fit the predictions, or a layer is named
         without a model and images.
     """
-    predictions = run.predictions
+    predictions, seeds = run.predictions, seeds_beside(run) if seeds is None else seeds
     if layer is not None and (run.classifier is None or run.images is None):
         raise DataError("layer: expected a run with its model and images, to compute the layer's features")
     if validation is not None:

@@ -19,6 +19,7 @@ from workbench.core.records import ImageSet
 from workbench.findings.find import find
 from workbench.findings.record import Findings
 from workbench.runs.run import Run
+from workbench.runs.seeds import seeds_beside
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -89,7 +90,7 @@ def join(
     *,
     checkpoint: Path | None = None,
     compared: Predictions | None = None,
-    seeds: Sequence[Predictions] = (),
+    seeds: Sequence[Predictions] | None = None,
     groups: Mapping[str, Sequence[str]] | None = None,
     votes: ArrayLike | None = None,
     train: Predictions | None = None,
@@ -109,6 +110,8 @@ def join(
         Predictions on the train split, with embeddings: adds neighbours and typicality.
     train_images : ImageSet
         The train split's images: adds near-duplicates.
+    seeds : sequence of Predictions
+        Default: those in the folder ``seeds`` beside the checkpoint.
 
     The other parameters are those of `Material`.
 
@@ -131,7 +134,7 @@ def join(
         ),
         checkpoint,
         compared,
-        seeds,
+        seeds_beside(run) if seeds is None else seeds,
         groups or {},
         features,
         layer,

@@ -126,4 +126,4 @@ def train_digits(out: Path, report: Callable[[str], None] = print) -> None:
     report("Training a small model on scikit-learn's handwritten digits: about a minute, no download.")
     with _translated(CheckpointError):
         splits = (training.data.load("digits", "train"), training.data.load("digits", "test"))
-        train(Session(RECIPES["digits"], *splits), out)
+        train(Session(RECIPES["digits"], *splits, watch_test=True), out)  # so that its test images have histories

@@ -7,7 +7,7 @@ import dataclasses
 import polars as pl
 
 from workbench import figures
-from workbench.analysis.compare import churn_against_seeds, compare, pair_rows
+from workbench.analysis.compare import changed_alike, churn_against_seeds, compare, pair_rows
 from workbench.analysis.models import differences, equivalence, models
 from workbench.analysis.summary import calibration_metrics, churn_metrics, comparison_metrics
 from workbench.core.predictions import Predictions
@@ -17,7 +17,7 @@ from workbench.reports.material import Material
 
 
 def section(material: Material) -> Bundle:
-    """Rows fixed and broken, with a test; with other seeds of the first recipe, beside the rows that those change."""
+    """Rows fixed and broken, with a test; with other seeds of the first recipe, which of them those change as well."""
     before, after = material.predictions, material.compared
     if after is None:
         return _seeds_alone(material)
@@ -29,17 +29,19 @@ def section(material: Material) -> Bundle:
     if before.has_probabilities and after.has_probabilities:
         compared["calibration"] = {"before": calibration_metrics(before), "after": calibration_metrics(after)}
     metrics = {"comparison": compared}
+    table = changed.collect(engine="streaming")
     if material.seeds:
         metrics["churn"] = churn_metrics(churn_against_seeds([before, *material.seeds], after))
+        table = table.with_columns(other_seeds=changed_alike(table, material.seeds))
+        again = table.group_by("outcome").agg((pl.col("other_seeds") > 0).sum())
+        compared["also_changed_by_other_seeds"] = dict(again.sort("outcome").iter_rows())
     return Bundle(
         figures={
             "comparison": lambda: figures.figure_of(figures.outcomes(result)),
             "comparison_classes": lambda: figures.figure_of(figures.class_differences(result)),
         },
         tables={
-            "comparison": changed.collect(engine="streaming").with_columns(
-                *(material.class_names(name) for name in ("label", "before", "after"))
-            ),
+            "comparison": table.with_columns(*(material.class_names(name) for name in ("label", "before", "after"))),
             "comparison_findings": differences(before, after, groups),
             "models": models({"before": before, **_seeds(material), "after": after}),
         },

@@ -73,6 +73,13 @@ def test_metrics_equal_scikit_learn(inputs: Path, bundle: Path) -> None:
     assert found["churn"]["change"] == pytest.approx(
         second.accuracy - (p.accuracy + store.read(inputs / "seed").accuracy) / 2
     )
+    seed = store.read(inputs / "seed")
+    fixed = (p.predicted != p.label) & (second.predicted == p.label)
+    broken = (p.predicted == p.label) & (second.predicted != p.label)
+    correct = seed.predicted == seed.label
+    alike = {"fixed": int((fixed & correct).sum()), "broken": int((broken & ~correct).sum())}
+    assert found["comparison"]["also_changed_by_other_seeds"] == alike
+    assert sum(alike.values()) > 0
     right = (p.label // 2 == p.predicted // 2).mean()
     assert found["groups"]["accuracy"] == pytest.approx(right)
     assert found["top_k_accuracy"]["2"]["value"] == pytest.approx(
