@@ -83,7 +83,7 @@ def split_validation(labels: Labels, fraction: float, seed: int) -> tuple[Labels
         train, validation = train_test_split(rows, test_size=fraction, random_state=seed, stratify=labels)
     except ValueError as error:
         raise TrainingError(
-            f"cannot split off {fraction:g} of {len(labels)} rows for validation ({error}): use more images, or a larger "
-            "--validation-fraction"
+            f"cannot split off {fraction:g} of {len(labels)} rows for validation ({error}): use more images, or a "
+            "larger --validation-fraction"
         ) from error
     return np.sort(train), np.sort(validation)

@@ -18,7 +18,7 @@ from training.errors import TrainingError
 from training.loop import Evaluation
 from training.session import Session, row_columns
 
-SAVE_EVERY_S = 300.0
+SAVE_EVERY_S, DRAWN_FROM_S = 300.0, 30.0
 Progress = Callable[[int, int, float, float], None]
 
 
@@ -86,11 +86,12 @@ class _Epoch:
 
 
 def _write_records(session: Session, folder: Path) -> None:
-    """The state, and what people read: history, dynamics and curves."""
+    """The state, and what people read: history, dynamics and, unless an epoch takes less than drawing, curves."""
     session.save(folder)
     outputs.write_history(folder, session.history)
     outputs.write_dynamics(folder, session)
-    outputs.write_curves(folder, session.history)
+    if session.epoch == session.recipe.epochs or session.history[-1]["seconds"] > DRAWN_FROM_S:
+        outputs.write_curves(folder, session.history)
 
 
 def _evaluate(session: Session, data: DataSet, rows: Labels, size: int, *, exact: bool = False) -> Evaluation:

@@ -80,5 +80,5 @@ def test_the_mean_of_weights_by_hand() -> None:
         expected = keep * expected + (1 - keep) * value
     assert float(mean.weights["weight"]) == pytest.approx(expected)
     with mean.within(model):
-        assert float(model.weight) == pytest.approx(expected)
-    assert float(model.weight) == values[-1]
+        assert model.weight.item() == pytest.approx(expected)
+    assert model.weight.item() == values[-1]

@@ -68,7 +68,7 @@ def test_a_resumed_start_from_a_checkpoint_gives_the_very_weights(first: tuple[P
         (["--architecture", "convnet_ln"], "--init .*: expected architecture convnet_ln, not resnet18_ln"),
         (
             ["--validation-fraction", "0.001"],
-            "cannot split off 0.001 of 30 rows for validation .*larger --validation-fraction",
+            "cannot split off 0.001 of 30 rows .*larger --validation-fraction",
         ),
     ],
 )
