@@ -45,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="evaluate the test split after each epoch, too, not only at the end; the checkpoint says that it was",
     )
+    top.add_argument("--quiet", action="store_true", help="print errors only")
     top.add_argument("--summary", action="store_true", help="print the model's layers and exit")
     group = top.add_argument_group("fields of the recipe")
     hints = typing.get_type_hints(Recipe)
@@ -174,9 +175,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             from training.train import train
 
             session = open_session(options)
-            if rank == 0:
+            quiet = options.quiet or rank != 0
+            if not quiet:
                 _report(session)
-            train(session, options.out if rank == 0 else None, quiet=rank != 0)
+            train(session, options.out if rank == 0 else None, quiet=quiet)
     except TrainingError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -159,16 +159,18 @@ def train(session: Session, folder: Path | None, *, quiet: bool = False) -> None
         _write_records(session, folder)
     while session.epoch < session.recipe.epochs:
         label = f"epoch {session.epoch + 1}/{session.recipe.epochs}"
+        if quiet:
+            run_epoch(session, folder, lambda *_: None)
+            continue
         with progress_bar(label, session.steps_per_epoch, session.step) as progress:
-            run_epoch(session, folder, (lambda *_: None) if quiet else progress)
+            run_epoch(session, folder, progress)
         row = session.history[-1]
-        if not quiet:
-            watched = f", test {row['test_accuracy']:.2%}" if session.watch_test else ""
-            print(
-                f"{label}: {row['image_size']} px, train loss {row['train_loss']:.3f}, validation "
-                f"{row['validation_accuracy']:.2%}{watched}, {row['seconds']:.0f} s",
-                flush=True,
-            )
+        watched = f", test {row['test_accuracy']:.2%}" if session.watch_test else ""
+        print(
+            f"{label}: {row['image_size']} px, train loss {row['train_loss']:.3f}, validation "
+            f"{row['validation_accuracy']:.2%}{watched}, {row['seconds']:.0f} s",
+            flush=True,
+        )
     weights = finish(session)
     if not quiet:
         print(_said(session), flush=True)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import nbformat
@@ -19,3 +20,18 @@ def test_notebook_runs_from_top_to_bottom(path: Path, digits_run: Path) -> None:
     assert {"image/png", "text/html", "application/vnd.jupyter.widget-view+json"} & shown
     if "Explorer(" in path.read_text(encoding="utf-8"):
         assert "application/vnd.jupyter.widget-view+json" in shown
+    if path.stem == "retrain":
+        texts = [output["data"]["text/markdown"] for output in outputs if "text/markdown" in output.get("data", {})]
+        _retraining_pays(" ".join(texts))
+
+
+def _retraining_pays(text: str) -> None:
+    """Of what exchanged labels cost, at least 80 % comes back, in at most a quarter of the time from the weights."""
+    found = re.search(
+        r"cost (\d+\.\d) points.* Of these (\d+)% are back .* and (\d+)% after .* which took (\d+)% of the time", text
+    )
+    assert found, text
+    cost, retrained, tuned, time = map(float, found.groups())
+    assert cost > 2
+    assert min(retrained, tuned) >= 80
+    assert time <= 25
