@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from workbench.analysis.calibration import reliability
 from workbench.analysis.classes import class_report
 from workbench.analysis.statistics import wilson_interval
 from workbench.core.files import refuse_to_overwrite, write_atomically
 from workbench.core.predictions import Predictions
 from workbench.runs.run import Run
+from workbench.runs.seeds import SEEDS, seeds_beside
 
 CARD = "MODEL_CARD.md"
 
@@ -32,7 +35,7 @@ def model_card(run: Run, *, hardware: str, pixels: str, note: str = "") -> str:
         f"{len(predictions.classes)} classes: {', '.join(predictions.classes)}.",
         _accuracy(predictions),
         "## Training",
-        _training(card, hardware, pixels, note),
+        "\n".join([_training(card, hardware, pixels, note), *_seeds(run)]),
         "## Errors by class",
         _classes(predictions),
         "## Limits",
@@ -55,8 +58,8 @@ def _training(card: Mapping[str, Any], hardware: str, pixels: str, note: str) ->
     settings = ", ".join(f"{key} {_shortened(value)}" for key, value in recipe.items() if key != "name")
     lines = [
         f"- Data: {data['name']}, {data['train_rows']:,} images to train on and "
-        f"{data['validation_rows']:,} for validation; {pixels}. While it runs, a training "
-        "reads the validation split alone to set its rates; the test figures of each epoch are recorded beside it.",
+        f"{data['validation_rows']:,} for validation; {pixels}.",
+        f"- {_evaluations(card)}",
         f"- Command: `python -m training.run --recipe {recipe['name']} --data DIR --out DIR`, seed {card['seed']}.",
         f"- Recipe: {settings}.",
         f"- {card['train_seconds']:,.0f} seconds ({card['train_seconds'] / 3600:.1f} hours) on {hardware}, "
@@ -65,6 +68,36 @@ def _training(card: Mapping[str, Any], hardware: str, pixels: str, note: str) ->
         f"- Weights SHA-256 `{card['weights_sha256']}`, test images `{data['fingerprint_test']}`.",
     ]
     return "\n".join(lines)
+
+
+def _evaluations(card: Mapping[str, Any]) -> str:
+    """What was evaluated when, and which weights were kept."""
+    measured = card["measured"]
+    kept = {"last": "those of the last step", "average": "the running mean of the weights"}[measured["weights"]]
+    compared = " and ".join(
+        f"{measured[f'validation_{name}']['loss']:.4f} ({what})"
+        for name, what in (("last", "last step"), ("average", "running mean"))
+        if f"validation_{name}" in measured
+    )
+    once = "The test split was evaluated once, at the end."
+    watched = "The test split was evaluated after each epoch, too (`--watch-test`)."
+    return (
+        f"The weights are {kept}, chosen by the cross entropy on the validation images: {compared}; accuracy there "
+        f"{measured['validation_accuracy']:.2%}. {watched if card['watched_test'] else once}"
+    )
+
+
+def _seeds(run: Run) -> list[str]:
+    """Mean and spread over the seeds whose predictions lie beside the checkpoint, as one line; none without them."""
+    others = seeds_beside(run)
+    if not others:
+        return []
+    accuracies = np.array([one.accuracy for one in (run.predictions, *others)])
+    each = ", ".join(f"{value:.2%}" for value in accuracies)
+    return [
+        f"- {len(accuracies)} seeds of this recipe: {each}; mean {accuracies.mean():.2%}, standard deviation "
+        f"{100 * accuracies.std(ddof=1):.2f} points. The predictions of the others are in `{SEEDS}/`."
+    ]
 
 
 def _classes(predictions: Predictions) -> str:
@@ -92,9 +125,7 @@ def _limits(card: Mapping[str, Any], predictions: Predictions) -> str:
 
 
 def _shortened(value: Any) -> str:
-    """A setting as text: a list by epoch as its runs, such as ``10 x 20, 7 x 24``, corners as ``x:y``."""
-    if isinstance(value, list) and value and isinstance(value[0], list):
-        return " ".join(":".join(f"{number:.3g}" for number in corner) for corner in value)
+    """A setting as text: a list as its runs, such as ``3 x 20, 2 x 24``."""
     if not isinstance(value, list) or len(value) == 1:
         return str(value[0] if isinstance(value, list) else value)
     return "(" + ", ".join(f"{len(list(run))} x {setting}" for setting, run in itertools.groupby(value)) + ")"

@@ -26,10 +26,18 @@ def test_card_has_the_measured_figures(tmp_path: Path, capsys: pytest.CaptureFix
     assert f"({p.error_count} misclassified;" in card
     assert opened.classifier is not None
     assert str(opened.classifier.card["weights_sha256"]) in card
-    assert "cutout (15 x 8, 5 x 0, 11 x 12, 2 x 6)" in card
+    assert "cutout 12" in card
+    assert "The test split was evaluated once, at the end." in card
+    measured = opened.classifier.card["measured"]
+    for name, words in (("last", "last step"), ("average", "running mean")):
+        assert f"{measured[f'validation_{name}']['loss']:.4f} ({words})" in card
+    assert "seeds of this recipe" not in card
     assert f"Confidence is {p.confidence.mean():.1%} on average where {p.accuracy:.1%} are correct" in card
     assert f"differ by {reliability(p).error.value:.1%} (root mean square" in card
-    assert "rates 0:0 0.0606:1 " in card
     assert "- Made in two sittings." in card
     assert main(command) == 2
     assert "exists already" in capsys.readouterr().err
+    store.write(opened.predictions, folder / "seeds" / "1")
+    assert main([*command, "--force"]) == 0
+    card = (folder / "MODEL_CARD.md").read_text()
+    assert f"2 seeds of this recipe: {p.accuracy:.2%}, {p.accuracy:.2%}; mean {p.accuracy:.2%}" in card
