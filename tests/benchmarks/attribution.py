@@ -1,26 +1,36 @@
 """Attributions against the libraries' own paths, on the shipped checkpoint and real errors; run it by itself.
 
 The images are those of ``CIFAR10_ROOT``, else ``./data``. The libraries run as their documentation shows: a float32
-model in PyTorch's default layout, 64 images a batch. Ours runs at the faster precision of this processor. The last
-line is one JSON object: ratios of seconds, above 1 where ours is faster, except ``all_targets_vs_forward``, our seconds
-for the maps of all 10 targets over those of one forward pass at the same precision; each with the mean rank correlation
-of our maps with the float32 reference beside it.
+model in PyTorch's default layout, 64 images a batch. Keys that end in ``_float32`` compare like with like: ours in
+float32, too; ratios of seconds in the same round, above 1 where ours is faster. ``…_vs_forward_float32`` are our
+seconds over those of the forward pass alone, below 1 where ours is faster. ``…_bfloat16_gain``, where the processor
+multiplies bfloat16: our seconds in float32 over those in bfloat16, with the mean rank correlation of the two maps.
+``one_image`` are single images, one after the other, as the explorer asks for them.
 """
 
 from __future__ import annotations
 
-import json
-import statistics
-import time
+import argparse
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
-from captum.attr import IntegratedGradients, LayerGradCam
-from pytorch_grad_cam import GradCAM
+from captum.attr import (
+    FeatureAblation,
+    GradientShap,
+    IntegratedGradients,
+    LayerGradCam,
+    NoiseTunnel,
+    Occlusion,
+    Saliency,
+)
+from pytorch_grad_cam import GradCAM, ScoreCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+from torch import Tensor
 
-from training.loop import has_fast_bfloat16
+from tests.benchmarks.timing import interleaved, report
+from training.execution import has_fast_bfloat16
 from workbench.attribution.attribute import attribute
 from workbench.attribution.exact import class_maps
 from workbench.attribution.gradient import starting_points
@@ -29,92 +39,178 @@ from workbench.core.records import Precision
 from workbench.evidence.stability import rank_correlation
 from workbench.runs.opening import SHIPPED, open_run
 
-ROWS, FEW, REPEATS, BATCH, STEPS = 192, 32, 3, 64, 32
-
-
-def seconds(call: Callable[[], object]) -> float:
-    call()
-    found = []
-    for _ in range(REPEATS):
-        begun = time.perf_counter()
-        call()
-        found.append(time.perf_counter() - begun)
-    return statistics.median(found)
+ROWS, FEW, SINGLE, BATCH, STEPS = 192, 32, 4, 64, 32
 
 
 def likeness(ours: np.ndarray, reference: np.ndarray) -> float:
     return float(np.nanmean(rank_correlation(ours, reference)))
 
 
-def main() -> None:
-    run = open_run(SHIPPED)
-    classifier, images = run.classifier, run.images
-    if classifier is None or images is None:
-        raise SystemExit("the benchmark needs the images: set CIFAR10_ROOT")
-    precision: Precision = "bfloat16" if has_fast_bfloat16(classifier.device) else "float32"
-    wrong = run.predictions.index[~run.predictions.correct][:ROWS]
-    pixels = images.pixels[wrong]
-    targets = Targets(run.predictions.predicted[[run.predictions.position(int(row)) for row in wrong]])
-    plain = open_run(SHIPPED).classifier.module.to(memory_format=torch.contiguous_format).eval()  # type: ignore[union-attr]
-    x = classifier.prepare(pixels).contiguous()
-    of = torch.from_numpy(targets.of)
+class Sides:
+    """Each map by the library and by us, on the same images and targets."""
 
-    def library() -> np.ndarray:
-        with GradCAM(plain, [plain.stage4]) as cam:
-            parts = [
-                cam(x[k : k + BATCH], [ClassifierOutputTarget(int(t)) for t in of[k : k + BATCH]])
-                for k in range(0, len(x), BATCH)
-            ]
+    def __init__(self, rows: int) -> None:
+        run = open_run(SHIPPED)
+        if run.classifier is None or run.images is None:
+            raise SystemExit("the benchmark needs the images: set CIFAR10_ROOT")
+        self.classifier = run.classifier
+        self.rows = run.predictions.index[~run.predictions.correct][:rows]
+        self.pixels = run.classifier.seen(run.images).stack(self.rows)
+        places = [run.predictions.position(int(row)) for row in self.rows]
+        self.targets = Targets(run.predictions.predicted[places])
+        plain = open_run(SHIPPED).classifier
+        assert plain is not None
+        self.plain: Any = plain.module.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+        self.x = self.classifier.prepare(self.pixels).contiguous()
+        self.start = starting_points(self.classifier, self.pixels, "black").contiguous()
+        self.of = torch.from_numpy(self.targets.of)
+
+    def ours(self, method: str, precision: Precision, count: int, at_once: int, **settings: Any) -> np.ndarray:
+        """Our maps of the first ``count`` images, ``at_once`` a call."""
+        parts = []
+        for k in range(0, count, at_once):
+            part = slice(k, min(k + at_once, count))
+            found = attribute(
+                self.classifier,
+                self.pixels[part],
+                self.rows[part],
+                self.targets.part(part),
+                method,
+                precision=precision,
+                **settings,
+            )
+            parts.append(next(iter(found.values())).values)
         return np.concatenate(parts)
 
-    def captum() -> np.ndarray:
-        method = LayerGradCam(plain, plain.stage4)
-        parts = [method.attribute(x[k : k + BATCH], target=of[k : k + BATCH]) for k in range(0, len(x), BATCH)]
-        return torch.cat(parts)[:, 0].detach().numpy()
-
-    def ours() -> np.ndarray:
-        return attribute(classifier, pixels, wrong, targets, precision=precision)["stage4"].values
-
-    few, few_targets = slice(0, FEW), targets.part(slice(0, FEW))
-    start = starting_points(classifier, pixels[few], "black").contiguous()
-
-    def captum_ig() -> np.ndarray:
-        method = IntegratedGradients(plain)
-        found = method.attribute(x[few], start, target=of[few], n_steps=STEPS, internal_batch_size=BATCH)
-        return found.sum(1).detach().numpy()
-
-    def our_ig() -> np.ndarray:
-        return attribute(
-            classifier, pixels[few], wrong[few], few_targets, "Integrated gradients", precision=precision, steps=STEPS
-        )[""].values
+    def theirs(self, compute: Callable[[Tensor, Tensor, Tensor], Any], count: int, at_once: int) -> np.ndarray:
+        """The library's maps of the same images; ``compute(x, start, targets)``."""
+        parts = []
+        for k in range(0, count, at_once):
+            part = slice(k, min(k + at_once, count))
+            parts.append(np.asarray(torch.as_tensor(compute(self.x[part], self.start[part], self.of[part])).detach()))
+        return np.concatenate(parts)
 
     @torch.inference_mode()
-    def forward() -> None:
+    def forward(self, precision: Precision) -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
-            for k in range(0, len(x), 250):
-                classifier.module(classifier.prepare(pixels[k : k + 250]))
+            for k in range(0, len(self.x), 250):
+                self.classifier.module(self.classifier.prepare(self.pixels[k : k + 250]))
 
-    def all_targets() -> np.ndarray:
-        return class_maps(classifier, pixels, precision=precision).values
 
-    gradcam_s = seconds(ours)
-    figures = {
-        "gradcam_vs_pytorch_grad_cam": seconds(library) / gradcam_s,
-        "gradcam_vs_captum": seconds(captum) / gradcam_s,
-        "gradcam_rank_correlation": likeness(ours(), captum()),
-        "integrated_gradients_vs_captum": seconds(captum_ig) / seconds(our_ig),
-        "integrated_gradients_rank_correlation": likeness(our_ig(), captum_ig()),
-        "all_targets_vs_forward": seconds(all_targets) / seconds(forward),
-        "all_targets_rank_correlation": likeness(
-            all_targets().reshape(-1, 4, 4), class_maps(classifier, pixels).values.reshape(-1, 4, 4)
+def by_grad_cam(sides: Sides, kind: Any) -> Callable[[Tensor, Tensor, Tensor], Any]:
+    def compute(x: Tensor, _: Tensor, of: Tensor) -> Any:
+        with kind(sides.plain, [sides.plain.stage4]) as cam:
+            return cam(x, [ClassifierOutputTarget(int(t)) for t in of])
+
+    return compute
+
+
+def perturbing(sides: Sides) -> dict[str, tuple[Callable[[Tensor, Tensor, Tensor], Any], dict[str, Any]]]:
+    """What runs the model many times for each image, by the library, and our settings for the same map."""
+    plain, cells = sides.plain, (torch.arange(32) // 4)[:, None] * 8 + torch.arange(32) // 4
+    return {
+        "Occlusion": (
+            lambda x, start, of: Occlusion(plain).attribute(
+                x, sliding_window_shapes=(3, 8, 8), strides=(3, 4, 4), baselines=start, target=of
+            ),
+            {"baseline": "black", "window": 8, "stride": 4},
         ),
-        "precision": precision,
-        "images": len(pixels),
-        "images_integrated_gradients": FEW,
-        "gradcam_images_per_s": len(pixels) / gradcam_s,
-        "threads": torch.get_num_threads(),
+        "Feature ablation": (
+            lambda x, start, of: FeatureAblation(plain).attribute(
+                x, baselines=start, feature_mask=cells[None, None], target=of
+            ),
+            {"baseline": "black", "cell": 4},
+        ),
+        "SmoothGrad": (
+            lambda x, _, of: NoiseTunnel(Saliency(plain)).attribute(
+                x.requires_grad_(), nt_samples=16, stdevs=0.1 * float(x.max() - x.min()), target=of, abs=False
+            ),
+            {"samples": 16},
+        ),
+        "GradientSHAP": (
+            lambda x, start, of: GradientShap(plain).attribute(x, start, n_samples=32, stdevs=0.05, target=of),
+            {"samples": 32},
+        ),
+        "Score-CAM": (by_grad_cam(sides, ScoreCAM), {}),
     }
-    print(json.dumps(figures))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rows", type=int, default=ROWS)
+    options = parser.parse_args()
+    sides = Sides(options.rows)
+    count, rounds = len(sides.rows), options.rounds
+    fast = has_fast_bfloat16(sides.classifier.device)
+
+    def integrated(x: Tensor, start: Tensor, of: Tensor) -> Tensor:
+        method = IntegratedGradients(sides.plain)
+        found: Tensor = method.attribute(x, start, target=of, n_steps=STEPS, internal_batch_size=BATCH)
+        return found
+
+    cams = interleaved(
+        {
+            "pytorch_grad_cam": lambda: sides.theirs(by_grad_cam(sides, GradCAM), count, BATCH),
+            "captum": lambda: sides.theirs(
+                lambda x, _, of: LayerGradCam(sides.plain, sides.plain.stage4).attribute(x, target=of), count, BATCH
+            ),
+            "ours": lambda: sides.ours("Grad-CAM", "float32", count, count),
+            "forward": lambda: sides.forward("float32"),
+            "all": lambda: class_maps(sides.classifier, sides.pixels),
+        },
+        rounds,
+    )
+    few = min(FEW, count)
+    paths = interleaved(
+        {
+            "captum": lambda: sides.theirs(integrated, few, few),
+            "ours": lambda: sides.ours("Integrated gradients", "float32", few, few, steps=STEPS),
+        },
+        rounds,
+    )
+    figures: dict[str, Any] = {
+        "gradcam_vs_pytorch_grad_cam_float32": cams.ratio("pytorch_grad_cam", "ours"),
+        "gradcam_vs_captum_float32": cams.ratio("captum", "ours"),
+        "gradcam_vs_forward_float32": cams.ratio("ours", "forward"),
+        "all_targets_vs_forward_float32": cams.ratio("all", "forward"),
+        "integrated_gradients_vs_captum_float32": paths.ratio("captum", "ours"),
+        "gradcam_images_per_s_float32": count / cams.seconds("ours"),
+    }
+    for method, (compute, settings) in perturbing(sides).items():
+        name = method.lower().replace(" ", "_").replace("-", "_")
+        for words, at_once in (("", few), ("_one_image", 1)):
+            number = few if at_once > 1 else SINGLE
+            taken = interleaved(
+                {
+                    "theirs": lambda c=compute, n=number, a=at_once: sides.theirs(c, n, a),
+                    "ours": lambda m=method, n=number, a=at_once, s=settings: sides.ours(m, "float32", n, a, **s),
+                },
+                min(rounds, 3),
+            )
+            figures[f"{name}_vs_library{words}_float32"] = taken.ratio("theirs", "ours")
+    if fast:
+        figures |= _gains(sides, count, few, rounds)
+    figures |= {"precision_theirs": "float32", "images": count, "images_of_many_passes": few}
+    report("attribution", figures)
+
+
+def _gains(sides: Sides, count: int, few: int, rounds: int) -> dict[str, float]:
+    """What bfloat16 adds to our own side, and how like its maps are to those in float32."""
+    found: dict[str, float] = {}
+    for method, number, settings in (("Grad-CAM", count, {}), ("Integrated gradients", few, {"steps": STEPS})):
+        taken = interleaved(
+            {
+                "float32": lambda m=method, n=number, s=settings: sides.ours(m, "float32", n, n, **s),
+                "bfloat16": lambda m=method, n=number, s=settings: sides.ours(m, "bfloat16", n, n, **s),
+            },
+            rounds,
+        )
+        name = method.lower().replace("-", "").replace(" ", "_")
+        found[f"{name}_bfloat16_gain"] = taken.ratio("float32", "bfloat16")
+        maps = [sides.ours(method, precision, number, number, **settings) for precision in ("float32", "bfloat16")]
+        found[f"{name}_bfloat16_rank_correlation"] = likeness(maps[1], maps[0])
+    return found
 
 
 if __name__ == "__main__":

@@ -1,33 +1,23 @@
 """``workbench.models.predict`` against a plain eager float32 forward pass over the same images; run it by itself.
 
-The last line is one JSON object of ratios of images/s, preparation and softmax included in both: ``speedup_float32`` at
-the default precision, ``speedup_bfloat16`` with ``precision="bfloat16"``, each with the largest difference of a
-probability beside it, ``speedup``, the better of the two, and for ResNet-50 on photographs ``photos_vs_dataloader``
-(see `tests.benchmarks.photos`).
+Ratios of images/s of the same round, preparation and softmax included in both: ``speedup_float32`` like for like, at the
+default precision; ``speedup_bfloat16`` ours with ``precision="bfloat16"``; each with the largest difference of a
+probability beside it; and for ResNet-50 on photographs ``photos_vs_dataloader`` (see `tests.benchmarks.photos`).
 """
 
 from __future__ import annotations
-
-import json
-import statistics
-import timeit
-from collections.abc import Callable
 
 import numpy as np
 import torch
 
 from tests.benchmarks import photos
+from tests.benchmarks.timing import interleaved, report
 from training.model import ResNet18LN
 from workbench.core.records import ImageSet
 from workbench.models import predict
 from workbench.models.classifier import Classifier
 
-ROWS, REPEATS = 250, 5
-
-
-def median_seconds(call: Callable[[], object]) -> float:
-    call()
-    return statistics.median(timeit.repeat(call, number=1, repeat=REPEATS))
+ROWS, REPEATS = 1000, 5
 
 
 def main() -> None:
@@ -51,21 +41,21 @@ def main() -> None:
         return predict.predict(classifier, images, precision="bfloat16")
 
     right = eager()
-    difference = float(np.abs(predict.predict(classifier, images).probability - right).max())
-    eager_s, half_s = median_seconds(eager), median_seconds(half)
-    ours_s = median_seconds(lambda: predict.predict(classifier, images))
+    taken = interleaved(
+        {"eager": eager, "float32": lambda: predict.predict(classifier, images), "bfloat16": half}, REPEATS
+    )
     figures = {
-        "speedup": eager_s / min(ours_s, half_s),
-        "speedup_float32": eager_s / ours_s,
-        "speedup_bfloat16": eager_s / half_s,
-        "images_per_s": ROWS / min(ours_s, half_s),
-        "eager_images_per_s": ROWS / eager_s,
-        "largest_difference_float32": difference,
+        "speedup_float32": taken.ratio("eager", "float32"),
+        "speedup_bfloat16": taken.ratio("eager", "bfloat16"),
+        "precision_eager": "float32",
+        "images_per_s_float32": ROWS / taken.seconds("float32"),
+        "images_per_s_bfloat16": ROWS / taken.seconds("bfloat16"),
+        "eager_images_per_s": ROWS / taken.seconds("eager"),
+        "largest_difference_float32": float(np.abs(predict.predict(classifier, images).probability - right).max()),
         "largest_difference_bfloat16": float(np.abs(half().probability - right).max()),
-        "threads": torch.get_num_threads(),
         **photos.measure(),
     }
-    print(json.dumps(figures))
+    report("predict", figures)
 
 
 if __name__ == "__main__":

@@ -1,35 +1,30 @@
-"""One training step of the fast recipe's model against a plain float32 NCHW loop; run it by itself.
+"""One training step of the fast recipe's model against a plain loop; run it by itself.
 
-The last line is one JSON object. ``speedup`` is images/s of the step over those of the plain loop (Adam in both,
-so that only the execution differs), ``share_of_peak`` its arithmetic over that of the machine's best matrix product
-in bfloat16 or, where that is slower because it is emulated, in float32; ``precision`` says which the step used.
+``speedup`` is images/s of our step, as a recipe with ``precision`` and ``layout`` "auto" takes it, over those of the
+plain loop: float32, PyTorch's default layout. ``speedup_float32`` has ours in float32, too. Adam in all, so that only
+the execution differs; ratios of the same round. ``share_of_peak`` is our arithmetic over that of the machine's best
+matrix product in bfloat16 or, where that is slower because it is emulated, in float32.
 """
 
 from __future__ import annotations
 
-import json
-import statistics
-import timeit
+import argparse
+import dataclasses
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
 from torch.nn import functional
 
+from tests.benchmarks.timing import interleaved, report
 from training import loop
+from training.execution import Execution, pick_for_training
 from training.model import ResNet18LN, summary
-
-BATCH, REPEATS = 128, 5
-
-
-def median_seconds(step: Callable[[], object]) -> float:
-    step()
-    return statistics.median(timeit.repeat(step, number=1, repeat=REPEATS))
+from training.recipe import RECIPES
 
 
-def forward_flop(model: ResNet18LN) -> float:
-    """Two for each multiply-add of convolutions and the head, for one 32×32 image."""
-    shapes = {row.layer: row.output_shape for row in summary(model)}
+def forward_flop(model: ResNet18LN, side: int) -> float:
+    """Two for each multiply-add of convolutions and the head, for one image."""
+    shapes = {row.layer: row.output_shape for row in summary(model, (1, 3, side, side))}
     flop = 0.0
     for name, module in model.named_modules():
         if isinstance(module, torch.nn.Conv2d):
@@ -39,46 +34,65 @@ def forward_flop(model: ResNet18LN) -> float:
     return flop
 
 
-def peak_flops(dtype: torch.dtype, side: int = 1024) -> float:
-    a, b = torch.randn(side, side).to(dtype), torch.randn(side, side).to(dtype)
-    return 2 * side**3 / median_seconds(lambda: a @ b)
+def peak_flops(side: int = 1024) -> float:
+    """Floating point operations per second of the better of two square products."""
+    matrices = {dtype: torch.randn(side, side).to(dtype) for dtype in (torch.bfloat16, torch.float32)}
+    taken = interleaved({str(dtype): (lambda a=a: a @ a) for dtype, a in matrices.items()})
+    return max(2 * side**3 / taken.seconds(str(dtype)) for dtype in matrices)
+
+
+def step_of(execution: Execution | None, images: torch.Tensor, labels: torch.Tensor) -> Callable[[], None]:
+    """A step of ours, or of the plain loop if ``execution`` is None."""
+    torch.manual_seed(0)
+    model = ResNet18LN()
+    if execution is not None:
+        execution.place(model)
+    optimizer = torch.optim.Adam(model.parameters())
+
+    def step() -> None:
+        optimizer.zero_grad()
+        if execution is None:
+            functional.cross_entropy(model(images), labels).backward()
+        else:
+            loop.backward(model, images, labels, smoothing=0.0, execution=execution)
+        optimizer.step()
+
+    return step
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--side", type=int, default=32)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
     torch.manual_seed(0)
-    device = torch.device("cpu")
-    images, labels = torch.randn(BATCH, 3, 32, 32), torch.randint(10, (BATCH,))
-
-    plain = ResNet18LN()
-    plain_optimizer = torch.optim.Adam(plain.parameters())
-
-    def plain_step() -> None:
-        plain_optimizer.zero_grad()
-        functional.cross_entropy(plain(images), labels).backward()
-        plain_optimizer.step()
-
-    ours = ResNet18LN().to(memory_format=torch.channels_last)
-    our_optimizer = torch.optim.Adam(ours.parameters())
-    dtype = loop.pick_precision("auto", device)
-    prepared: Tensor = images.to(memory_format=torch.channels_last)
-
-    def our_step() -> None:
-        our_optimizer.zero_grad()
-        loop.backward(ours, prepared, labels, smoothing=0.0, device=device, dtype=dtype)
-        our_optimizer.step()
-
-    plain_s, ours_s = median_seconds(plain_step), median_seconds(our_step)
-    peak = max(peak_flops(torch.bfloat16), peak_flops(torch.float32))
+    images = torch.randn(options.batch, 3, options.side, options.side)
+    labels = torch.randint(10, (options.batch,))
+    recipe = dataclasses.replace(RECIPES["fast"], image_sizes=(options.side,), device="cpu")
+    auto = pick_for_training(ResNet18LN(), recipe)
+    plain32 = pick_for_training(ResNet18LN(), dataclasses.replace(recipe, precision="float32"))
+    sides = {"plain": None, "float32": plain32, "auto": auto}
+    taken = interleaved({name: step_of(side, images, labels) for name, side in sides.items()}, options.rounds)
     figures = {
-        "speedup": plain_s / ours_s,
-        "share_of_peak": 3 * BATCH * forward_flop(plain) / ours_s / peak,
-        "precision": str(dtype).removeprefix("torch."),
-        "images_per_s": BATCH / ours_s,
-        "plain_images_per_s": BATCH / plain_s,
-        "peak_gflop_per_s": peak / 1e9,
-        "threads": torch.get_num_threads(),
+        "speedup": taken.ratio("plain", "auto"),
+        "speedup_float32": taken.ratio("plain", "float32"),
+        "precision": auto.precision,
+        "layout": "channels_last" if auto.channels_last else "contiguous",
+        "layout_float32": "channels_last" if plain32.channels_last else "contiguous",
+        "precision_plain": "float32",
+        "images_per_s": options.batch / taken.seconds("auto"),
+        "images_per_s_float32": options.batch / taken.seconds("float32"),
+        "plain_images_per_s": options.batch / taken.seconds("plain"),
+        "batch": options.batch,
+        "side": options.side,
     }
-    print(json.dumps(figures))
+    peak = peak_flops()
+    flop = 3 * options.batch * forward_flop(ResNet18LN(), options.side)
+    report(
+        "training_step",
+        {**figures, "share_of_peak": flop / taken.seconds("auto") / peak, "peak_gflop_per_s": peak / 1e9},
+    )
 
 
 if __name__ == "__main__":
