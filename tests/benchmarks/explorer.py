@@ -9,7 +9,6 @@ kernel. ``..._1m_...`` are of 1,000,000 made-up rows.
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 import tempfile
@@ -20,6 +19,7 @@ import nbformat
 import numpy as np
 from playwright.sync_api import Page, sync_playwright
 
+from tests.benchmarks.timing import report
 from tests.browser.conftest import jupyter, open_and_run
 from tests.browser.install import chromium
 from workbench.explorer import page as pages
@@ -349,7 +349,7 @@ def main() -> None:
                 if sys.argv[1:] in ([], [name]):
                     figures |= part(browser, address, folder)
         browser.close()
-    print(json.dumps(figures))
+    report("explorer", figures)
 
 
 if __name__ == "__main__":

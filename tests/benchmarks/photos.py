@@ -83,6 +83,7 @@ def measure(model: str = "resnet50") -> dict[str, float]:
                 command = [sys.executable, "-m", "tests.benchmarks.photos", "--model", model, "--side", side]
                 done = subprocess.run([*command, "--folder", folder], check=True, capture_output=True, text=True)
                 held.append(json.loads(done.stdout.splitlines()[-1]))
+    differences = np.subtract(turns["ours"][0]["found"], turns["loop"][0]["found"])
     rate = {side: statistics.median(turn["rate"] for turn in held) for side, held in turns.items()}
     return {
         "photos_vs_dataloader": statistics.median(
@@ -92,9 +93,7 @@ def measure(model: str = "resnet50") -> dict[str, float]:
         "dataloader_photos_per_s": rate["loop"],
         "photos_peak_gb": max(turn["peak"] for turn in turns["ours"]),
         "dataloader_peak_gb": max(turn["peak"] for turn in turns["loop"]),
-        "photos_largest_difference": float(
-            np.abs(np.subtract(turns["ours"][0]["found"], turns["loop"][0]["found"])).max()
-        ),
+        "photos_largest_difference": float(np.abs(differences).max()),
     }
 
 

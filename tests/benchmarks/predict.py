@@ -1,7 +1,7 @@
 """``workbench.models.predict`` against a plain eager float32 forward pass over the same images; run it by itself.
 
-Ratios of images/s of the same round, preparation and softmax included in both: ``speedup_float32`` like for like, at the
-default precision; ``speedup_bfloat16`` ours with ``precision="bfloat16"``; each with the largest difference of a
+Ratios of images/s of the same round, preparation and softmax included in both: ``speedup_float32`` like for like, at
+the default precision; ``speedup_bfloat16`` ours with ``precision="bfloat16"``; each with the largest difference of a
 probability beside it; and for ResNet-50 on photographs ``photos_vs_dataloader`` (see `tests.benchmarks.photos`).
 """
 
