@@ -97,13 +97,17 @@ def _single_thread(_: int) -> None:
     cv2.setNumThreads(0)
 
 
-def batches(rows: AugmentedRows, positions: list[list[int]], workers: int) -> Iterator[Batch]:
-    """Batches of images float32 ``(n, 3, s, s)``, labels and rows int64 ``(n,)`` at the given positions."""
+def batches(rows: AugmentedRows, positions: list[list[int]], workers: int, *, pinned: bool = False) -> Iterator[Batch]:
+    """Batches of images float32 ``(n, 3, s, s)``, labels and rows int64 ``(n,)`` at the given positions.
+
+    ``pinned``: in memory from which a GPU copies while it computes.
+    """
     cv2.setNumThreads(0)
     loader: torch.utils.data.DataLoader[Any] = torch.utils.data.DataLoader(
         rows,
         batch_sampler=positions,
         num_workers=workers,
+        pin_memory=pinned,
         worker_init_fn=_single_thread,
         generator=torch.Generator().manual_seed(0),
     )

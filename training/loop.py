@@ -44,8 +44,8 @@ def backward(
     rank, world = rank_and_world()
     device = execution.device
     share = slice(rank * len(labels) // world, (rank + 1) * len(labels) // world)
-    losses, correct = torch.zeros(len(labels)), torch.zeros(len(labels))
-    target = labels[share].to(device)
+    measured = torch.zeros(2, len(labels), device=device)  # losses and correctness, read once
+    target = labels[share].to(device, non_blocking=True)
     if len(target):
         logits = forward(model, images[share], execution)
         if weights is None:
@@ -54,19 +54,19 @@ def backward(
             rows = functional.cross_entropy(logits, target, label_smoothing=smoothing, reduction="none")
             loss = (rows * weights[share].to(device)).sum()
         torch.autograd.backward(loss / len(labels))
-        losses[share] = functional.cross_entropy(logits.detach(), target, reduction="none").cpu()
-        correct[share] = (logits.argmax(1) == target).float().cpu()
+        measured[0, share] = functional.cross_entropy(logits.detach(), target, reduction="none")
+        measured[1, share] = (logits.argmax(1) == target).float()
     if world > 1:
         parameters = [p for p in model.parameters() if p.requires_grad]
         for p in parameters:
             p.grad = torch.zeros_like(p) if p.grad is None else p.grad
-        flat = torch.cat([p.grad.flatten() for p in parameters if p.grad is not None] + [losses.to(device)])
-        flat = torch.cat([flat, correct.to(device)])
+        flat = torch.cat([p.grad.flatten() for p in parameters if p.grad is not None] + [measured.flatten()])
         dist.all_reduce(flat)
         for p in parameters:
             gradient, flat = flat[: p.numel()], flat[p.numel() :]
             p.grad = gradient.view_as(p).clone(memory_format=torch.preserve_format)
-        losses, correct = flat[: len(labels)].cpu(), flat[len(labels) :].cpu()
+        measured = flat.view_as(measured)
+    losses, correct = measured.cpu()
     return losses, correct
 
 
@@ -95,7 +95,7 @@ def train_epoch(
     """
     model.train()
     positions = list(torch.split(torch.arange(len(rows)), recipe.batch_size))[first_step:]
-    loader = batches(rows, [p.tolist() for p in positions], recipe.workers)
+    loader = batches(rows, [p.tolist() for p in positions], recipe.workers, pinned=execution.device.type == "cuda")
     for number, (images, labels, indices) in enumerate(loader, start=first_step):
         model.zero_grad(set_to_none=True)
         losses, correct = backward(
@@ -138,11 +138,11 @@ def evaluate(model: nn.Module, rows: AugmentedRows, *, execution: Execution, wor
     parts: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
     positions = [p.tolist() for p in torch.split(torch.arange(len(rows)), EVALUATION_BATCH)]
     try:
-        for images, labels, _ in batches(rows, positions, workers):
-            log_probability = functional.log_softmax(forward(model, images, execution), 1).cpu()
-            losses = -log_probability.gather(1, labels[:, None])[:, 0]
+        for images, labels, _ in batches(rows, positions, workers, pinned=execution.device.type == "cuda"):
+            log_probability = functional.log_softmax(forward(model, images, execution), 1)
+            losses = -log_probability.gather(1, labels.to(execution.device)[:, None])[:, 0]
             parts.append((losses, log_probability.argmax(1), (-losses).exp(), labels))
     finally:
         model.train(training)
-    losses, predicted, probability, labels = (torch.cat(column) for column in zip(*parts, strict=True))
+    losses, predicted, probability, labels = (torch.cat(column).cpu() for column in zip(*parts, strict=True))
     return Evaluation(losses, predicted, probability, labels)

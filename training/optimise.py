@@ -79,7 +79,7 @@ class Optimisation:
         for slot, parameter, state in self._slots():
             for name, value in tensors.items():
                 if name.rpartition(".")[0] == slot:
-                    like = value.ndim == parameter.ndim == 4
+                    like = value.shape == parameter.shape  # in its layout, on its device; a count of steps is neither
                     kept = torch.empty_like(parameter).copy_(value) if like else value.clone()
                     state[name.rpartition(".")[2]] = kept
         for optimizer, rate in zip(self.optimizers, values["rates"], strict=True):
