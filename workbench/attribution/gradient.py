@@ -16,7 +16,7 @@ from workbench.attribution import guards
 from workbench.attribution.batch import Batch, Scored
 from workbench.core.records import ImageArray
 from workbench.errors import AttributionError
-from workbench.models.budget import gradient_batch
+from workbench.models.budget import forward_batch, gradient_batch
 from workbench.models.classifier import Classifier
 
 Baseline = Literal["black", "blurred", "mean"]
@@ -224,6 +224,7 @@ def occlusion(classifier: Classifier, batch: Batch, settings: dict[str, Any]) ->
             strides=(3, stride, stride),
             baselines=start,
             additional_forward_args=batch.extra,
+            perturbations_per_eval=_windows_at_once(classifier, batch),
         )
     return found / 3, None  # Captum gives each channel of a window the whole drop
 
@@ -239,9 +240,18 @@ def feature_ablation(classifier: Classifier, batch: Batch, settings: dict[str, A
     start = starting_points(classifier, batch.pixels, settings["baseline"])
     with torch.no_grad():
         found = FeatureAblation(Scored(classifier.module)).attribute(
-            batch.x, baselines=start, feature_mask=cells, additional_forward_args=batch.extra
+            batch.x,
+            baselines=start,
+            feature_mask=cells,
+            additional_forward_args=batch.extra,
+            perturbations_per_eval=_windows_at_once(classifier, batch),
         )
     return found / 3, None
+
+
+def _windows_at_once(classifier: Classifier, batch: Batch) -> int:
+    """How many windows of each image share a forward pass, so that it is full for a single image, too."""
+    return max(1, forward_batch(classifier) // len(batch.x))
 
 
 def relevance(classifier: Classifier, batch: Batch, _: dict[str, Any]) -> Parts:
