@@ -195,9 +195,7 @@ def analyse(
         from workbench.models.predict import predict
 
         reasons: dict[int, str] = {}
-        made = predict(
-            classifier, images, memory_gb=memory_gb, skipped=reasons if skip else None, progress=progress
-        )
+        made = predict(classifier, images, memory_gb=memory_gb, skipped=reasons if skip else None, progress=progress)
         return replace(assemble(name, made, images, classifier), notes=(*images.notes, *_skipped_note(reasons)))
     from workbench.models import sharding
 

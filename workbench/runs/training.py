@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from training.errors import TrainingError
 from workbench.core.records import ImageSet, Provenance
 from workbench.errors import CheckpointError, DataError, WorkbenchError
 from workbench.images import load
+from workbench.images.parquet import from_parquet
 from workbench.images.reading import DEFAULT, Reading
 from workbench.models.classifier import Classifier, OnDemand
 from workbench.models.crops import crop
@@ -80,8 +82,8 @@ def _load_module(folder: Path) -> nn.Module:
 def load_images(root: str | None, split: str | None, reading: Reading = DEFAULT) -> ImageSet:
     """The split of the data under ``root``, else ``CIFAR10_ROOT``, else ``./data``; never downloads.
 
-    Images of the size that ``training`` reads are read as it reads them, by default the test split; all others by
-    `load.load_images`.
+    CIFAR-10's published files and the digits are read as ``training`` reads them, by default the test split; all else
+    by `load.load_images`.
 
     Raises
     ------
@@ -93,13 +95,14 @@ def load_images(root: str | None, split: str | None, reading: Reading = DEFAULT)
     options = reading.options
     if reading != DEFAULT or not training.data.reads(place, named):
         return load.load_images(place, split, **options)
-    try:
-        data = training.data.load(place, named)  # type: ignore[arg-type]
-    except TrainingError as error:
-        if any(path.is_dir() for path in Path(place, named).glob("*")):  # class folders: an image may be at fault
-            return load.load_images(place, split, **options)
-        raise DataError(str(error)) from error
-    return ImageSet(data.images, data.labels, data.classes, named, data.fingerprint)
+    with _translated(DataError):
+        shards = training.data.parquet_shards(place, named)
+        if shards is None:
+            data = training.data.load(place, named)  # type: ignore[arg-type]
+            return ImageSet(data.images, data.labels, data.classes, named, data.fingerprint)
+    called = {"image": "img", "label": "label"}
+    found = from_parquet(shards.files, named, classes=shards.classes, columns=called)  # decoded when they are asked for
+    return dataclasses.replace(found, digest=shards.digest)
 
 
 def training_curves(folder: Path) -> Figure | None:
