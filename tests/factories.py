@@ -12,7 +12,7 @@ from training.recipe import Recipe
 from workbench.core.predictions import Predictions
 from workbench.core.records import ImageSet
 from workbench.models.classifier import Classifier
-from workbench.models.layers import Layer
+from workbench.models.layer import Layer
 
 CLASSES = ("ant", "bee", "cow")
 TINY = Recipe(

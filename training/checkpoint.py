@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +14,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from training.architectures import BUILDERS, HEAD_FACTOR, build
+from training.architectures import HEAD_FACTOR, build
 from training.errors import TrainingError
 from training.files import write_atomically
+from training.sidecar import SIDECAR, WEIGHTS, check_digest, read_sidecar
 
-WEIGHTS, SIDECAR = "model.safetensors", "model.json"
-MOST, MOST_SIDE = 65_536, 1_024  # of a width, of a side in pixels: more is no checkpoint of this model
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]
-_REQUIRED = ("architecture", "width", "classes", "mean", "std", "image_size", "weights_sha256")
 
 
 @dataclass(frozen=True)
@@ -33,12 +29,6 @@ class Initial:
     weights: Mapping[str, Tensor]
     sha256: str
     statistics: Statistics
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that affect the numbers."""
-    packages = ("torch", "torchvision", "numpy", "albumentations", "safetensors")
-    return {"python": platform.python_version(), **{package: version(package) for package in packages}}
 
 
 def git_revision() -> str | None:
@@ -65,51 +55,6 @@ def save(folder: Path, weights: Mapping[str, Tensor], sidecar: Mapping[str, Any]
     content = {**sidecar, "weights_sha256": digest}
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     write_atomically(folder / SIDECAR, lambda path: path.write_text(text, encoding="utf-8"))
-
-
-def read_sidecar(folder: Path) -> dict[str, Any]:
-    """The sidecar of the checkpoint in ``folder``.
-
-    Raises
-    ------
-    TrainingError
-        If it is missing, not JSON, or lacks a field.
-    """
-    path = folder / SIDECAR
-    if not path.is_file():
-        raise TrainingError(f"no checkpoint in {folder}: expected {WEIGHTS} and {SIDECAR}, as training.run writes them")
-    try:
-        sidecar = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise TrainingError(f"{path} is not JSON ({error}): restore it from the run that wrote it") from error
-    missing = [name for name in _REQUIRED if name not in sidecar] if isinstance(sidecar, dict) else list(_REQUIRED)
-    if missing:
-        raise TrainingError(f"{path} lacks the field {missing[0]!r}: restore it from the run that wrote it")
-    if sidecar["architecture"] not in BUILDERS:
-        raise TrainingError(
-            f"{path}: expected an architecture of {', '.join(BUILDERS)}, not {sidecar['architecture']!r}"
-        )
-    classes, scales = sidecar["classes"], [*_listed(sidecar["mean"]), *_listed(sidecar["std"])]
-    if (
-        not (_is_count(sidecar["width"], MOST) and _is_count(sidecar["image_size"], MOST_SIDE))
-        or not (isinstance(classes, list) and classes and all(isinstance(name, str) for name in classes))
-        or len(scales) != 6
-        or not all(type(value) in (int, float) and abs(value) < MOST for value in scales)
-        or not all(value > 0 for value in scales[3:])
-    ):
-        raise TrainingError(
-            f"{path}: expected a list of classes, a width from 1 to {MOST:,}, an image_size from 1 to {MOST_SIDE:,}, "
-            "and three numbers each in mean and std, those of std above 0: restore it from the run that wrote it"
-        )
-    return dict(sidecar)
-
-
-def _is_count(value: Any, most: int) -> bool:
-    return type(value) is int and 0 < value <= most
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -139,8 +84,7 @@ def load(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
     sidecar = read_sidecar(folder)
     path = folder / WEIGHTS
     state = read_weights(path)
-    if hashlib.sha256(path.read_bytes()).hexdigest() != sidecar["weights_sha256"]:
-        raise TrainingError(f"{folder / SIDECAR} does not belong to {path} (other SHA-256): restore both from one run")
+    check_digest(folder, sidecar)
     head = tuple(state["head.weight"].shape) if "head.weight" in state else None
     wanted = (len(sidecar["classes"]), HEAD_FACTOR * sidecar["width"])
     if head != wanted:  # before anything of that size is built

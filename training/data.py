@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
-from training.dataset import SIDE, DataSet, Split
+from training.dataset import SIDE, DataSet, Split, digest_of
 from training.errors import TrainingError
 from training.folders import folder_reader, split_folder
 from training.pixels import size_of
-from training.readers import BATCHES, parquet_files, parquet_reader, read_digits, torchvision_reader
+from training.readers import BATCHES, parquet_classes, parquet_files, parquet_reader, read_digits, torchvision_reader
 
 _LAYOUTS = (
     "torchvision's cifar-10-batches-py, Hugging Face parquet (plain_text/train-*.parquet), "
@@ -66,6 +67,34 @@ def load_both(root: str, side: int, *, download: bool = False) -> tuple[DataSet,
     if train.classes != test.classes:
         raise TrainingError(f"{root}: expected one set of classes, not {train.classes} and {test.classes}")
     return train, test
+
+
+@dataclass(frozen=True)
+class Shards:
+    """The Parquet files of a split, the class names of all splits, and the split's digest once it is asked for."""
+
+    files: list[Path]
+    classes: tuple[str, ...]
+    split: str
+
+    def digest(self) -> str:
+        """`DataSet.fingerprint` of the split."""
+        return digest_of(self.files, self.classes, self.split)
+
+
+def parquet_shards(root: str, split: str) -> Shards | None:
+    """What `load` would read from Parquet files, without reading the images; None if it reads something else.
+
+    Raises
+    ------
+    TrainingError
+        If the labels can't be read.
+    """
+    folder = Path(root)
+    if root == "digits" or not folder.is_dir() or (BATCHES in (folder.name, *(p.name for p in folder.iterdir()))):
+        return None
+    files = parquet_files(folder, split)
+    return Shards(files, parquet_classes(folder), split) if files else None
 
 
 def reads(root: str, split: str) -> bool:

@@ -100,7 +100,7 @@ def _described(path: Path) -> tuple[str, ...] | None:
     return tuple(map(str, names)) if isinstance(names, list) else None
 
 
-def _parquet_classes(folder: Path) -> tuple[str, ...]:
+def parquet_classes(folder: Path) -> tuple[str, ...]:
     """Class names of all splits: from the files' metadata, else from ``classes.txt``, else the labels' numbers."""
     import polars as pl
 
@@ -140,7 +140,7 @@ def parquet_reader(folder: Path, split: Split) -> Callable[[], DataSet] | None:
             images += [decode(cell, f"{path} row {row}", SIDE) for row, cell in enumerate(cells)]
             labels.append(table["label"].to_numpy())
         target = np.concatenate(labels).astype(np.int64)
-        classes = _parquet_classes(folder)
+        classes = parquet_classes(folder)
         if len(target) and not 0 <= target.min() <= target.max() < len(classes):
             raise TrainingError(
                 f"{folder}: expected labels from 0 to {len(classes) - 1}, not {target.min()} to {target.max()}: "

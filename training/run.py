@@ -67,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
 def recipe_from(options: argparse.Namespace) -> Recipe:
     """The named recipe, or what `Recipe.tuned` makes of a checkpoint's, with the fields that the command line gave."""
     if options.init is not None and options.recipe is None:
-        from training.checkpoint import read_sidecar
+        from training.sidecar import read_sidecar
 
         base = Recipe.from_json(read_sidecar(options.init)["recipe"]).tuned()
     else:

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from training import checkpoint
+from training import checkpoint, sidecar
 from training.architectures import build_for, cam_layers
 from training.average import WeightAverage
 from training.checkpoint import Initial
@@ -245,7 +245,7 @@ class Session:
                 "validation_rows": len(self.validation_rows),
                 "test_rows": 0 if self.test is None else len(self.test),
             },
-            "versions": checkpoint.versions(),
+            "versions": sidecar.versions(),
             "git_revision": checkpoint.git_revision(),
         }
 

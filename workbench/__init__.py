@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from workbench.explorer.widget import Explorer
     from workbench.findings.find import find as findings
     from workbench.images import load_images
-    from workbench.models.classifier import Classifier, classifier_of
+    from workbench.models.classifier import Classifier
+    from workbench.models.making import classifier_of
     from workbench.models.references import with_references
     from workbench.models.weights import load_weights
     from workbench.runs.cohorts import cohorts
@@ -56,7 +57,7 @@ _HOMES = {
     "Explorer": "workbench.explorer.widget",
     "Run": "workbench.runs.run",
     "analyse": "workbench.runs.opening",
-    "classifier_of": "workbench.models.classifier",
+    "classifier_of": "workbench.models.making",
     "cohorts": "workbench.runs.cohorts",
     "findings": "workbench.findings",
     "out_of_distribution": "workbench.runs.ood",

@@ -30,7 +30,7 @@ from workbench.evidence.groups import shared_place
 from workbench.evidence.sanity import SanityCheck, sanity_check
 from workbench.evidence.verdicts import Evidence
 from workbench.models.classifier import Classifier
-from workbench.models.layers import Layer
+from workbench.models.layer import Layer
 
 METHODS = (
     "Grad-CAM",

@@ -11,7 +11,7 @@ from torch import nn
 
 from workbench.core.records import FloatArray, ImageArray, IntArray
 from workbench.models.classifier import Classifier
-from workbench.models.layers import Layer
+from workbench.models.layer import Layer
 
 SIDE, GRID = 32, (8, 8)
 MARKS = ("nothing", "cross", "ring", "stripes", "corner")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy import special, stats
+import scipy
 
 from workbench.analysis.statistics import RESAMPLES, Z_95, percentile_interval, wilson_interval
 from workbench.core.predictions import Predictions
@@ -154,9 +154,9 @@ def roc_auc(positive: FloatArray, negative: FloatArray) -> tuple[float, float, f
     See `ranking` for its definition.
     """
     m, n = len(positive), len(negative)
-    ranks = stats.rankdata(np.concatenate([positive, negative]))
-    above = (ranks[:m] - stats.rankdata(positive)) / n
-    below = 1 - (ranks[m:] - stats.rankdata(negative)) / m
+    ranks = scipy.stats.rankdata(np.concatenate([positive, negative]))
+    above = (ranks[:m] - scipy.stats.rankdata(positive)) / n
+    below = 1 - (ranks[m:] - scipy.stats.rankdata(negative)) / m
     value = float(above.mean())
     if min(m, n) < FEW:  # the variance of few rows is no estimate
         low, high = wilson_interval(value * min(m, n), min(m, n))
@@ -172,8 +172,12 @@ def _on_logit(value: float, deviation: float, rows: int) -> tuple[float, float, 
         value = float(round(value))
         low, high = wilson_interval(value * rows, rows)
         return value, float(low), float(high)
-    middle = float(special.logit(value))
-    return value, float(special.expit(middle - Z_95 * deviation)), float(special.expit(middle + Z_95 * deviation))
+    middle = float(scipy.special.logit(value))
+    return (
+        value,
+        float(scipy.special.expit(middle - Z_95 * deviation)),
+        float(scipy.special.expit(middle + Z_95 * deviation)),
+    )
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 import polars as pl
-from scipy import optimize
+import scipy
 
 from workbench.analysis.gaps import CalibrationError, Gap, debiased, signed_gap
 from workbench.analysis.statistics import wilson_interval
@@ -226,7 +226,7 @@ def fit_temperature(log_probability: FloatArray, label: IntArray) -> float:
         whole = top + np.log(np.exp(scaled - top[:, None]).sum(1))
         return float((whole - np.take_along_axis(scaled, label[:, None], 1)[:, 0]).mean())
 
-    found = optimize.minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded", options={"xatol": 1e-6})
+    found = scipy.optimize.minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded", options={"xatol": 1e-6})
     return float(np.exp(found.x))
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from scipy import stats
+import scipy
 
 from workbench.analysis.statistics import Z_95, McNemar, benjamini_hochberg, mcnemar, sign_test, wilson_interval
 from workbench.core.predictions import Predictions
@@ -196,7 +196,7 @@ def churn_against_seeds(seeds: list[Predictions], after: Predictions) -> Churn:
     deviation = float(accuracies.std(ddof=1))
     change = after.accuracy - float(accuracies.mean())
     spread = deviation * np.sqrt(1 + 1 / len(seeds))
-    p_value = float(2 * stats.t.sf(abs(change) / spread, len(seeds) - 1)) if spread > 0 else float("nan")
+    p_value = float(2 * scipy.stats.t.sf(abs(change) / spread, len(seeds) - 1)) if spread > 0 else float("nan")
     return Churn(float(np.mean(between)), float(np.mean(against)), deviation, change, p_value)
 
 

@@ -7,9 +7,7 @@ from typing import Literal
 
 import numpy as np
 import polars as pl
-from scipy import stats
-from scipy.cluster.hierarchy import leaves_list, linkage
-from scipy.spatial.distance import squareform
+import scipy
 
 from workbench.analysis.statistics import benjamini_hochberg, proportion
 from workbench.core.predictions import Predictions
@@ -71,7 +69,7 @@ def asymmetries(matrix: ConfusionMatrix) -> pl.DataFrame:
             continue
         i, j = (a, b) if counts[a, b] / support[a] >= counts[b, a] / support[b] else (b, a)
         one, other = int(counts[i, j]), int(counts[j, i])
-        p_value = stats.binomtest(one, one + other, support[i] / (support[i] + support[j])).pvalue
+        p_value = scipy.stats.binomtest(one, one + other, support[i] / (support[i] + support[j])).pvalue
         rows.append((int(i), int(j), one, other, one / support[i], other / support[j], float(p_value)))
     names = ("first", "second", "first_as_second", "second_as_first", "first_rate", "second_rate", "p_value")
     kinds = dict(zip(names, (pl.Int64,) * 4 + (pl.Float64,) * 3, strict=True))
@@ -132,5 +130,7 @@ def similarity_order(matrix: ConfusionMatrix) -> IntArray:
         return np.arange(len(alike))
     distance = 1 - alike / alike.max()
     np.fill_diagonal(distance, 0)
-    tree = linkage(squareform(distance), "average", optimal_ordering=len(alike) <= 200)
-    return np.asarray(leaves_list(tree), np.int64)
+    tree = scipy.cluster.hierarchy.linkage(
+        scipy.spatial.distance.squareform(distance), "average", optimal_ordering=len(alike) <= 200
+    )
+    return np.asarray(scipy.cluster.hierarchy.leaves_list(tree), np.int64)

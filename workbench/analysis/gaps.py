@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage, optimize, stats
 
 from workbench.analysis.statistics import Z_95, wilson_interval
 from workbench.core.predictions import Predictions
@@ -64,7 +64,7 @@ def debiased(
     low, high = max(half - reach, 0.0), max(half + reach, 0.0)
     chance = np.maximum(total - square, 1e-12)
     statistic = float(((hits - total) ** 2 / chance).sum())
-    p_value = float(stats.chi2.sf(statistic, int(some.sum())))
+    p_value = float(scipy.special.chdtrc(int(some.sum()), statistic))  # without importing scipy.stats
     return CalibrationError(float(np.sqrt(max(found, 0.0))), float(np.sqrt(low)), float(np.sqrt(high)), p_value)
 
 
@@ -78,9 +78,9 @@ def calibration_p_value(confidence: FloatArray, correct: NDArray[np.bool_]) -> f
     wrong = 1 - confidence
     mean, variance, seen = float(wrong.sum()), float((wrong * confidence).sum()), int((~correct).sum())
     if variance >= EXACT_BELOW:
-        return float(min(1.0, 2 * stats.norm.sf(max(abs(seen - mean) - 0.5, 0.0) / np.sqrt(variance))))
+        return float(min(1.0, 2 * scipy.stats.norm.sf(max(abs(seen - mean) - 0.5, 0.0) / np.sqrt(variance))))
     if len(wrong) > MOST_EXACT:
-        below, above = stats.poisson.cdf(seen, mean), stats.poisson.sf(seen - 1, mean)
+        below, above = scipy.stats.poisson.cdf(seen, mean), scipy.stats.poisson.sf(seen - 1, mean)
     else:
         size = int(max(seen, mean + 12 * np.sqrt(variance + 1))) + 2
         chance = np.zeros(size)
@@ -112,11 +112,11 @@ def smooth_ece(predictions: Predictions) -> float:
     sums = np.bincount(place, residual, CELLS) / max(len(residual), 1)
 
     def error(width: float) -> float:
-        return float(np.abs(ndimage.gaussian_filter1d(sums, width * CELLS, mode="reflect", truncate=8.0)).sum())
+        return float(np.abs(scipy.ndimage.gaussian_filter1d(sums, width * CELLS, mode="reflect", truncate=8.0)).sum())
 
     if error(LEAST_WIDTH) <= LEAST_WIDTH:
         return error(LEAST_WIDTH)
-    return float(optimize.brentq(lambda width: error(width) - width, LEAST_WIDTH, 1.0, xtol=1e-5))
+    return float(scipy.optimize.brentq(lambda width: error(width) - width, LEAST_WIDTH, 1.0, xtol=1e-5))
 
 
 @dataclass(frozen=True)

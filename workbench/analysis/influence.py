@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from workbench.analysis.statistics import paired_interval
 from workbench.core.directions import principal_directions
@@ -125,7 +125,7 @@ class Removal:
 
     def correlation(self, of: FloatArray) -> float:
         """Spearman's correlation of ``forecast`` or ``scores`` with the change; nan for fewer than three rows."""
-        return float("nan") if len(of) < 3 else float(stats.spearmanr(of, self.after - self.before).statistic)
+        return float("nan") if len(of) < 3 else float(scipy.stats.spearmanr(of, self.after - self.before).statistic)
 
     @property
     def excess(self) -> tuple[float, float, float]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from workbench.analysis.compare import Comparison, newcombe_paired, pair_rows
 from workbench.analysis.statistics import benjamini_hochberg, mcnemar, wilson_interval
@@ -50,7 +50,7 @@ def equivalence(comparison: Comparison, *, margin: float = MARGIN) -> Equivalenc
     if not margin > 0:
         raise DataError(f"margin: expected a share above 0, not {margin}")
     counts = (comparison.both_right, comparison.fixed, comparison.broken, comparison.both_wrong)
-    low, high = newcombe_paired(*counts, z=float(stats.norm.ppf(0.95)))
+    low, high = newcombe_paired(*counts, z=float(scipy.stats.norm.ppf(0.95)))
     return Equivalence(margin, low, high, low > -margin, low > -margin and high < margin)
 
 

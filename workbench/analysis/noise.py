@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, special, stats
+import scipy
 
 from workbench.core.records import FloatArray, IntArray, ProbabilityArray
 from workbench.errors import DataError
@@ -61,11 +61,11 @@ def exchanged_labels(probability: ProbabilityArray, label: IntArray) -> Exchange
     parts = [_Part(logs[rows], label[rows]) for rows in alike]
 
     def profile(logit: float) -> float:
-        return sum(part.fit(float(special.expit(logit)))[0] for part in parts)
+        return sum(part.fit(float(scipy.special.expit(logit)))[0] for part in parts)
 
     none = sum(part.fit(0.0)[0] for part in parts)
-    found = optimize.minimize_scalar(profile, bounds=(LOWEST, HIGHEST), method="bounded", options={"xatol": 1e-2})
-    lowest, noise = float(found.fun), float(special.expit(found.x))
+    found = scipy.optimize.minimize_scalar(profile, bounds=(LOWEST, HIGHEST), method="bounded", options={"xatol": 1e-2})
+    lowest, noise = float(found.fun), float(scipy.special.expit(found.x))
     if lowest >= none:
         lowest, noise = none, 0.0
     posterior = np.empty(len(label))
@@ -74,7 +74,7 @@ def exchanged_labels(probability: ProbabilityArray, label: IntArray) -> Exchange
         drawn = (noise / classes) / np.maximum((1 - noise) * chance + noise / classes, 1e-300)
         posterior[rows] = drawn * (1 - chance)  # a label that was drawn anew may be the true one
     ratio = 2 * (none - lowest)
-    p_value = float(stats.chi2.sf(ratio, 1) / 2) if ratio > 0 else 1.0
+    p_value = float(scipy.stats.chi2.sf(ratio, 1) / 2) if ratio > 0 else 1.0
     off = (classes - 1) / classes  # drawn from all classes alike, so that a K-th keeps its label
     low, high = _bounds(profile, lowest, noise, none)
     return Exchanged(off * noise, off * low, off * high, p_value, posterior)
@@ -103,7 +103,7 @@ class _Part:
         """The probability of each row's label at a temperature."""
         scaled = self.logs / np.exp(log_t)
         own = scaled[np.arange(len(self.label)), self.label]
-        return np.asarray(np.exp(own - special.logsumexp(scaled, axis=1)))
+        return np.asarray(np.exp(own - scipy.special.logsumexp(scaled, axis=1)))
 
     def _loss(self, log_t: float, noise: float) -> float:
         chance = (1 - noise) * self.of_label(log_t) + noise / self.classes
@@ -111,7 +111,7 @@ class _Part:
 
     def fit(self, noise: float) -> tuple[float, float]:
         """The least negative log-likelihood over temperatures, and the logarithm of that temperature."""
-        found = optimize.minimize_scalar(
+        found = scipy.optimize.minimize_scalar(
             lambda t: self._loss(t, noise), bounds=self.bounds, method="bounded", options={"xatol": 1e-3}
         )
         return float(found.fun), float(found.x)
@@ -119,15 +119,15 @@ class _Part:
 
 def _bounds(profile: Callable[[float], float], lowest: float, noise: float, none: float) -> tuple[float, float]:
     """Where twice the profile of the loss lies 3.84 above its lowest point, as shares."""
-    allowed = lowest + float(stats.chi2.ppf(0.95, 1)) / 2
+    allowed = lowest + float(scipy.stats.chi2.ppf(0.95, 1)) / 2
 
     def above(logit: float) -> float:
         return profile(logit) - allowed
 
-    middle = float(np.clip(special.logit(noise), LOWEST, HIGHEST)) if noise else LOWEST
+    middle = float(np.clip(scipy.special.logit(noise), LOWEST, HIGHEST)) if noise else LOWEST
     low = 0.0
     if none > allowed and above(LOWEST) > 0 > above(middle):
-        low = float(special.expit(optimize.brentq(above, LOWEST, middle, xtol=1e-2)))
+        low = float(scipy.special.expit(scipy.optimize.brentq(above, LOWEST, middle, xtol=1e-2)))
     if above(HIGHEST) <= 0 or above(middle) >= 0:
         return low, 1.0
-    return low, float(special.expit(optimize.brentq(above, middle, HIGHEST, xtol=1e-2)))
+    return low, float(scipy.special.expit(scipy.optimize.brentq(above, middle, HIGHEST, xtol=1e-2)))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import special
 
 from workbench.analysis.baselines import roc_auc
 from workbench.analysis.neighbours import nearest
@@ -22,7 +22,7 @@ def energy(logits: ArrayLike) -> FloatArray:
     Liu et al. 2020, arXiv 2010.03759, equation 4 at temperature 1. Probabilities do not hold it: softmax removes what
     is common to all logits.
     """
-    return np.asarray(-special.logsumexp(np.asarray(logits, np.float64), axis=1))
+    return np.asarray(-scipy.special.logsumexp(np.asarray(logits, np.float64), axis=1))
 
 
 def distance(query: ProbabilityArray, reference: ProbabilityArray, *, k: int = NEAREST) -> FloatArray:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from workbench.analysis.labels import OTHER, SELF
 from workbench.analysis.statistics import percentile_interval
@@ -84,4 +84,4 @@ def _scores(label: IntArray, probability: ProbabilityArray) -> FloatArray:
     own = probability[rows, label]
     others = probability.copy()
     others[rows, label] = -1
-    return np.asarray(-(SELF * stats.rankdata(own) + OTHER * stats.rankdata(own - others.max(1))))
+    return np.asarray(-(SELF * scipy.stats.rankdata(own) + OTHER * scipy.stats.rankdata(own - others.max(1))))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from workbench.core.records import FloatArray, IntArray, Rate
 from workbench.errors import DataError
@@ -85,7 +85,7 @@ def benjamini_hochberg(p_values: ArrayLike) -> FloatArray:
     adjusted = np.full(values.shape, np.nan)
     tested = ~np.isnan(values)
     if tested.any():
-        adjusted[tested] = stats.false_discovery_control(values[tested], method="bh")
+        adjusted[tested] = scipy.stats.false_discovery_control(values[tested], method="bh")
     return adjusted
 
 
@@ -95,7 +95,7 @@ def sign_test(first: int, second: int) -> float:
     The binomial test of ``first`` in ``first + second`` at one half (Conover 1999, section 3.4).
     """
     total = first + second
-    return 1.0 if total == 0 else float(stats.binomtest(first, total, 0.5).pvalue)
+    return 1.0 if total == 0 else float(scipy.stats.binomtest(first, total, 0.5).pvalue)
 
 
 @dataclass(frozen=True)
@@ -140,9 +140,9 @@ def mcnemar(first_only: int, second_only: int) -> McNemar:
         second_only,
         sign_test(first_only, second_only),
         float(corrected),
-        float(stats.chi2.sf(corrected, 1)),
+        float(scipy.stats.chi2.sf(corrected, 1)),
         float(uncorrected),
-        float(stats.chi2.sf(uncorrected, 1)),
+        float(scipy.stats.chi2.sf(uncorrected, 1)),
     )
 
 
@@ -160,7 +160,7 @@ def paired_interval(values: FloatArray, *, seed: int = 0, resamples: int = 2000)
     if len(kept) < LEAST:
         return mean, nothing, nothing
     if len(kept) < BOOTSTRAPPED:
-        half = float(stats.t.ppf(0.975, len(kept) - 1) * kept.std(ddof=1) / np.sqrt(len(kept)))
+        half = float(scipy.stats.t.ppf(0.975, len(kept) - 1) * kept.std(ddof=1) / np.sqrt(len(kept)))
         return mean, mean - half, mean + half
     drawn = np.random.default_rng(seed).integers(0, len(kept), (resamples, len(kept)))
     low, high = np.percentile(kept[drawn].mean(1), [2.5, 97.5])

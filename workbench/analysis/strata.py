@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from workbench.analysis.statistics import wilson_interval
 from workbench.core.records import FloatArray, IntArray
@@ -105,10 +105,10 @@ def more_errors(a: FloatArray, n1: FloatArray, b: FloatArray, n0: FloatArray) ->
     if variance == 0:
         return 1.0
     if variance >= EXACT_BELOW:
-        return float(stats.norm.sf((a.sum() - expected - 0.5) / np.sqrt(variance)))
+        return float(scipy.stats.norm.sf((a.sum() - expected - 0.5) / np.sqrt(variance)))
     lowest, whole = 0, np.ones(1)
     for total, hits, drawn in zip(n.astype(int), m.astype(int), n1.astype(int), strict=True):
         first, last = max(0, drawn + hits - total), min(hits, drawn)
-        whole = np.convolve(whole, stats.hypergeom.pmf(np.arange(first, last + 1), total, hits, drawn))
+        whole = np.convolve(whole, scipy.stats.hypergeom.pmf(np.arange(first, last + 1), total, hits, drawn))
         lowest += first
     return float(min(1.0, whole[max(0, round(float(a.sum())) - lowest) :].sum()))

@@ -19,7 +19,7 @@ from workbench.attribution.targets import score
 from workbench.errors import AttributionError
 from workbench.models.classifier import Classifier
 from workbench.models.hooks import preserve, record
-from workbench.models.layers import Layer
+from workbench.models.layer import Layer
 
 Weigh = Callable[[nn.Module, Tensor, Tensor], Tensor]
 Output = Callable[[Batch, Tensor], Tensor]
@@ -170,7 +170,7 @@ def refine_cam(classifier: Classifier, batch: Batch, layers: Sequence[Layer]) ->
                 "take 'Grad-CAM++'"
             )
     wanted = {one.name: one for layer in layers for one in (*groups[layer.name], layer)}
-    plain = from_gradients(by_library(pytorch_grad_cam.GradCAMPlusPlus))(classifier, batch, list(wanted.values()))
+    plain = grad_cam_plus_plus(classifier, batch, list(wanted.values()))
     height, width = batch.x.shape[2:]
     large = {
         name: scale_cam_image(scale_cam_image(maps.clamp_min(0).cpu().numpy(), (width, height)))
@@ -250,3 +250,15 @@ def _from_layer(module: nn.Module, name: str, x: Tensor, values: Tensor) -> Tens
     finally:
         handle.remove()
     return logits
+
+
+# what the catalogue names
+grad_cam_plus_plus = from_gradients(by_library(pytorch_grad_cam.GradCAMPlusPlus))
+hires_cam = from_gradients(by_library(pytorch_grad_cam.HiResCAM))
+layer_cam = from_gradients(by_library(pytorch_grad_cam.LayerCAM))
+x_grad_cam = from_gradients(by_library(pytorch_grad_cam.XGradCAM))
+eigen = from_gradients(eigen_cam, needs_gradient=False)
+kernel_pca = from_gradients(kernel_cam, needs_gradient=False)
+finer_cam = from_gradients(grad_cam, finer)
+scored = at_each(score_cam)
+ablated = at_each(ablation_cam)

@@ -21,7 +21,7 @@ from workbench.errors import AttributionError
 from workbench.models.budget import gradient_batch
 from workbench.models.classifier import Classifier
 from workbench.models.hooks import out_of_memory, preserve
-from workbench.models.layers import Layer
+from workbench.models.layer import Layer
 
 BATCH = 64
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any
 
-import pytorch_grad_cam
-
-from workbench.attribution import activation, attention, curvature, exact, gradient, masks, relevance
-from workbench.attribution.activation import at_each, by_library, eigen_cam, finer, from_gradients, kernel_cam
-from workbench.attribution.method import REFERENCES, Cost, Family, InputKernel, LayerKernel, Method
+from workbench.attribution.method import REFERENCES, Cost, Family, Method
+from workbench.attribution.windows import cell_of, window_of
 
 
 def _passes(forward: float, backward: float) -> Cost:
@@ -20,12 +18,12 @@ _ONE_PASS = _passes(1, 0.1)  # the backward pass ends at the layer
 
 
 def _windows(settings: Mapping[str, Any], channels: int, side: int) -> tuple[float, float]:
-    window, stride = gradient.window_of(settings, side, side)
+    window, stride = window_of(settings, side, side)
     return 1.0 + (-(-(side - window) // stride) + 1) ** 2, 0.0
 
 
 def _cells(settings: Mapping[str, Any], channels: int, side: int) -> tuple[float, float]:
-    return 1.0 + (-(-side // gradient.cell_of(settings, side, side))) ** 2, 0.0
+    return 1.0 + (-(-side // cell_of(settings, side, side))) ** 2, 0.0
 
 
 def _a_channel(settings: Mapping[str, Any], channels: int, side: int) -> tuple[float, float]:
@@ -43,47 +41,57 @@ def _a_mask(settings: Mapping[str, Any], channels: int, side: int) -> tuple[floa
 RELUS, BASELINE, ATTENTION = "a ReLU module for each use", "a baseline", "attention over all patches"
 
 
-def _cam(name: str, citation: str, layer: LayerKernel, *, cost: Cost = _ONE_PASS, **more: Any) -> Method:
+def _kernel(path: str) -> Any:
+    """The function ``module.name`` of this package; it is imported, and torch with it, when it first runs."""
+    module, _, name = path.partition(".")
+
+    def run(*given: Any) -> Any:
+        return getattr(import_module(f"workbench.attribution.{module}"), name)(*given)
+
+    return run
+
+
+def _cam(name: str, citation: str, kernel: str, *, cost: Cost = _ONE_PASS, **more: Any) -> Method:
     """A class activation map."""
     more = {"signed": True, **more}
     needs = ("a layer with a grid",)
-    return Method(name, "class activation", "pytorch-grad-cam", citation, needs, cost=cost, layer=layer, **more)
+    return Method(
+        name, "class activation", "pytorch-grad-cam", citation, needs, cost=cost, layer=_kernel(kernel), **more
+    )
 
 
-def _captum(
-    name: str, family: Family, citation: str, kernel: InputKernel, cost: Cost, *needs: str, **more: Any
-) -> Method:
+def _captum(name: str, family: Family, citation: str, kernel: str, cost: Cost, *needs: str, **more: Any) -> Method:
     """A method on the input that Captum computes."""
     more = {"signed": True, **more}
-    return Method(name, family, "Captum", citation, needs, cost=cost, input=kernel, **more)
+    return Method(name, family, "Captum", citation, needs, cost=cost, input=_kernel(kernel), **more)
 
 
 BUILT_IN: dict[str, Method] = {
     method.name: method
     for method in (
-        _cam("Grad-CAM", "Selvaraju et al. 2017, arXiv 1610.02391", exact.grad_cam),
+        _cam("Grad-CAM", "Selvaraju et al. 2017, arXiv 1610.02391", "exact.grad_cam"),
         _cam(
             "Grad-CAM++",
             "Chattopadhay et al. 2018, arXiv 1710.11063",
-            from_gradients(by_library(pytorch_grad_cam.GradCAMPlusPlus)),
+            "activation.grad_cam_plus_plus",
             signed=False,
         ),
         _cam(
             "HiResCAM",
             "Draelos & Carin 2020, arXiv 2011.08891",
-            from_gradients(by_library(pytorch_grad_cam.HiResCAM)),
+            "activation.hires_cam",
         ),
         _cam(
             "LayerCAM",
             "Jiang et al. 2021, doi 10.1109/TIP.2021.3089943",
-            from_gradients(by_library(pytorch_grad_cam.LayerCAM)),
+            "activation.layer_cam",
             signed=False,
         ),
-        _cam("XGrad-CAM", "Fu et al. 2020, arXiv 2008.02312", from_gradients(by_library(pytorch_grad_cam.XGradCAM))),
+        _cam("XGrad-CAM", "Fu et al. 2020, arXiv 2008.02312", "activation.x_grad_cam"),
         _cam(
             "Eigen-CAM",
             "Muhammad & Yeasin 2020, arXiv 2008.00299",
-            from_gradients(eigen_cam, needs_gradient=False),
+            "activation.eigen",
             cost=_passes(1, 0),
             signed=False,
             no_contrast="explains no class, but what is common to the activations",
@@ -91,43 +99,43 @@ BUILT_IN: dict[str, Method] = {
         _cam(
             "KPCA-CAM",
             "Karmani et al. 2024, arXiv 2410.00267",
-            from_gradients(kernel_cam, needs_gradient=False),
+            "activation.kernel_pca",
             cost=_passes(1, 0),
             signed=False,
             no_contrast="explains no class, but what is common to the activations",
         ),
-        _cam("ShapleyCAM", "Cai 2025, arXiv 2501.06261", curvature.shapley_cam, cost=_passes(1, 0.3)),
+        _cam("ShapleyCAM", "Cai 2025, arXiv 2501.06261", "curvature.shapley_cam", cost=_passes(1, 0.3)),
         _cam(
             "RefineCAM",
             "Aggregation of Grad-CAM++ over layers: arXiv 2605.14641",
-            activation.refine_cam,
+            "activation.refine_cam",
             cost=_passes(1, 1),
             signed=False,
         ),
         _cam(
             "Finer-CAM",
             "Zhang et al. 2025, arXiv 2501.11309",
-            from_gradients(activation.grad_cam, finer),
+            "activation.finer_cam",
             no_contrast="compares its class with those most like it already",
         ),
         _cam(
             "Score-CAM",
             "Wang et al. 2020, arXiv 1910.01279",
-            at_each(activation.score_cam),
+            "activation.scored",
             cost=_a_channel,
             signed=False,
         ),
         _cam(
             "Ablation-CAM",
             "Desai & Ramaswamy 2020, doi 10.1109/WACV45572.2020.9093360",
-            at_each(activation.ablation_cam),
+            "activation.ablated",
             cost=_a_channel,
         ),
         _captum(
             "Saliency",
             "gradient",
             "Simonyan et al. 2014, arXiv 1312.6034",
-            gradient.saliency,
+            "gradient.saliency",
             _passes(1, 1),
             signed=False,
             reduction="largest",
@@ -136,14 +144,14 @@ BUILT_IN: dict[str, Method] = {
             "Input x gradient",
             "gradient",
             "Shrikumar et al. 2016, arXiv 1605.01713",
-            gradient.input_x_gradient,
+            "gradient.input_x_gradient",
             _passes(1, 1),
         ),
         _captum(
             "SmoothGrad",
             "gradient",
             "Smilkov et al. 2017, arXiv 1706.03825",
-            gradient.smoothgrad,
+            "gradient.smoothgrad",
             _a_sample,
             signed=False,
             settings={"samples": 16, "noise": 0.1},
@@ -153,7 +161,7 @@ BUILT_IN: dict[str, Method] = {
             "Guided Backprop",
             "gradient",
             "Springenberg et al. 2015, arXiv 1412.6806",
-            gradient.guided_backprop,
+            "gradient.guided_backprop",
             _passes(1, 1),
             RELUS,
         ),
@@ -161,7 +169,7 @@ BUILT_IN: dict[str, Method] = {
             "Integrated gradients",
             "reference",
             "Sundararajan et al. 2017, arXiv 1703.01365",
-            gradient.integrated_gradients,
+            "gradient.integrated_gradients",
             lambda settings, channels, side: (settings["steps"] + 2.0, settings["steps"]),
             BASELINE,
             settings={"baseline": "black", "steps": 64},
@@ -171,7 +179,7 @@ BUILT_IN: dict[str, Method] = {
             "GradientSHAP",
             "reference",
             "Lundberg & Lee 2017, arXiv 1705.07874",
-            gradient.gradient_shap,
+            "gradient.gradient_shap",
             _a_sample,
             "baselines",
             settings={"samples": 32, "noise": 0.05},
@@ -180,7 +188,7 @@ BUILT_IN: dict[str, Method] = {
             "Expected gradients",
             "reference",
             "Erion et al. 2021, arXiv 1906.10670",
-            gradient.expected_gradients,
+            "gradient.expected_gradients",
             _a_sample,
             REFERENCES,
             settings={"samples": 64},
@@ -189,7 +197,7 @@ BUILT_IN: dict[str, Method] = {
             "DeepLIFT",
             "reference",
             "Shrikumar et al. 2017, arXiv 1704.02685",
-            gradient.deep_lift,
+            "gradient.deep_lift",
             _passes(4, 2),
             BASELINE,
             RELUS,
@@ -200,7 +208,7 @@ BUILT_IN: dict[str, Method] = {
             "Occlusion",
             "perturbation",
             "Zeiler & Fergus 2014, arXiv 1311.2901",
-            gradient.occlusion,
+            "gradient.occlusion",
             _windows,
             BASELINE,
             settings={"baseline": "blurred", "window": 0, "stride": 0},
@@ -209,7 +217,7 @@ BUILT_IN: dict[str, Method] = {
             "Feature ablation",
             "perturbation",
             "Zeiler & Fergus 2014, arXiv 1311.2901, on a grid without overlap",
-            gradient.feature_ablation,
+            "gradient.feature_ablation",
             _cells,
             BASELINE,
             settings={"baseline": "blurred", "cell": 0},
@@ -222,14 +230,14 @@ BUILT_IN: dict[str, Method] = {
             (BASELINE,),
             signed=True,
             cost=_a_mask,
-            input=masks.rise,
+            input=_kernel("masks.rise"),
             settings={"baseline": "mean", "masks": 512, "cells": 7, "kept": 0.5},
         ),
         _captum(
             "KernelSHAP",
             "perturbation",
             "Lundberg & Lee 2017, arXiv 1705.07874",
-            masks.kernel_shap,
+            "masks.kernel_shap",
             _a_mask,
             BASELINE,
             "superpixels",
@@ -240,7 +248,7 @@ BUILT_IN: dict[str, Method] = {
             "LRP",
             "relevance",
             "Bach et al. 2015, doi 10.1371/journal.pone.0130140",
-            gradient.relevance,
+            "gradient.relevance",
             _passes(2, 1),
             "a rule for every layer",
         ),
@@ -252,7 +260,7 @@ BUILT_IN: dict[str, Method] = {
             (),
             signed=True,
             cost=_passes(1, 1),
-            input=relevance.held_relevance,
+            input=_kernel("relevance.held_relevance"),
             settings={"gamma": 0.0, "epsilon": 0.0},
         ),
         Method(
@@ -263,7 +271,7 @@ BUILT_IN: dict[str, Method] = {
             (ATTENTION,),
             signed=False,
             cost=_passes(1, 0.1),
-            input=attention.rollout,
+            input=_kernel("attention.rollout"),
             no_contrast="explains no class, but how the blocks mix what they read",
         ),
         Method(
@@ -274,7 +282,7 @@ BUILT_IN: dict[str, Method] = {
             (ATTENTION,),
             signed=False,
             cost=_passes(1, 1),
-            input=attention.gradient_weighted,
+            input=_kernel("attention.gradient_weighted"),
         ),
     )
 }

@@ -12,7 +12,7 @@ from workbench.attribution.activation import check_influence, weighed
 from workbench.attribution.batch import Batch
 from workbench.models.classifier import Classifier
 from workbench.models.hooks import record
-from workbench.models.layers import Layer
+from workbench.models.layer import Layer
 
 
 def shapley_cam(classifier: Classifier, batch: Batch, layers: Sequence[Layer]) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ from workbench.core.records import FloatArray, ImageArray, ProbabilityArray
 from workbench.errors import AttributionError
 from workbench.models.classifier import Classifier
 from workbench.models.hooks import preserve
-from workbench.models.layers import Layer
+from workbench.models.layer import Layer
 
 BATCH, PROBES = 250, 4
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Literal
 
 import cv2
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from workbench.attribution import guards
 from workbench.attribution.batch import Batch, Scored
+from workbench.attribution.windows import cell_of, window_of
 from workbench.core.records import ImageArray
 from workbench.errors import AttributionError
 from workbench.models.budget import forward_batch, gradient_batch
@@ -21,7 +22,6 @@ from workbench.models.classifier import Classifier
 
 Baseline = Literal["black", "blurred", "mean"]
 PASSES_AT_ONCE = 128
-AT_MOST = 196  # windows or cells that perturbation takes by default
 _DRAWING = threading.Lock()  # Captum draws from global generators
 
 
@@ -183,27 +183,6 @@ def guided_backprop(classifier: Classifier, batch: Batch, _: dict[str, Any]) -> 
         warnings.filterwarnings("ignore", message="Setting backward hooks on ReLU")
         method = GuidedBackprop(Scored(classifier.module))
         return method.attribute(_leaf(batch.x), additional_forward_args=batch.extra), None
-
-
-def window_of(settings: Mapping[str, Any], height: int, width: int) -> tuple[int, int]:
-    """Window and stride of occlusion in pixels: by default 8 and 4, for larger images at most 196 windows."""
-    window, stride = settings["window"], settings["stride"]
-    if window:
-        return window, stride or max(1, window // 2)
-    least = min(height, width)
-
-    def windows(step: int) -> int:
-        size = min(least, 2 * step)
-        return (-(-(height - size) // step) + 1) * (-(-(width - size) // step) + 1)
-
-    stride = stride or next(step for step in range(min(4, least), max(height, width) + 1) if windows(step) <= AT_MOST)
-    return min(least, 2 * stride), min(stride, least)
-
-
-def cell_of(settings: Mapping[str, Any], height: int, width: int) -> int:
-    """Side of a cell of feature ablation in pixels: by default 4, for larger images at most 196 cells."""
-    cells = (cell for cell in range(4, max(5, height, width) + 1) if -(-height // cell) * -(-width // cell) <= AT_MOST)
-    return settings["cell"] or next(cells)
 
 
 def occlusion(classifier: Classifier, batch: Batch, settings: dict[str, Any]) -> Parts:

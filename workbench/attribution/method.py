@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from workbench.attribution.batch import Batch
     from workbench.models.classifier import Classifier
-    from workbench.models.layers import Layer
+    from workbench.models.layer import Layer
 
 Family = Literal["class activation", "gradient", "reference", "perturbation", "relevance", "attention"]
 Cost = Callable[[Mapping[str, Any], int, int], tuple[float, float]]

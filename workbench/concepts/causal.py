@@ -13,7 +13,7 @@ from workbench.concepts.cells import BATCH, Cells, Features
 from workbench.concepts.factorise import Concepts
 from workbench.core.records import ImageArray, IntArray
 from workbench.models.classifier import Classifier
-from workbench.models.layers import Layer
+from workbench.models.layer import Layer
 
 DRAWS, DRAWS_BY_MODEL = 99, 19  # of the control; the second where each takes whole passes of the model
 

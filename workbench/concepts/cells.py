@@ -13,7 +13,7 @@ from workbench.attribution.targets import Targets, score
 from workbench.core.records import FloatArray, ImageArray, IntArray, ProbabilityArray
 from workbench.errors import AttributionError
 from workbench.models.classifier import Classifier
-from workbench.models.layers import Layer
+from workbench.models.layer import Layer
 
 BATCH = 64
 Features = NDArray[np.float32]

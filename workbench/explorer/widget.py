@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
+import threading
 from typing import Any
 
 import anywidget
@@ -53,6 +55,7 @@ class Explorer(anywidget.AnyWidget):
         self.state = ExplorerState(run, compared=compared, selection=selection or {})
         self._answers = Answers(self.state)
         self._worker = Worker()
+        self._loading: threading.Thread | None = None
         self.first = self._answers.first()
         self.add_class("wb-explorer")
         traitlets.link((self.state, "selection"), (self, "selection"))
@@ -85,6 +88,16 @@ class Explorer(anywidget.AnyWidget):
         found = answer(reply)
         if found is not None:
             report(*found)
+        if self._loading is None:  # what the views draw at first needs no model: it is loaded once they are drawn
+            self._loading = threading.Thread(target=_load_model, args=(self.state.run,), daemon=True)
+            self._loading.start()
+
+
+def _load_model(run: Run) -> None:
+    """Load the run's model; what is wrong with it is told where a map is asked for, which loads it again."""
+    with contextlib.suppress(WorkbenchError):
+        if run.classifier is not None:
+            _ = run.classifier.module
 
 
 def _kept(state: ExplorerState) -> str:

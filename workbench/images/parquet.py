@@ -21,6 +21,7 @@ from workbench.images.reading import DEFAULT, Reading
 from workbench.images.survey import SAMPLE, survey
 
 BLOCK, BLOCKS = 128, 16
+WHOLE_BYTES = 64 * 2**20  # of files that are read at once
 ARROW = ".arrow"
 
 
@@ -66,7 +67,8 @@ def from_parquet(
             "to from_dataset, or save it with save_to_disk, which stores the images"
         )
     one, notes = survey(first, reading)
-    pixels = _ParquetPixels(content, str(files[0]), len(labels), one)
+    whole = sum(path.stat().st_size for path in files) <= WHOLE_BYTES
+    pixels = _ParquetPixels(content, str(files[0]), len(labels), one, max(len(labels), 1) if whole else BLOCK)
     digest = lambda: digest_files(files, labels, names, files[0].parent)  # noqa: E731
     return ImageSet(pixels, labels, names, split, digest, notes=tuple(notes), reading=reading.remark)
 
@@ -79,12 +81,13 @@ def _label_column(schema: pl.Schema) -> str:
 
 @dataclass(frozen=True)
 class _ParquetPixels:
-    """Images in a Parquet column: blocks of adjacent cells are read at once, and the latest are kept in memory."""
+    """Images in a Parquet column: ``block`` adjacent cells are read at once, and the latest blocks kept in memory."""
 
     table: pl.LazyFrame
     name: str
     rows: int
     reading: Reading
+    block: int = BLOCK
     kept: OrderedDict[int, pl.Series] = field(default_factory=OrderedDict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -92,15 +95,15 @@ class _ParquetPixels:
         return self.rows
 
     def __getitem__(self, place: int, /) -> ImageArray:
-        number = place // BLOCK
+        number = place // self.block
         with self.lock:
             block = self.kept.get(number)
             if block is None:
-                block = self.table.slice(number * BLOCK, BLOCK).collect()["bytes"]
+                block = self.table.slice(number * self.block, self.block).collect()["bytes"]
                 self.kept[number] = block
                 while len(self.kept) > BLOCKS:
                     self.kept.popitem(last=False)
-        content = block[place % BLOCK]
+        content = block[place % self.block]
         if content is None:
             raise DataError(f"{self.name} row {place} holds no image: repair or remove the row")
         return decode(content, f"{self.name} row {place}", self.reading)

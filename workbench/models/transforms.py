@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from torch import nn
 
-from workbench.core.records import ImageArray
 from workbench.errors import DataError
+from workbench.models.crops import crop, grey_crop
 from workbench.models.measured import Measured, Size, Transform, measure
 
 SIZE, CROP = 224, 0.875
@@ -54,7 +53,7 @@ def preprocessing(
     mean, std = (values * 3 if len(values) == 1 else values for values in (mean, std))
     if channels == 1:
         mean, std = ((values[0],) * 3 for values in (mean, std))
-    fit = functools.partial(_grey_crop if channels == 1 else crop, side=wanted, share=share)
+    fit = functools.partial(grey_crop if channels == 1 else crop, side=wanted, share=share)
     return Measured(wanted, mean, std, channels, fit)
 
 
@@ -69,29 +68,6 @@ def _pair(size: Any) -> Size:
     ):
         raise DataError(f"image_size: expected a number of pixels, or (height, width), not {size!r}")
     return int(pair[0]), int(pair[1])
-
-
-def crop(image: ImageArray, side: int | Size, share: float) -> ImageArray:
-    """The centre crop of an image, uint8 ``(*side, 3)``, after it is resized to cover ``side / share``.
-
-    Bilinear with antialiasing, as in Pillow and torchvision's evaluation transforms; an image that already has the
-    model's size stays as it is.
-    """
-    height, width = (side, side) if isinstance(side, int) else side
-    have = image.shape[:2]
-    if have == (height, width):
-        return image
-    wanted = round(height / share), round(width / share)
-    factor = max(wanted[0] / have[0], wanted[1] / have[1])
-    rows, columns = max(wanted[0], round(have[0] * factor)), max(wanted[1], round(have[1] * factor))
-    whole = Image.fromarray(image).resize((columns, rows), Image.Resampling.BILINEAR)
-    top, left = (rows - height) // 2, (columns - width) // 2
-    return np.array(whole.crop((left, top, left + width, top + height)), np.uint8)
-
-
-def _grey_crop(image: ImageArray, side: Size, share: float) -> ImageArray:
-    grey = Image.fromarray(crop(image, side, share)).convert("L")
-    return np.repeat(np.asarray(grey, np.uint8)[..., None], 3, axis=2)
 
 
 def _own_size(module: nn.Module) -> Size | None:

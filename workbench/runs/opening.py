@@ -13,7 +13,6 @@ from workbench import store
 from workbench.analysis.neighbours import join_neighbours
 from workbench.core.records import ImageSet
 from workbench.errors import DataError
-from workbench.models import predict, sharding
 from workbench.models.match import match_classes
 from workbench.runs import training
 from workbench.runs.parts import assemble, images_at_hand, images_of, images_of_table, remedy
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
     from workbench.core.names import ClassNames
     from workbench.models.classifier import Classifier
+    from workbench.models.predict import Progress
 
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -66,7 +66,9 @@ def open_run(folder: Path | str = SHIPPED, data: str | None = None) -> Run:
     if (folder / PREDICTIONS).is_dir():
         predictions = store.read(folder / PREDICTIONS)
     elif images is not None:
-        predictions = predict.predict(classifier, images)
+        from workbench.models.predict import predict
+
+        predictions = predict(classifier, images)
     else:
         raise DataError(
             f"{folder} has no predictions, and no images to predict are at hand. {remedy(classifier.classes)}"
@@ -159,7 +161,7 @@ def analyse(
     name: str = "model",
     skip: bool = False,
     memory_gb: float | None = None,
-    progress: predict.Progress | None = None,
+    progress: Progress | None = None,
 ) -> Run:
     """The run of any classifier on any images: its predictions, made now or found in ``folder``.
 
@@ -190,11 +192,13 @@ def analyse(
     """
     images = match_classes(images, classifier.classes)
     if folder is None:
+        from workbench.models.predict import predict
+
         reasons: dict[int, str] = {}
-        made = predict.predict(
-            classifier, images, memory_gb=memory_gb, skipped=reasons if skip else None, progress=progress
-        )
+        made = predict(classifier, images, memory_gb=memory_gb, skipped=reasons if skip else None, progress=progress)
         return replace(assemble(name, made, images, classifier), notes=(*images.notes, *_skipped_note(reasons)))
+    from workbench.models import sharding
+
     place = Path(folder) / PREDICTIONS
     if not (place / store.PROVENANCE).is_file():
         sharding.predict_into(classifier, images, place, skip=skip, memory_gb=memory_gb, progress=progress)

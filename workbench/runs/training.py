@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import training.checkpoint
 import training.data
+import training.sidecar
 from training.errors import TrainingError
 from workbench.core.records import ImageSet, Provenance
 from workbench.errors import CheckpointError, DataError, WorkbenchError
 from workbench.images import load
+from workbench.images.parquet import from_parquet
 from workbench.images.reading import DEFAULT, Reading
-from workbench.models.classifier import Classifier
-from workbench.models.layers import Layer
-from workbench.models.transforms import crop
+from workbench.models.classifier import Classifier, OnDemand
+from workbench.models.crops import crop
+from workbench.models.layer import Layer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from torch import nn
 
 
 @contextmanager
@@ -32,30 +35,27 @@ def _translated(kind: type[WorkbenchError]) -> Iterator[None]:
 
 
 def load_classifier(folder: Path) -> Classifier:
-    """The checkpoint in ``folder`` as a classifier in channels_last and evaluation mode.
+    """The checkpoint in ``folder`` as a classifier in channels_last and evaluation mode; its model loads on demand.
 
     Raises
     ------
     CheckpointError
         If a file is missing or damaged, or the two don't fit each other.
     """
-    import torch
-
-    from training.architectures import cam_layers
-
     with _translated(CheckpointError):
-        module, card = training.checkpoint.load(folder)
+        card = training.sidecar.read_sidecar(folder)
+        training.sidecar.check_digest(folder, card)
     size = int(card["image_size"])
-    layers = {entry["layer"]: Layer(entry["layer"], tuple(entry["grid"])) for entry in cam_layers(module, size)}
+    layers = {entry["layer"]: Layer(entry["layer"], tuple(entry["grid"])) for entry in card["cam_layers"]}
     provenance = Provenance(
         checkpoint=card["weights_sha256"],
         device="cpu",
         precision="float32",
         seed=card.get("seed"),
-        versions=training.checkpoint.versions(),
+        versions=training.sidecar.versions(),
     )
     return Classifier(
-        module=module.to(memory_format=torch.channels_last),
+        module=OnDemand(functools.partial(_load_module, folder)),  # type: ignore[arg-type]  # see classifier._Held
         classes=tuple(card["classes"]),
         mean=tuple(card["mean"]),
         std=tuple(card["std"]),
@@ -68,11 +68,22 @@ def load_classifier(folder: Path) -> Classifier:
     )
 
 
+def _load_module(folder: Path) -> nn.Module:
+    """The checkpoint's model; its weights were identified before, and what they hold is checked here."""
+    import torch
+
+    from training.checkpoint import load as load_checkpoint
+
+    with _translated(CheckpointError):
+        module, _ = load_checkpoint(folder)
+    return module.to(memory_format=torch.channels_last)
+
+
 def load_images(root: str | None, split: str | None, reading: Reading = DEFAULT) -> ImageSet:
     """The split of the data under ``root``, else ``CIFAR10_ROOT``, else ``./data``; never downloads.
 
-    Images of the size that ``training`` reads are read as it reads them, by default the test split; all others by
-    `load.load_images`.
+    CIFAR-10's published files and the digits are read as ``training`` reads them, by default the test split; all else
+    by `load.load_images`.
 
     Raises
     ------
@@ -84,13 +95,14 @@ def load_images(root: str | None, split: str | None, reading: Reading = DEFAULT)
     options = reading.options
     if reading != DEFAULT or not training.data.reads(place, named):
         return load.load_images(place, split, **options)
-    try:
-        data = training.data.load(place, named)  # type: ignore[arg-type]
-    except TrainingError as error:
-        if any(path.is_dir() for path in Path(place, named).glob("*")):  # class folders: an image may be at fault
-            return load.load_images(place, split, **options)
-        raise DataError(str(error)) from error
-    return ImageSet(data.images, data.labels, data.classes, named, data.fingerprint)
+    with _translated(DataError):
+        shards = training.data.parquet_shards(place, named)
+        if shards is None:
+            data = training.data.load(place, named)  # type: ignore[arg-type]
+            return ImageSet(data.images, data.labels, data.classes, named, data.fingerprint)
+    called = {"image": "img", "label": "label"}
+    found = from_parquet(shards.files, named, classes=shards.classes, columns=called)  # decoded when they are asked for
+    return dataclasses.replace(found, digest=shards.digest)
 
 
 def training_curves(folder: Path) -> Figure | None:
@@ -117,7 +129,7 @@ def train_digits(out: Path, report: Callable[[str], None] = print) -> None:
     CheckpointError
         If ``out`` can't be written.
     """
-    if (out / training.checkpoint.SIDECAR).is_file():
+    if (out / training.sidecar.SIDECAR).is_file():
         return
     from training.recipe import RECIPES
     from training.session import Session

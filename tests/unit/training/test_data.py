@@ -170,7 +170,7 @@ def test_a_folder_of_classes_alone_has_no_test_split(tmp_path: Path) -> None:
 
 def test_pixels_and_digest_are_those_that_the_workbench_reads(tmp_path: Path) -> None:
     from workbench.images.load import load_images
-    from workbench.models.transforms import crop
+    from workbench.models.crops import crop
 
     root = photos(tmp_path / "photos")
     generator = np.random.default_rng(0)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
-from scipy.cluster.hierarchy import linkage, to_tree
-from scipy.spatial.distance import squareform
 
 from workbench.analysis.confusion import asymmetries
 from workbench.analysis.quasi import expected_errors
@@ -56,7 +54,7 @@ def _errors(label: IntArray, predicted: IntArray, classes: int) -> IntArray:
 
 def _tail(seen: int, awaited: float) -> float:
     """The chance of as many confusions, or more, where so many are expected."""
-    return float(stats.poisson.sf(seen - 1, max(awaited, 1e-12)))
+    return float(scipy.stats.poisson.sf(seen - 1, max(awaited, 1e-12)))
 
 
 def _excessive(matrix: IntArray) -> list[tuple[int, int, float, float]]:
@@ -111,8 +109,8 @@ def _asymmetric(matrix: ConfusionMatrix) -> dict[tuple[int, int], tuple[float, f
 
 def _interval(count: int, awaited: float, errors: int) -> tuple[float, float]:
     """Exact Poisson bounds of a count (Garwood 1936, doi 10.1093/biomet/28.3-4.437), less what is expected."""
-    low = stats.chi2.ppf(0.025, 2 * count) / 2 if count else 0.0
-    return float(low - awaited) / errors, float(stats.chi2.ppf(0.975, 2 * count + 2) / 2 - awaited) / errors
+    low = scipy.stats.chi2.ppf(0.025, 2 * count) / 2 if count else 0.0
+    return float(low - awaited) / errors, float(scipy.stats.chi2.ppf(0.975, 2 * count + 2) / 2 - awaited) / errors
 
 
 def _pair(
@@ -205,7 +203,9 @@ def _best_block(matrix: IntArray) -> list[int] | None:
     ratio: FloatArray = both / (both + expected + expected.T + 1.0)
     distance = ratio.max() - ratio
     np.fill_diagonal(distance, 0)
-    _, nodes = to_tree(linkage(squareform(distance, checks=False), "average"), rd=True)
+    _, nodes = scipy.cluster.hierarchy.to_tree(
+        scipy.cluster.hierarchy.linkage(scipy.spatial.distance.squareform(distance, checks=False), "average"), rd=True
+    )
     found: tuple[float, list[int] | None] = (0.0, None)
     for node in nodes:
         members = sorted(node.pre_order())

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from workbench.analysis.labels import out_of_sample
 from workbench.analysis.noise import exchanged_labels
@@ -91,7 +91,7 @@ def _leads(known: Known) -> NDArray[np.bool_]:
         return np.asarray((top != known.label) & (of_top >= 2 * of_label))
     count = frame["votes_count"].to_numpy()
     first, second = np.rint(of_top * count), np.rint(of_label * count)
-    p_value = stats.binom.sf(first - 1, first + second, 0.5)
+    p_value = scipy.stats.binom.sf(first - 1, first + second, 0.5)
     return np.asarray((top != known.label) & (p_value <= 0.05))
 
 

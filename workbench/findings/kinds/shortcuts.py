@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from workbench.analysis.statistics import wilson_interval
 from workbench.core.records import FloatArray, IntArray
@@ -73,7 +73,7 @@ def _of_property(known: Known, places: IntArray, words: str, values: FloatArray)
         "guessed on one half of the rows, counted on the other",
         "make the property the same for all classes (resize, normalise, crop), train again, and compare",
         errors=int(known.wrong[places].sum()),
-        p_value=float(stats.norm.sf((value - chance) / null)),
+        p_value=float(scipy.stats.norm.sf((value - chance) / null)),
         needed=("images",),
         explains=False,
     )

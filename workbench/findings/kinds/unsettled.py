@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from workbench.analysis.models import majority
 from workbench.analysis.statistics import wilson_interval
@@ -90,7 +90,7 @@ def _held_out(correct: NDArray[np.bool_], wrong: NDArray[np.bool_]) -> tuple[flo
         [int((named & again).sum()), int((named & ~again).sum())],
         [int((~named & again).sum()), int((~named & ~again).sum())],
     ]
-    p_value = float(stats.fisher_exact(table, "greater").pvalue)
+    p_value = float(scipy.stats.fisher_exact(table, "greater").pvalue)
     shares = [float(second[mask].mean()) if mask.any() else float("nan") for mask in (named, ~named)]
     return p_value, shares[0], shares[1]
 

@@ -18,7 +18,7 @@ from workbench.attribution.exact import class_maps, pooled_head
 from workbench.attribution.targets import Targets
 from workbench.errors import AttributionError, DataError
 from workbench.models.classifier import Classifier
-from workbench.models.layers import Layer
+from workbench.models.layer import Layer
 
 ROWS, OF = np.arange(6), np.array([0, 1, 2, 2, 1, 0])
 STAGES = ("stage1", "stage2", "stage3", "stage4")

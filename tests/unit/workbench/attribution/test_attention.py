@@ -10,7 +10,8 @@ from workbench.attribution.attention import Recorded
 from workbench.attribution.attribute import attribute
 from workbench.attribution.targets import Targets
 from workbench.errors import AttributionError
-from workbench.models.classifier import Classifier, classifier_of
+from workbench.models.classifier import Classifier
+from workbench.models.making import classifier_of
 
 IMAGES, ROWS, OF = image_set().pixels[:2], np.arange(2), np.array([0, 2])
 NAMES = ("a", "b", "c")

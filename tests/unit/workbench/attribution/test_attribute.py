@@ -13,7 +13,7 @@ from workbench.attribution.targets import Targets
 from workbench.errors import AttributionError, DataError
 from workbench.images import render
 from workbench.models.classifier import Classifier
-from workbench.models.layers import Layer
+from workbench.models.layer import Layer
 from workbench.models.references import with_references
 
 ROWS, TARGETS = np.arange(6), np.array([0, 1, 2, 2, 1, 0])

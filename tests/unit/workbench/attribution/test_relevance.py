@@ -13,7 +13,8 @@ from workbench.attribution.attribute import attribute
 from workbench.attribution.relevance import HeldConstant
 from workbench.attribution.targets import Targets
 from workbench.errors import AttributionError
-from workbench.models.classifier import Classifier, classifier_of
+from workbench.models.classifier import Classifier
+from workbench.models.making import classifier_of
 
 
 def derivative(of, x: torch.Tensor, step: float = 1e-4) -> torch.Tensor:  # type: ignore[no-untyped-def]

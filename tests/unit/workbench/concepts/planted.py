@@ -7,7 +7,7 @@ import torch
 
 from workbench.core.records import ImageSet
 from workbench.models.classifier import Classifier
-from workbench.models.layers import Layer
+from workbench.models.layer import Layer
 from workbench.models.predict import predict
 from workbench.runs.run import Run
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from workbench.models.classifier import Classifier
-from workbench.models.layers import Layer
+from workbench.models.layer import Layer
 
 SIDE, PATCH = 16, (slice(2, 6), slice(9, 13))
 

@@ -14,7 +14,7 @@ from workbench.errors import AttributionError
 from workbench.evidence import cells
 from workbench.evidence.cells import CellEffects, block_of, cell_effects, evidence_grid, pooled, rank_weights
 from workbench.evidence.pixels import probability_of
-from workbench.models.layers import Layer
+from workbench.models.layer import Layer
 
 
 def measured(of, count: int, grid: tuple[int, int], blocks: int = 2, seed: int = 0) -> CellEffects:  # type: ignore[no-untyped-def]

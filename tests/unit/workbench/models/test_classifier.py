@@ -25,7 +25,7 @@ from workbench.core.records import ImageSet
 from workbench.errors import CheckpointError, DataError
 from workbench.images import from_arrays
 from workbench.models.classifier import Classifier
-from workbench.models.transforms import crop
+from workbench.models.crops import crop
 
 CLASSES = ("ant", "bee", "cow", "dog")
 

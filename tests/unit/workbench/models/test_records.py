@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from workbench.attribution.attribute import attribute
 from workbench.attribution.targets import Targets
 from workbench.errors import DataError
-from workbench.models.classifier import classifier_of
 from workbench.models.hooks import preserve
+from workbench.models.making import classifier_of
 
 CLASSES = ("a", "b", "c")
 
