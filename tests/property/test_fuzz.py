@@ -96,8 +96,16 @@ def test_mutated_checkpoints(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     generator = np.random.default_rng(1)
     torch.manual_seed(0)
     model = ResNet18LN(3, 8).eval()
-    card = {"width": 8, "classes": ["a", "b", "c"], "mean": [0.5] * 3, "std": [0.25] * 3, "image_size": 32}
-    checkpoint.save(tmp_path, model, card)
+    card = {
+        "architecture": "resnet18_ln",
+        "width": 8,
+        "classes": ["a", "b", "c"],
+        "mean": [0.5] * 3,
+        "std": [0.25] * 3,
+        "image_size": 32,
+        "cam_layers": [{"layer": "stage4", "grid": [4, 4]}],
+    }
+    checkpoint.save(tmp_path, model.state_dict(), card)
     torch.save(model.state_dict(), tmp_path / "w.pt")
     weights, sidecar, pickled = (
         (tmp_path / name).read_bytes() for name in (checkpoint.WEIGHTS, checkpoint.SIDECAR, "w.pt")
@@ -118,6 +126,7 @@ def test_mutated_checkpoints(tmp_path: Path, capsys: pytest.CaptureFixture[str])
             else:
                 loaded = load_classifier(tmp_path)
                 assert len(loaded.classes) == 3
+                assert loaded.module is not None  # read now
                 assert kind != "weights"  # other bytes have another hash
         except CheckpointError as error:
             assert str(tmp_path) in str(error)

@@ -109,9 +109,9 @@ class Classifier:
         outputs: Outputs = "found",
     ) -> Classifier:
         """Any torch model as a classifier; see `classifier_of`."""
-        from workbench.models.making import classifier_of
+        import workbench
 
-        return classifier_of(module, classes, transform, image_size=image_size, outputs=outputs)
+        return workbench.classifier_of(module, classes, transform, image_size=image_size, outputs=outputs)
 
     @functools.cached_property
     def device(self) -> torch.device:
