@@ -39,7 +39,8 @@ from workbench.core.records import Precision
 from workbench.evidence.stability import rank_correlation
 from workbench.runs.opening import SHIPPED, open_run
 
-ROWS, FEW, SINGLE, BATCH, STEPS = 192, 32, 4, 64, 32
+ROWS, FEW, SINGLE, BATCH, STEPS = 192, 16, 4, 64, 32
+PARTS = ("cams", "paths", "perturbing", "gains")
 
 
 def likeness(ours: np.ndarray, reference: np.ndarray) -> float:
@@ -139,17 +140,24 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--rows", type=int, default=ROWS)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     options = parser.parse_args()
     sides = Sides(options.rows)
-    count, rounds = len(sides.rows), options.rounds
-    fast = has_fast_bfloat16(sides.classifier.device)
+    count, few = len(sides.rows), min(FEW, len(sides.rows))
+    figures: dict[str, Any] = {}
+    if "cams" in options.parts:
+        figures |= _cams(sides, count, options.rounds)
+    if "paths" in options.parts:
+        figures |= _paths(sides, few, options.rounds)
+    if "perturbing" in options.parts:
+        figures |= _perturbing(sides, few)
+    if "gains" in options.parts and has_fast_bfloat16(sides.classifier.device):
+        figures |= _gains(sides, count, few, options.rounds)
+    report("attribution", {**figures, "precision_theirs": "float32", "images": count, "images_of_many_passes": few})
 
-    def integrated(x: Tensor, start: Tensor, of: Tensor) -> Tensor:
-        method = IntegratedGradients(sides.plain)
-        found: Tensor = method.attribute(x, start, target=of, n_steps=STEPS, internal_batch_size=BATCH)
-        return found
 
-    cams = interleaved(
+def _cams(sides: Sides, count: int, rounds: int) -> dict[str, float]:
+    taken = interleaved(
         {
             "pytorch_grad_cam": lambda: sides.theirs(by_grad_cam(sides, GradCAM), count, BATCH),
             "captum": lambda: sides.theirs(
@@ -161,38 +169,47 @@ def main() -> None:
         },
         rounds,
     )
-    few = min(FEW, count)
-    paths = interleaved(
+    return {
+        "gradcam_vs_pytorch_grad_cam_float32": taken.ratio("pytorch_grad_cam", "ours"),
+        "gradcam_vs_captum_float32": taken.ratio("captum", "ours"),
+        "gradcam_vs_forward_float32": taken.ratio("ours", "forward"),
+        "all_targets_vs_forward_float32": taken.ratio("all", "forward"),
+        "gradcam_images_per_s_float32": count / taken.seconds("ours"),
+    }
+
+
+def _paths(sides: Sides, few: int, rounds: int) -> dict[str, float]:
+    def integrated(x: Tensor, start: Tensor, of: Tensor) -> Tensor:
+        method = IntegratedGradients(sides.plain)
+        found: Tensor = method.attribute(x, start, target=of, n_steps=STEPS, internal_batch_size=BATCH)
+        return found
+
+    taken = interleaved(
         {
             "captum": lambda: sides.theirs(integrated, few, few),
             "ours": lambda: sides.ours("Integrated gradients", "float32", few, few, steps=STEPS),
         },
         rounds,
     )
-    figures: dict[str, Any] = {
-        "gradcam_vs_pytorch_grad_cam_float32": cams.ratio("pytorch_grad_cam", "ours"),
-        "gradcam_vs_captum_float32": cams.ratio("captum", "ours"),
-        "gradcam_vs_forward_float32": cams.ratio("ours", "forward"),
-        "all_targets_vs_forward_float32": cams.ratio("all", "forward"),
-        "integrated_gradients_vs_captum_float32": paths.ratio("captum", "ours"),
-        "gradcam_images_per_s_float32": count / cams.seconds("ours"),
-    }
+    return {"integrated_gradients_vs_captum_float32": taken.ratio("captum", "ours")}
+
+
+def _perturbing(sides: Sides, few: int) -> dict[str, float]:
+    """Three rounds each, of several images at once and of single ones."""
+    figures = {}
     for method, (compute, settings) in perturbing(sides).items():
         name = method.lower().replace(" ", "_").replace("-", "_")
         for words, at_once in (("", few), ("_one_image", 1)):
-            number = few if at_once > 1 else SINGLE
+            number = few if at_once > 1 and method != "Score-CAM" else SINGLE  # which takes 512 passes an image
             taken = interleaved(
                 {
                     "theirs": lambda c=compute, n=number, a=at_once: sides.theirs(c, n, a),
                     "ours": lambda m=method, n=number, a=at_once, s=settings: sides.ours(m, "float32", n, a, **s),
                 },
-                min(rounds, 3),
+                3,
             )
             figures[f"{name}_vs_library{words}_float32"] = taken.ratio("theirs", "ours")
-    if fast:
-        figures |= _gains(sides, count, few, rounds)
-    figures |= {"precision_theirs": "float32", "images": count, "images_of_many_passes": few}
-    report("attribution", figures)
+    return figures
 
 
 def _gains(sides: Sides, count: int, few: int, rounds: int) -> dict[str, float]:
