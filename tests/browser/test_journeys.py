@@ -186,6 +186,7 @@ def walk(page: Page, images: int) -> None:
         before = detail.get_attribute("data-row")
         page.keyboard.press("ArrowRight")
         expect(detail).not_to_have_attribute("data-row", str(before))
+        expect(detail).to_have_attribute("data-row", re.compile(r"\d+"))  # none while the answer is under way
         expect(detail).to_have_attribute("data-staged", str(detail.get_attribute("data-row")))
     for part in (".wb-picture canvas", ".wb-stage canvas"):
         expect(page.locator(part).first).to_be_in_viewport(ratio=1)

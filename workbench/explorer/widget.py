@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import html
-import threading
 from typing import Any
 
 import anywidget
@@ -55,7 +53,6 @@ class Explorer(anywidget.AnyWidget):
         self.state = ExplorerState(run, compared=compared, selection=selection or {})
         self._answers = Answers(self.state)
         self._worker = Worker()
-        self._loading: threading.Thread | None = None
         self.first = self._answers.first()
         self.add_class("wb-explorer")
         traitlets.link((self.state, "selection"), (self, "selection"))
@@ -81,6 +78,7 @@ class Explorer(anywidget.AnyWidget):
                 self._worker.stop(f"{what.get('job')} {view}")
                 return {}, []
             if self._answers.takes_long(ask, what):
+                _import_scipy()
                 self._worker.start(Job(f"{ask} {view}", lambda job: self._answers.slowly(ask, what, job), report))
                 return None  # the worker reports it
             return self._answers.at_once(ask, what, report)
@@ -88,16 +86,15 @@ class Explorer(anywidget.AnyWidget):
         found = answer(reply)
         if found is not None:
             report(*found)
-        if self._loading is None:  # what the views draw at first needs no model: it is loaded once they are drawn
-            self._loading = threading.Thread(target=_load_model, args=(self.state.run,), daemon=True)
-            self._loading.start()
 
 
-def _load_model(run: Run) -> None:
-    """Load the run's model; what is wrong with it is told where a map is asked for, which loads it again."""
-    with contextlib.suppress(WorkbenchError):
-        if run.classifier is not None:
-            _ = run.classifier.module
+def _import_scipy() -> None:
+    """Import what most slow answers use before their thread does.
+
+    In a notebook's kernel, messages of the page were seen to be lost after scipy.stats had been imported by another
+    thread than the one that receives them (ipykernel 7).
+    """
+    import scipy.stats  # noqa: F401
 
 
 def _kept(state: ExplorerState) -> str:

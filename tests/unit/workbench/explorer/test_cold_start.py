@@ -53,7 +53,7 @@ def test_the_model_is_loaded_once_the_views_are_drawn(folder: tuple[Path, Path])
     held = vars(run.classifier)["_held"]
     assert isinstance(held, OnDemand)
     assert held._module is None
-    explorer._received(None, {"id": "matrix:1", "ask": "start"}, None)
+    explorer._received(None, {"id": "matrix:1", "ask": "warm_up"}, None)  # as the views do
     end = time.monotonic() + 60
     while held._module is None and time.monotonic() < end:
         time.sleep(0.01)
