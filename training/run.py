@@ -140,7 +140,10 @@ def process_group() -> typing.Iterator[int]:
     import torch
     import torch.distributed as dist
 
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    count = torch.cuda.device_count()
+    if count:  # "cuda" is then the process's own card
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % count)
+    dist.init_process_group("nccl" if count else "gloo")
     try:
         yield dist.get_rank()
     finally:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         train_digits,
         with_train,
     )
-    from workbench.runs.run import Run, with_votes
+    from workbench.runs.run import Run, with_device, with_votes
 
 __all__ = [
     "Classifier",
@@ -47,6 +47,7 @@ __all__ = [
     "open_run",
     "out_of_distribution",
     "train_digits",
+    "with_device",
     "with_references",
     "with_train",
     "with_votes",
@@ -67,6 +68,7 @@ _HOMES = {
     "open_predictions": "workbench.runs.opening",
     "open_run": "workbench.runs.opening",
     "train_digits": "workbench.runs.opening",
+    "with_device": "workbench.runs.run",
     "with_references": "workbench.models.references",
     "with_train": "workbench.runs.opening",
     "with_votes": "workbench.runs.run",

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -20,6 +19,7 @@ from workbench.core.records import Attribution, ImageArray, IntArray, Precision
 from workbench.errors import AttributionError
 from workbench.models.budget import gradient_batch
 from workbench.models.classifier import Classifier
+from workbench.models.execution import products
 from workbench.models.hooks import out_of_memory, preserve
 from workbench.models.layer import Layer
 
@@ -78,8 +78,7 @@ def attribute(
     called = {layer.name: name for layer, name in zip(named, asked, strict=True)}
     parts: dict[str, list[NDArray[np.float32]]] = {layer.name: [] for layer in named} or {"": []}
     residuals: list[NDArray[np.float64]] = []
-    half = torch.autocast(classifier.device.type, torch.bfloat16, enabled=precision == "bfloat16")
-    with preserve(classifier.module), half:
+    with preserve(classifier.module), products(classifier.device, precision):
         first, size = 0, gradient_batch(classifier, BATCH)
         while first < len(images):
             part = slice(first, first + size)

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from workbench.attribution import activation
 from workbench.attribution.batch import Batch
-from workbench.core.records import FloatArray, ImageArray, ProbabilityArray
+from workbench.core.records import FloatArray, ImageArray, Precision, ProbabilityArray
 from workbench.errors import AttributionError
 from workbench.models.classifier import Classifier
+from workbench.models.execution import products
 from workbench.models.hooks import preserve
 from workbench.models.layer import Layer
 
@@ -121,7 +122,7 @@ def grad_cam(classifier: Classifier, batch: Batch, layers: Sequence[Layer]) -> d
     return {head.layer.name: own - torch.where((batch.against >= 0)[:, None, None], other, torch.zeros_like(other))}
 
 
-def class_maps(classifier: Classifier, images: ImageArray, *, precision: str = "float32") -> ClassMaps:
+def class_maps(classifier: Classifier, images: ImageArray, *, precision: Precision = "float32") -> ClassMaps:
     """Maps of all classes for images uint8 ``(n, H, W, 3)``, from one forward pass and no backward pass.
 
     The original class activation maps (Zhou et al. 2016, arXiv 1512.04150) divided by the number of cells: with a mean
@@ -139,7 +140,7 @@ def class_maps(classifier: Classifier, images: ImageArray, *, precision: str = "
             "exact margin maps need a model that ends with the mean over a layer's cells and a linear head; "
             "take Grad-CAM with a contrast instead"
         )
-    with torch.autocast(classifier.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+    with products(classifier.device, precision):
         parts = [
             all_targets(classifier, head, classifier.prepare(images[first : first + BATCH]))
             for first in range(0, len(images), BATCH)

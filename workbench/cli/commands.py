@@ -6,7 +6,7 @@ import argparse
 import functools
 from typing import TYPE_CHECKING, Any
 
-from workbench.cli.inputs import bad_option, classifier_named, complete_run, value_range
+from workbench.cli.inputs import bad_option, classifier_named, complete_run, executed, value_range
 
 if TYPE_CHECKING:
     from workbench.attribution.method import Method
@@ -29,6 +29,7 @@ def predict(options: argparse.Namespace) -> int:
     classifier = classifier_named(options.checkpoint, options.model)
     if classifier is None:
         raise bad_option("predict", "--checkpoint DIR or --model MODULE:FUNCTION", "neither")
+    classifier, precision = executed(classifier, options)
     reading = Reading(options.orient, value_range(options.range), options.follow_links)
     images = match_classes(training.load_images(options.data, options.split, reading), classifier.classes)
     if rank == 0:
@@ -43,7 +44,7 @@ def predict(options: argparse.Namespace) -> int:
             out,
             rank=rank,
             world=world,
-            precision=options.precision,
+            precision=precision,
             skip=options.skip_unreadable,
             force=options.force,
             memory_gb=options.memory_gb,
@@ -72,7 +73,7 @@ def attribute(options: argparse.Namespace) -> int:
     if options.limit_gb <= 0:
         raise bad_option("--limit-gb", "a size above 0", options.limit_gb)
     rank, world = sharding.rank_and_world()
-    run, classifier, images = complete_run(options)
+    run, classifier, images, precision = complete_run(options)
     predictions = run.predictions
     rows = predictions.index if options.rows == "all" else predictions.index[~predictions.correct]
     if (folder := options.cache or (run.folder and run.folder / "maps")) is None:
@@ -82,7 +83,7 @@ def attribute(options: argparse.Namespace) -> int:
         layer = options.layer if method.at_layer else ""
         if rank == 0:
             print(f"{method.name}: {_cost(classifier, method, layer, options.targets, len(rows) // world)}")
-        request = Request(method.name, options.targets, layer, options.precision)
+        request = Request(method.name, options.targets, layer, precision)
         with tqdm(total=len(rows), unit="image", desc=method.name, disable=None if rank == 0 else True) as bar:
             progress = functools.partial(advance, bar)
             parts = maps_of(
@@ -122,7 +123,7 @@ def evidence(options: argparse.Namespace) -> int:
 
     if options.rows < 0:
         raise bad_option("--rows", "0 for all, or a number of images", options.rows)
-    run, _, _ = complete_run(options)
+    run, _, _, precision = complete_run(options)
     wanted = list(methods()) if options.methods is None else options.methods.split(",")
     names = [method_of(name.strip()).name for name in wanted]
     rows = sample_errors(run.predictions, options.rows or run.predictions.error_count)
@@ -139,7 +140,7 @@ def evidence(options: argparse.Namespace) -> int:
             rows,
             names,
             targets=options.targets,
-            precision=options.precision,
+            precision=precision,
             cache=None if folder is None else MapCache(folder),
             force=options.force,
             progress=progress,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.errors import DataError, WorkbenchError
 
 if TYPE_CHECKING:
-    from workbench.core.records import ImageSet
+    from workbench.core.records import ImageSet, Precision
     from workbench.models.classifier import Classifier
     from workbench.runs.run import Run
 
@@ -68,8 +68,33 @@ def classifier_named(checkpoint: Path | None, model: str | None) -> Classifier |
     return made
 
 
-def complete_run(options: argparse.Namespace) -> tuple[Run, Classifier, ImageSet]:
-    """The run of ``--predictions`` with its model and images, which are needed, and ``--references`` if it has them."""
+def executed(classifier: Classifier, options: argparse.Namespace) -> tuple[Classifier, Precision]:
+    """The classifier on ``--device``, and the precision that ``--precision`` asks for or that is measured to be faster.
+
+    Raises
+    ------
+    DataError
+        If there is no such device, or several processes would measure, each by itself.
+    """
+    from workbench.models import sharding
+    from workbench.models.execution import on_device
+    from workbench.runs import training
+
+    _, world = sharding.rank_and_world()
+    if options.precision == "auto" and world > 1:
+        raise bad_option("--precision", f"float32 or bfloat16 for all {world} processes", "auto, which each measures")
+    classifier, precision = training.measured(on_device(classifier, options.device), options.precision)
+    if options.precision == "auto":
+        layout = "channels_last" if classifier.channels_last else "contiguous"
+        print(f"{precision} products and {layout} images, measured to be fastest on this machine")
+    return classifier, precision
+
+
+def complete_run(options: argparse.Namespace) -> tuple[Run, Classifier, ImageSet, Precision]:
+    """The run of ``--predictions`` with its model and images, which are needed, and how the model is executed.
+
+    With ``--references`` the model has them.
+    """
     from workbench.runs.opening import open_predictions
 
     model = classifier_named(None, options.model) if options.model else None
@@ -83,5 +108,5 @@ def complete_run(options: argparse.Namespace) -> tuple[Run, Classifier, ImageSet
         from workbench.runs.training import load_images
 
         classifier = with_references(classifier, load_images(options.references, "train"))
-        run = dataclasses.replace(run, classifier=classifier)
-    return run, classifier, images
+    classifier, precision = executed(classifier, options)
+    return dataclasses.replace(run, classifier=classifier), classifier, images, precision

@@ -42,12 +42,14 @@ def _model(one: argparse.ArgumentParser, checkpoint: str) -> None:
     one.add_argument("--data", help=DATA)
 
 
-def _precision(one: argparse.ArgumentParser) -> None:
+def _execution(one: argparse.ArgumentParser) -> None:
+    one.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N; default: a GPU if there is one")
     one.add_argument(
         "--precision",
-        choices=("float32", "bfloat16"),
+        choices=("float32", "bfloat16", "auto"),
         default="float32",
-        help="precision of the matrix products; bfloat16 is faster on processors that support it, but less exact",
+        help="precision of the matrix products; bfloat16 is faster on hardware that supports it, but less exact; "
+        "auto tries both for a second or two and takes the faster",
     )
 
 
@@ -67,7 +69,7 @@ def _predict(one: argparse.ArgumentParser) -> None:
     one.add_argument(
         "--memory-gb", type=float, help="what a batch may use; default: a quarter of what is free, at most 1"
     )
-    _precision(one)
+    _execution(one)
     one.add_argument("--skip-unreadable", action="store_true", help="omit images that can't be read, and list them")
     one.add_argument("--out", required=True, help="folder for predictions.parquet and provenance.json, or a URL")
     one.add_argument("--force", action="store_true", help="replace what is in --out")
@@ -106,7 +108,7 @@ def _maps(one: argparse.ArgumentParser, targets: str) -> None:
     """What ``attribute`` and ``evidence`` share."""
     one.add_argument("--predictions", type=place, required=True, help="predictions that predict wrote")
     _model(one, "folder with the model; default: the one that holds --predictions")
-    _precision(one)
+    _execution(one)
     one.add_argument(
         "--targets",
         default="predicted",

@@ -12,6 +12,7 @@ from workbench.attribution.targets import Targets
 from workbench.core.records import FloatArray, ImageArray, Precision, ProbabilityArray
 from workbench.evidence import imputation
 from workbench.models.classifier import Classifier
+from workbench.models.execution import products
 from workbench.models.hooks import preserve
 
 STEPS = 16
@@ -133,8 +134,7 @@ def probability_of(classifier: Classifier, x: Tensor, targets: Targets, precisio
 
 def logits_of(classifier: Classifier, x: Tensor, precision: Precision = "float32") -> Tensor:
     """The logits float64 ``(n, K)`` of prepared images, batch by batch."""
-    half = torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bfloat16")
-    with preserve(classifier.module), torch.no_grad(), half:
+    with preserve(classifier.module), torch.no_grad(), products(x.device, precision):
         return torch.cat([classifier.module(part).double() for part in torch.split(x, BATCH)])
 
 

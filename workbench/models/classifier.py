@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
+import itertools
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -84,6 +84,8 @@ class Classifier:
         Why no map can be taken at a layer unless one is named; empty if `last_layer` is one.
     references : uint8 array (m, h, w, 3), or None
         Typical images at the model's size, from which expected gradients start; see `with_references`.
+    channels_last : bool
+        Memory layout of the prepared images; which is faster can be measured (see `runs.training.measured`).
     """
 
     module: nn.Module
@@ -98,6 +100,7 @@ class Classifier:
     fit: Fit | None = None
     no_layer: str = ""
     references: ImageArray | None = field(default=None, compare=False)
+    channels_last: bool = field(default=True, compare=False)
 
     @staticmethod
     def from_module(
@@ -113,12 +116,12 @@ class Classifier:
 
         return workbench.classifier_of(module, classes, transform, image_size=image_size, outputs=outputs)
 
-    @functools.cached_property
+    @property
     def device(self) -> torch.device:
         """Where the model's parameters are."""
         import torch
 
-        held = (*self.module.parameters(), *self.module.buffers())
+        held = itertools.chain(self.module.parameters(), self.module.buffers())
         return next((p.device for p in held), torch.device("cpu"))
 
     @property
@@ -168,7 +171,7 @@ class Classifier:
         return None if last is None or last.partial else last
 
     def prepare(self, images: ImageArray) -> Tensor:
-        """Normalised float32 ``(n, 3, h, w)``, channels_last, of uint8 ``(n, H, W, 3)``.
+        """Normalised float32 ``(n, 3, h, w)``, in the layout of ``channels_last``, of uint8 ``(n, H, W, 3)``.
 
         Raises
         ------
@@ -185,11 +188,14 @@ class Classifier:
             )
         import torch
 
-        # one fused multiply-add; channels_last is the arrays' own layout, so nothing is copied
-        tensor = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).to(self.device)
-        scale = torch.tensor([1 / (255 * s) for s in self.std], device=self.device)[:, None, None]
-        shift = torch.tensor([-m / s for m, s in zip(self.mean, self.std, strict=True)], device=self.device)
-        return tensor.float().mul_(scale).add_(shift[:, None, None])
+        # one fused multiply-add; channels_last is the layout of the arrays, so that nothing is copied
+        device, tensor = self.device, torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
+        if device.type == "cuda":
+            tensor = tensor.pin_memory().to(device, non_blocking=True)
+        scale = torch.tensor([1 / (255 * s) for s in self.std], device=device)[:, None, None]
+        shift = torch.tensor([-m / s for m, s in zip(self.mean, self.std, strict=True)], device=device)[:, None, None]
+        prepared = tensor.to(device).float().mul_(scale).add_(shift)
+        return prepared if self.channels_last else prepared.contiguous()
 
     def seen(self, images: ImageSet) -> ImageSet:
         """The images as the model sees them, at its input size."""

@@ -34,6 +34,7 @@ def pooled_features(
 
     from workbench.images.batches import batches
     from workbench.models.budget import forward_batch
+    from workbench.models.execution import products
     from workbench.models.hooks import preserve
 
     chosen = classifier.layer(layer)
@@ -44,8 +45,7 @@ def pooled_features(
     def stop(_: torch.nn.Module, __: object, output: torch.Tensor) -> None:
         raise _ReachedError(chosen.spatial(output).flatten(2).mean(2).float().cpu().numpy())
 
-    half = torch.autocast(classifier.device.type, torch.bfloat16, enabled=precision == "bfloat16")
-    with preserve(classifier.module), torch.inference_mode(), half:
+    with preserve(classifier.module), torch.inference_mode(), products(classifier.device, precision):
         classifier.module.get_submodule(chosen.name).register_forward_hook(stop)
         for _, pixels, bad in batches(classifier.seen(images), wanted, batch):
             if bad:

@@ -50,6 +50,7 @@ def predict(
 
     from workbench.images.batches import batches
     from workbench.models.budget import forward_batch
+    from workbench.models.execution import products
     from workbench.models.hooks import preserve
     from workbench.models.match import match_classes
 
@@ -57,9 +58,8 @@ def predict(
     rows = images.rows if rows is None else rows
     batch = forward_batch(classifier, memory_gb) if batch is None else batch
     found: list[tuple[IntArray, ProbabilityArray, ProbabilityArray | None]] = []
-    half = torch.autocast(classifier.device.type, torch.bfloat16, enabled=precision == "bfloat16")
     done = 0
-    with preserve(classifier.module), torch.inference_mode(), half:
+    with preserve(classifier.module), torch.inference_mode(), products(classifier.device, precision):
         model = _Model(classifier)
         for good, pixels, bad in batches(classifier.seen(images), rows, batch):
             if bad and skipped is None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from workbench.analysis.votes import join_votes, read_votes
 from workbench.core.predictions import Predictions
 from workbench.core.records import ImageSet
+from workbench.errors import DataError
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -75,6 +76,31 @@ def with_votes(run: Run, votes: ArrayLike | Path | str) -> Run:
     matrix = read_votes(Path(votes)) if isinstance(votes, str | Path) else votes
     opened = chain(run, "with_votes", str(votes)) if named else ""
     return replace(run, predictions=join_votes(run.predictions, matrix), opened=opened)
+
+
+def with_device(run: Run, device: str) -> Run:
+    """The run with its model on a device, where predictions, maps and evidence are then computed.
+
+    Parameters
+    ----------
+    run : Run
+    device : "auto", "cpu", "cuda" or "cuda:N"
+        Auto is a GPU if there is one.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    DataError
+        If there is no such device, or the run has no model.
+    """
+    from workbench.models.execution import on_device
+
+    if run.classifier is None:
+        raise DataError("with_device: the run has predictions alone: open it with a checkpoint or classifier")
+    return replace(run, classifier=on_device(run.classifier, device), opened=chain(run, "with_device", device))
 
 
 def chain(run: Run, function: str, *arguments: str, **options: str | None) -> str:

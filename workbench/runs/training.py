@@ -9,10 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 import training.data
 import training.sidecar
 from training.errors import TrainingError
-from workbench.core.records import ImageSet, Provenance
+from workbench.core.records import ImageSet, Precision, Provenance
 from workbench.errors import CheckpointError, DataError, WorkbenchError
 from workbench.images import load
 from workbench.images.parquet import from_parquet
@@ -24,6 +26,8 @@ from workbench.models.layer import Layer
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import nn
+
+    from workbench.models.execution import Asked
 
 
 @contextmanager
@@ -66,6 +70,38 @@ def load_classifier(folder: Path) -> Classifier:
         card=card,
         fit=functools.partial(crop, side=size, share=1.0),
     )
+
+
+def measured(classifier: Classifier, precision: Asked) -> tuple[Classifier, Precision]:
+    """The classifier, and the precision that ``"auto"`` means for it: the fastest of a second or two of trials.
+
+    Tried are float32, and bfloat16 where the device multiplies it, in both memory layouts; the model's weights are laid
+    out as is fastest, which changes nothing but the last digits. A named precision is returned as it is.
+    """
+    if precision != "auto":
+        return classifier, precision
+    if classifier.opaque:
+        return classifier, "float32"
+    import torch
+
+    from training.execution import PROBE_BATCH, Execution, candidates, fastest
+    from workbench.models.adapt import probes
+    from workbench.models.budget import forward_batch
+    from workbench.models.execution import products
+    from workbench.models.hooks import preserve
+
+    count = min(PROBE_BATCH, forward_batch(classifier))
+    images = classifier.prepare(np.resize(probes(classifier.size), (count, *classifier.size, 3)))
+    dtypes: dict[str, Precision] = {"float32": "float32", "bfloat16": "bfloat16"}
+
+    def step(execution: Execution) -> None:
+        with products(classifier.device, dtypes[execution.precision]):
+            execution.place(classifier.module)(execution.images(images))
+
+    with preserve(classifier.module), torch.no_grad():
+        best = fastest(candidates("auto", "auto", classifier.device), step)
+    best.place(classifier.module)
+    return dataclasses.replace(classifier, channels_last=best.channels_last), dtypes[best.precision]
 
 
 def _load_module(folder: Path) -> nn.Module:

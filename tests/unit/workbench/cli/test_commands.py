@@ -100,6 +100,7 @@ def test_evidence_writes_tables_and_figures(
         (["attribute", "--targets", "dragon", "--cache", "C"], "target: expected one of predicted, true"),
         (["attribute", "--limit-gb", "0", "--cache", "C"], "--limit-gb: expected a size above 0"),
         (["evidence", "--rows", "-1", "--out", "C"], "--rows: expected 0 for all"),
+        (["evidence", "--device", "tpu", "--out", "C"], "device: expected auto, cpu, cuda or cuda:N, not 'tpu'"),
     ],
 )
 def test_bad_options(
@@ -130,6 +131,20 @@ def test_torchrun_shares_the_rows(trained: tuple[Path, Path], tmp_path: Path) ->
     assert both.keys() == alone.keys()
     for name, values in both.items():
         np.testing.assert_allclose(values, alone[name], rtol=1e-3, atol=1e-5)
+
+
+def test_the_precision_is_measured_and_recorded(
+    trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["predict", "--checkpoint", str(trained[0].parent), "--data", str(trained[1]), "--precision", "auto"]
+    assert main([*command, "--device", "cpu", "--out", str(tmp_path / "p")]) == 0
+    said = capsys.readouterr().out
+    recorded = json.loads((tmp_path / "p" / "provenance.json").read_text())
+    assert f"{recorded['precision']} products and " in said
+    assert recorded["device"] == "cpu"
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main([*command, "--out", str(tmp_path / "q")]) == 2
+    assert "--precision: expected float32 or bfloat16 for all 2 processes" in capsys.readouterr().err
 
 
 def test_two_processes_fill_one_cache(

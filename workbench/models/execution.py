@@ -1,0 +1,86 @@
+"""Where a model's products are computed, and at which precision."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+
+from workbench.core.records import Precision
+from workbench.errors import DataError
+from workbench.models.classifier import OnDemand
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from workbench.models.classifier import Classifier
+
+Asked = Literal["float32", "bfloat16", "auto"]
+DEVICES = "auto, cpu, cuda or cuda:N"
+
+
+@contextmanager
+def products(device: torch.device, precision: Precision) -> Iterator[None]:
+    """Where a forward or backward pass belongs: its products are in ``precision``, weights and results in float32.
+
+    bfloat16 is by autocast. float32 is whole float32 on a GPU, too, whose convolutions would round to TF32 by default.
+    """
+    exact = device.type == "cuda" and precision == "float32"
+    whole = torch.backends.cudnn.flags(enabled=True, allow_tf32=False) if exact else nullcontext()
+    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"), whole:
+        yield
+
+
+def device_named(name: str) -> torch.device:
+    """The device of that name; ``"auto"`` is a GPU if there is one, and under ``torchrun`` each process takes its own.
+
+    Raises
+    ------
+    DataError
+        If there is no such device.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise DataError(f"device: expected {DEVICES}, not {name!r}") from error
+    if device.type == "cuda":
+        count = torch.cuda.device_count()
+        number = int(name.partition(":")[2] or int(os.environ.get("LOCAL_RANK", "0")) % max(1, count))
+        device = torch.device("cuda", number)
+        if number >= count:
+            there = f"only {count} GPU{'s' * (count > 1)}" if count else "no GPU that this torch can use"
+            raise DataError(f"device: {name!r} was named and there is {there}: take cpu, or leave it to auto")
+    elif device.type != "cpu":
+        raise DataError(f"device: expected {DEVICES}, not {name!r}")
+    return device
+
+
+def on_device(classifier: Classifier, device: str | torch.device) -> Classifier:
+    """The classifier with its model on a device; a model in memory moves there, as by ``module.to``.
+
+    ``device`` is ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``; see `device_named`. A model that runs elsewhere, as
+    one in onnxruntime, stays where it is.
+
+    Raises
+    ------
+    DataError
+        If there is no such device.
+    """
+    place = device_named(device) if isinstance(device, str) else device
+    held = vars(classifier)["_held"]
+
+    def moved() -> nn.Module:
+        module: nn.Module = (held.get() if isinstance(held, OnDemand) else held).to(place)
+        return module
+
+    module: Any = OnDemand(moved) if isinstance(held, OnDemand) else moved()
+    found = dataclasses.replace(classifier, module=module)
+    where = place if isinstance(held, OnDemand) else found.device
+    origin = dataclasses.replace(classifier.provenance, device=where.type)
+    return dataclasses.replace(found, module=module, provenance=origin)
