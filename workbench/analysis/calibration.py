@@ -78,7 +78,8 @@ def reliability(predictions: Predictions, *, bins: int = 15, binning: Binning = 
         edges = _mass_edges(predictions, confidence, bins)
         place = pl.sum_horizontal(pl.lit(0), *(confidence.cast(pl.Float64) >= edge for edge in edges[1:-1]))
     cells = (
-        predictions.table.select(bin=place.cast(pl.Int64), right=right, c=confidence.cast(pl.Float64))
+        predictions.scan()
+        .select(bin=place.cast(pl.Int64), right=right, c=confidence.cast(pl.Float64))
         .group_by("bin", "right")
         .agg(n=pl.len(), total=pl.col("c").sum(), squares=(pl.col("c") ** 2).sum())
         .collect(engine="streaming")
@@ -121,7 +122,7 @@ def _check_bins(bins: int) -> None:
 
 
 def _mass_edges(predictions: Predictions, confidence: pl.Expr, bins: int) -> FloatArray:
-    values = predictions.table.select(confidence).collect(engine="streaming").to_series().to_numpy()
+    values = predictions.scan().select(confidence).collect(engine="streaming").to_series().to_numpy()
     inner = np.partition(values, [len(values) * k // bins for k in range(1, bins)])
     edges = [float(inner[len(values) * k // bins]) for k in range(1, bins)]
     return np.concatenate([[0.0], np.unique(edges), [1.0]])

@@ -144,10 +144,7 @@ def tag(predictions: Predictions, tags: Mapping[str, Iterable[int]]) -> Predicti
     lists = given.unique().group_by("index").agg(pl.col(TAGS).sort())
     every = pl.DataFrame({"index": predictions.index}).join(lists, on="index", how="left", maintain_order="left")
     filled = every.with_columns(pl.col(TAGS).fill_null(pl.lit([""]).list.head(0)))
-    left = Predictions(
-        table, predictions.classes, predictions.provenance, files=predictions.files, notes=predictions.notes
-    )
-    return left.join(filled)
+    return predictions.of_same_rows(table).join(filled)
 
 
 tagged = tag  # its name in version 0.1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from workbench.core.derived import KEPT, kept
 from workbench.errors import DataError
 
 TOLERANCE = 1e-3
@@ -53,26 +54,33 @@ def check_ids(table: pl.LazyFrame, classes: int) -> None:
         raise DataError("index: expected unique row ids, but some occur twice: renumber or drop those rows")
 
 
-def check_probabilities(table: pl.LazyFrame, threshold: float | None = None) -> None:
-    """Raise `DataError` unless probabilities are finite, sum to 1 and are largest for the predicted class.
+def checked_scores(table: pl.LazyFrame, classes: int, threshold: float | None = None) -> pl.DataFrame:
+    """The columns `derived.KEPT` of every row, from the one pass that checks the probabilities.
 
     With a ``threshold`` the second of two classes must be predicted from this probability on.
+
+    Raises
+    ------
+    DataError
+        Unless probabilities are finite, sum to 1 and are largest for the predicted class.
     """
     total = _PROBABILITY.arr.sum()
     beaten = _PROBABILITY.arr.max() > _PROBABILITY.arr.get(pl.col("predicted"), null_on_oob=True)
     if threshold is not None:
         beaten = (_PROBABILITY.arr.get(1) >= threshold) != (pl.col("predicted") == 1)
-    found = (
-        table.select(
-            missing=_PROBABILITY.null_count() + (_PROBABILITY.arr.count_matches(None) > 0).sum(),
-            finite=total.is_finite().all(),
-            lowest=_PROBABILITY.arr.min().min(),
-            worst=(total.cast(pl.Float64) - 1).abs().max(),
-            beaten=beaten.sum(),
-        )
-        .collect(engine="streaming")
-        .row(0, named=True)
-    )
+    rows = table.select(
+        **kept(classes),
+        missing=_PROBABILITY.is_null() | (_PROBABILITY.arr.count_matches(None) > 0),
+        total=total,
+        lowest=_PROBABILITY.arr.min(),
+        beaten=beaten,
+    ).collect(engine="streaming")
+    found = rows.select(
+        pl.col("missing", "beaten").sum(),
+        finite=pl.col("total").is_finite().all(),
+        lowest=pl.col("lowest").min(),
+        worst=(pl.col("total").cast(pl.Float64) - 1).abs().max(),
+    ).row(0, named=True)
     if found["missing"] or not found["finite"] or found["lowest"] is None or found["lowest"] < 0:
         raise DataError(
             "probability: expected finite values from 0 to 1, but some are missing, negative or not finite: "
@@ -89,3 +97,4 @@ def check_probabilities(table: pl.LazyFrame, threshold: float | None = None) -> 
             f"predicted: expected the most probable class, but {found['beaten']:,} rows have another: omit the column, "
             "and it is computed; if two classes are decided by a threshold, name the threshold"
         )
+    return rows.select(KEPT)

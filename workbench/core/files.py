@@ -157,3 +157,12 @@ def sha256(path: Path) -> str:
     """SHA-256 of a file's bytes as 64 hexadecimal digits."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def stamp_of(path: Path) -> tuple[int, int, int] | None:
+    """What distinguishes a file from one written in its place; None if there is no file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns

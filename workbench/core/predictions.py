@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -13,13 +14,14 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 from polars.selectors import by_name
 
-from workbench.core.checks import check_ids, check_probabilities, check_schema
-from workbench.core.derived import DERIVED, FEW, IS_CORRECT, margin_of_few
+from workbench.core.arrays import table_of_arrays
+from workbench.core.checks import check_ids, check_schema, checked_scores
+from workbench.core.derived import CORE, DERIVED, IS_CORRECT, KEPT, without_nan
+from workbench.core.files import stamp_of
 from workbench.core.records import FloatArray, IntArray, ProbabilityArray, Provenance
 from workbench.errors import DataError
 
 __all__ = ["CORE", "DERIVED", "Predictions"]
-CORE = ("index", "label", "predicted", "probability", "embedding")
 
 
 class Predictions:
@@ -73,19 +75,17 @@ class Predictions:
     ) -> None:
         self.classes, self.notes = classes, tuple(notes)
         self.provenance = provenance or Provenance()
-        # NaN in the user's own columns counts as missing wherever rows are sorted and filtered
-        kinds = table.collect_schema()
-        own = [name for name, kind in kinds.items() if kind.is_float() and name not in CORE]
-        self._table = table.with_columns(pl.col(own).fill_nan(None)) if own else table
+        self._table = without_nan(table)
         self.files = tuple(files)
-        self._stamps = {path: _stamp(path) for path in files}
+        self._stamps = {path: stamp_of(path) for path in files}
         if twice := sorted({name for name in self.classes if self.classes.count(name) > 1}):
             raise DataError(f"classes: expected unique names, not {twice[0]!r} twice: rename one of them")
-        self.has_probabilities = "probability" in kinds
+        self.has_probabilities = "probability" in self._table.collect_schema()
         check_schema(self.table, len(self.classes))
         check_ids(self.table, len(self.classes))
-        if self.has_probabilities:
-            check_probabilities(self.table, self.provenance.threshold)
+        self._scores = (
+            checked_scores(self.table, len(self.classes), self.provenance.threshold) if self.has_probabilities else None
+        )
 
     @classmethod
     def from_arrays(
@@ -105,27 +105,8 @@ class Predictions:
         DataError
             If the shapes do not fit or a value is out of range.
         """
-        try:
-            values, labels = np.ascontiguousarray(probability, np.float32), np.asarray(label)
-        except (ValueError, TypeError) as error:
-            raise DataError(f"label and probability: expected numbers in rows of one length ({error})") from error
-        if values.shape != (len(labels), len(classes)):
-            raise DataError(
-                f"probability: expected {len(labels)} rows of {len(classes)} classes, not {values.shape}: "
-                "labels, class names and the model must fit each other"
-            )
-        columns: dict[str, Any] = {
-            "index": np.arange(len(labels)) if index is None else np.asarray(index),
-            "label": labels,
-            "predicted": values.argmax(1) if len(values) else np.zeros(0, np.int64),
-            "probability": pl.Series(values, dtype=pl.Array(pl.Float32, len(classes))),
-        }
-        if embedding is not None:
-            columns["embedding"] = np.ascontiguousarray(embedding, np.float32)
-        for name, column in columns.items():
-            if len(column) != len(labels):
-                raise DataError(f"{name}: expected {len(labels)} values, not {len(column)}")
-        return cls(pl.DataFrame(columns).lazy(), tuple(classes), provenance or Provenance())
+        table = table_of_arrays(label, probability, classes, index, embedding)
+        return cls(table.lazy(), tuple(classes), provenance or Provenance())
 
     def __len__(self) -> int:
         return self._rows
@@ -144,16 +125,17 @@ class Predictions:
             If one of the files has changed since it was opened.
         """
         for path, stamp in self._stamps.items():
-            if _stamp(path) != stamp:
+            if stamp_of(path) != stamp:
                 raise DataError(f"{path} has changed or is gone since it was opened: open the run again")
         return self._table
 
     def scan(self) -> pl.LazyFrame:
-        """The table with every column of `DERIVED` that follows; columns that are not asked for are not computed."""
-        if not self.has_probabilities:
+        """The table with every column of `DERIVED` that follows; columns that are not asked for are not read."""
+        if self._scores is None:
             return self.table.with_columns(correct=IS_CORRECT)
-        derived = {**DERIVED, "margin": margin_of_few(len(self.classes))} if len(self.classes) <= FEW else DERIVED
-        return self.table.with_columns(**derived)
+        others = self.table.select(pl.exclude(KEPT))  # a table may hold them already
+        both = pl.concat([others, self._scores.lazy()], how="horizontal")
+        return both.select(pl.exclude(*DERIVED), **DERIVED)
 
     def require_probabilities(self, what: str) -> None:
         """Raise `DataError` if only predicted classes are known, as ``what`` needs more."""
@@ -217,8 +199,13 @@ class Predictions:
         taken = set(self.scan().collect_schema()) & (set(columns.columns) - {"index"})
         if taken:
             raise DataError(f"columns to join: {sorted(taken)[0]!r} already exists: give it another name")
-        joined = self.table.join(columns.lazy(), on="index", how="left", maintain_order="left")
-        return Predictions(joined, self.classes, self.provenance, files=self.files, notes=self.notes)
+        return self.of_same_rows(self.table.join(columns.lazy(), on="index", how="left", maintain_order="left"))
+
+    def of_same_rows(self, table: pl.LazyFrame) -> Predictions:
+        """These predictions with another table of the same rows in the same order, whose own columns differ."""
+        changed = copy.copy(self)
+        changed._table = without_nan(table)
+        return changed
 
     def _array(self, name: str) -> NDArray[Any]:
         return self.columns(name)[name].to_numpy()
@@ -308,12 +295,3 @@ class Predictions:
         if place == len(ids) or ids[place] != row:
             raise DataError(f"no row with the id {row} in the predictions")
         return int(order[place])
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    """What distinguishes a file from one written in its place; None if there is no file."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
