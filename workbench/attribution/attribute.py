@@ -79,6 +79,8 @@ def attribute(
     parts: dict[str, list[NDArray[np.float32]]] = {layer.name: [] for layer in named} or {"": []}
     residuals: list[NDArray[np.float64]] = []
     with preserve(classifier.module), products(classifier.device, precision):
+        for parameter in classifier.module.parameters():  # no map needs their gradients; `preserve` restores the wish
+            parameter.requires_grad_(False)
         first, size = 0, gradient_batch(classifier, BATCH)
         while first < len(images):
             part = slice(first, first + size)

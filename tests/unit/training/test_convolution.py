@@ -1,7 +1,12 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
+from tests.factories import image_folder
 from training.convolution import LEAST_CHANNELS, MatrixGradients, windows
 
 
@@ -52,3 +57,14 @@ def test_other_convolutions_stay_torchs_own() -> None:
     with MatrixGradients():  # float32
         layer = nn.Conv2d(8, LEAST_CHANNELS, 3, padding=1, bias=False)
         assert type(layer(x).grad_fn).__name__ == "ConvolutionBackward0"
+
+
+def test_a_narrow_model_on_few_images_trains_in_bfloat16(tmp_path: Path) -> None:
+    """As a command, since what it guards against is a crash of the process, which has been seen, not an exception."""
+    data = image_folder(tmp_path / "data", rows=30)
+    command = [sys.executable, "-X", "faulthandler", "-m", "training.run", "--recipe", "fast", "--data", str(data)]
+    options = ["--width", "8", "--batch-size", "16", "--epochs", "2", "--workers", "0", "--precision", "bfloat16"]
+    done = subprocess.run(
+        [*command, *options, "--out", str(tmp_path / "run")], cwd=Path(__file__).parents[3], capture_output=True
+    )
+    assert done.returncode == 0, done.stderr.decode()
