@@ -39,7 +39,7 @@ from workbench.core.records import Precision
 from workbench.evidence.stability import rank_correlation
 from workbench.runs.opening import SHIPPED, open_run
 
-ROWS, FEW, SINGLE, BATCH, STEPS = 192, 16, 4, 64, 32
+ROWS, FEW, SINGLE, BATCH, STEPS = 192, 8, 2, 64, 32
 PARTS = ("cams", "paths", "perturbing", "gains")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from workbench.models.hooks import preserve
 # not nearer to the start: there the normalisation's own epsilon lets the output move a little
 _FRACTIONS = (0.1, 0.3, 0.6)
 PROBES = 4
+_PASSED: WeakKeyDictionary[nn.Module, set[tuple[object, ...]]] = WeakKeyDictionary()  # baselines, by `check_baseline`
 
 
 def check_request(classifier: Classifier, images: ImageArray, rows: IntArray, targets: Targets) -> None:
@@ -39,7 +41,7 @@ def probes(classifier: Classifier) -> ImageArray:
     return np.random.default_rng(0).integers(0, 256, (PROBES, *classifier.size, 3)).astype(np.uint8)
 
 
-def check_baseline(classifier: Classifier, start_of: Callable[[ImageArray], Tensor]) -> None:
+def check_baseline(classifier: Classifier, kind: str, start_of: Callable[[ImageArray], Tensor]) -> None:
     """Refuse a baseline from which the straight path to an image carries no gradient on this model.
 
     Where a bias-free convolution is followed by a normalisation, F(a·x) = F(x) for every a > 0. From
@@ -47,13 +49,18 @@ def check_baseline(classifier: Classifier, start_of: Callable[[ImageArray], Tens
     after, so integrated gradients are zero in exact arithmetic and noise in floating point.
     A kind of baseline x' is therefore refused if F at 10, 30 and 60 % of the path equals F(x) within 2 % of
     the change F(x) - F(x'), for all of four images of noise, in float32: the answer depends on model and baseline
-    alone. ``start_of(images)`` gives their baselines.
+    alone, and is found once for a model until its weights change. ``start_of(images)`` gives their baselines.
 
     Raises
     ------
     AttributionError
         If the baseline is degenerate in this sense.
     """
+    passed = _PASSED.setdefault(classifier.module, set())
+    weights = (parameter._version for parameter in classifier.module.parameters())
+    key = (kind, classifier.size, classifier.mean, classifier.std, *weights)
+    if key in passed:
+        return
     pixels = probes(classifier)
     x, baseline = classifier.prepare(pixels), start_of(pixels)
     with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
@@ -68,6 +75,7 @@ def check_baseline(classifier: Classifier, start_of: Callable[[ImageArray], Tens
             "degenerate baseline: the model's output is the same all along the path from it to an image (the model "
             "ignores the scale of its input), so integrated gradients mean nothing; take 'black' or 'blurred'"
         )
+    passed.add(key)
 
 
 def completeness_residual(values: Tensor, total: Tensor) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
