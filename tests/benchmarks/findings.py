@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import time
 from collections.abc import Sequence
 
@@ -17,6 +16,7 @@ import polars as pl
 
 import workbench
 from tests.benchmarks.planted import MAKERS
+from tests.benchmarks.timing import peak_gb
 from workbench.core.predictions import Predictions
 from workbench.runs.run import Run
 
@@ -61,7 +61,7 @@ def large(rows: int, columns: int = 10) -> dict[str, float]:
     started = time.perf_counter()
     workbench.findings(run)
     seconds = time.perf_counter() - started
-    return {"rows": rows, "seconds": seconds, "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
+    return {"rows": rows, "seconds": seconds, "peak_gb": peak_gb()}
 
 
 def main() -> None:

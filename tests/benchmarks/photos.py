@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -24,7 +23,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 import workbench
-from tests.benchmarks.timing import report
+from tests.benchmarks.timing import peak_gb, report
 
 MODELS = {"resnet50": torchvision.models.resnet50, "efficientnet_b0": torchvision.models.efficientnet_b0}
 COUNT, TURNS, BATCH, WORKERS = 192, 3, 32, 2
@@ -56,7 +55,7 @@ def one(side: str, name: str, folder: Path) -> None:
         with torch.inference_mode():
             found = torch.cat([net(x).softmax(1) for x, _ in data]).numpy()
     seconds = time.perf_counter() - begun
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    peak = peak_gb()
     print(json.dumps({"rate": COUNT / seconds, "peak": peak, "found": np.asarray(found, float).tolist()}))
 
 

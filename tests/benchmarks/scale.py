@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -24,7 +23,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from tests.benchmarks.timing import report
+from tests.benchmarks.timing import peak_gb, report
 from workbench import store
 from workbench.analysis.calibration import class_reliability, proper_scores, reliability, risk_coverage
 from workbench.analysis.classes import class_report
@@ -113,8 +112,7 @@ def measure(folder: Path, task: str, who: str) -> dict[str, float]:
     if task in OURS:
         call()
     seconds = statistics.median(timeit.repeat(call, number=1, repeat=REPEATS if task in OURS else 1))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
-    return {"seconds": seconds, "peak_gb": peak, "open_s": opened}
+    return {"seconds": seconds, "peak_gb": peak_gb(), "open_s": opened}
 
 
 def in_own_process(folder: Path, task: str, who: str) -> dict[str, float]:
@@ -165,6 +163,7 @@ def main() -> None:
         "open_s": max(values["open_s"] for values in tasks.values()),
         "wide_rows": options.wide_rows,
         "wide_peak_gb": max(values["peak_gb"] for values in widest.values()),
+        "wide_open_s": max(values["open_s"] for values in widest.values()),
         "wide_seconds": {task: values["seconds"] for task, values in widest.items()},
         "tasks": tasks,
         "others": others,

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 HISTORY = Path(__file__).with_name("history.jsonl")
 
 
@@ -50,8 +48,24 @@ def interleaved(sides: Mapping[str, Callable[[], object]], rounds: int = 5) -> T
     return Timings(found)
 
 
+def peak_gb() -> float:
+    """The largest resident size of this process so far.
+
+    Linux's own count for the process's memory: ``ru_maxrss`` begins with what the parent held when it started it.
+    """
+    status = Path("/proc/self/status")
+    if status.is_file():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) / 2**20
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
 def processor() -> str:
     """The processor's name and what it multiplies in hardware, such as ``Intel Xeon (avx512_bf16, amx_bf16)``."""
+    import torch
+
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
     name = next(
         (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor()
@@ -63,13 +77,15 @@ def processor() -> str:
 
 def report(benchmark: str, figures: Mapping[str, Any]) -> None:
     """Print the figures as one JSON object, and append them to the history with date, processor and threads."""
+    import torch
+
     whole = {
         "benchmark": benchmark,
         "date": datetime.date.today().isoformat(),
         "processor": processor(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
-        **{name: round(value, 4) if isinstance(value, float) else value for name, value in figures.items()},
+        **{name: float(f"{value:.4g}") if isinstance(value, float) else value for name, value in figures.items()},
     }
     with HISTORY.open("a", encoding="utf-8") as stream:
         stream.write(json.dumps(whole) + "\n")

@@ -15,8 +15,11 @@ DIGITS = (0, 1, 2, 3, 4)
 MOST = 0.25  # of a row's sum: what coarser rounding hides is no longer a probability
 
 
-def conform(table: pl.LazyFrame, classes: int, path: Path | str) -> pl.LazyFrame:
-    """The table with the columns and types of `Predictions`; missing columns that can be derived are added."""
+def conform(table: pl.LazyFrame, classes: int, path: Path | str, *, ours: bool = False) -> pl.LazyFrame:
+    """The table with the columns and types of `Predictions`; missing columns that can be derived are added.
+
+    In a file that is ``ours`` each row has a probability for each class; any other is read once to find out.
+    """
     schema = table.collect_schema()
     name = next((n for n in MATRICES if n in schema), None)
     for needed in ("label", *(() if name else ("predicted",))):
@@ -30,8 +33,7 @@ def conform(table: pl.LazyFrame, classes: int, path: Path | str) -> pl.LazyFrame
         table = table.with_row_index("index")
     for matrix in (name, "embedding" if "embedding" in schema else None):
         if matrix is not None and isinstance(schema[matrix], pl.List):
-            lengths = pl.col(matrix).list.len()
-            low, high = table.select(low=lengths.min(), high=lengths.max()).collect(engine="streaming").row(0)
+            low, high = (classes, classes) if ours and matrix == "probability" else _lengths(table, matrix)
             if low != high or (matrix == name and low != classes):
                 want = f"{classes} (the number of classes)" if matrix == name else "one length"
                 raise DataError(f"{path}: expected lists of {want} in {matrix!r}, not of {low} to {high}")
@@ -43,6 +45,13 @@ def conform(table: pl.LazyFrame, classes: int, path: Path | str) -> pl.LazyFrame
         if "predicted" not in schema:
             table = table.with_columns(predicted=pl.col("probability").arr.arg_max())
     return table.with_columns(pl.col("index", "label", "predicted").cast(pl.Int64))
+
+
+def _lengths(table: pl.LazyFrame, matrix: str) -> tuple[int, int]:
+    """The smallest and the largest number of values in a row."""
+    lengths = pl.col(matrix).list.len()
+    low, high = table.select(low=lengths.min(), high=lengths.max()).collect(engine="streaming").row(0)
+    return low, high
 
 
 def _softmax(classes: int) -> pl.Expr:

@@ -111,5 +111,5 @@ def read_folder(folder: Path) -> Predictions:
         provenance = Provenance.from_json(values)
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{beside} is damaged ({first_line(error)}): predict again with --force") from error
-    table = conform(pl.scan_parquet(shards, glob=False), len(classes), shards[0])
+    table = conform(pl.scan_parquet(shards, glob=False), len(classes), shards[0], ours=True)
     return Predictions(table, classes, provenance, files=shards)
