@@ -46,8 +46,8 @@ def _check_baseline(classifier: Classifier, kind: Baseline) -> None:
 def change_from(classifier: Classifier, batch: Batch, start: Tensor) -> Tensor:
     """The explained output of the images minus that of their baselines, float32 ``(n,)``."""
     with torch.no_grad():
-        end, begin = (batch.scored(classifier.module(z).float()) for z in (batch.x, start))
-    return end - begin
+        end, begin = classifier.module(torch.cat([batch.x, start])).float().split(len(start))
+    return batch.scored(end) - batch.scored(begin)
 
 
 Parts = tuple[Tensor, Tensor | None]
