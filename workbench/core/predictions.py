@@ -202,9 +202,19 @@ class Predictions:
         return self.of_same_rows(self.table.join(columns.lazy(), on="index", how="left", maintain_order="left"))
 
     def of_same_rows(self, table: pl.LazyFrame) -> Predictions:
-        """These predictions with another table of the same rows in the same order, whose own columns differ."""
+        """These predictions with another table of the same rows in the same order, whose further columns differ.
+
+        What was found of labels and probabilities is kept.
+
+        Raises
+        ------
+        DataError
+            If a column is not of its type.
+        """
+        check_schema(table, len(self.classes))
         changed = copy.copy(self)
         changed._table = without_nan(table)
+        changed.__dict__.pop("embedding", None)  # the one further column that may have been read already
         return changed
 
     def _array(self, name: str) -> NDArray[Any]:

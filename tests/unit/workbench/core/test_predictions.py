@@ -71,3 +71,12 @@ def test_further_columns_keep_what_was_computed(monkeypatch: pytest.MonkeyPatch)
     assert joined.columns("note")["note"].to_list() == [None, 2.0, *[None] * 18]
     assert joined.columns("loss").equals(p.columns("loss"))
     assert "note" not in p.scan().collect_schema()
+
+
+def test_an_embedding_that_is_joined_is_found_and_checked() -> None:
+    p = predictions(4, 3)
+    assert p.embedding is None
+    rows = pl.DataFrame({"index": np.arange(4), "embedding": np.eye(4, 2, dtype=np.float32)})
+    np.testing.assert_array_equal(p.join(rows).embedding, np.eye(4, 2))  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="embedding: expected arrays"):
+        p.join(pl.DataFrame({"index": np.arange(4), "embedding": np.arange(4.0)}))
