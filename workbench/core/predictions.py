@@ -146,13 +146,7 @@ class Predictions:
             )
 
     def columns(self, *names: str) -> pl.DataFrame:
-        """The named columns in memory, in the table's order.
-
-        Raises
-        ------
-        DataError
-            If there is no such column.
-        """
+        """The named columns in memory, in the table's order; `DataError` if there is no such column."""
         return self._scan_of(names).collect(engine="streaming")
 
     def _scan_of(self, names: Sequence[str]) -> pl.LazyFrame:
@@ -204,12 +198,7 @@ class Predictions:
     def of_same_rows(self, table: pl.LazyFrame) -> Predictions:
         """These predictions with another table of the same rows in the same order, whose further columns differ.
 
-        What was found of labels and probabilities is kept.
-
-        Raises
-        ------
-        DataError
-            If a column is not of its type.
+        What was found of labels and probabilities is kept; `DataError` if a column is not of its type.
         """
         check_schema(table, len(self.classes))
         changed = copy.copy(self)
