@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import warnings
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ import cv2
 from albumentations.pytorch import ToTensorV2
 
 from training.dataset import SIDE, DataSet, Labels
+from training.pixels import fit
 from training.recipe import Recipe
 
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]
@@ -64,8 +66,10 @@ def pipeline(
                     num_holes_range=(1, 8), hole_height_range=small, hole_width_range=small, fill=fill, p=0.5
                 )
             )
-        if size != side:
+        if size != side and train:
             steps.append(albumentations.Resize(size, size, interpolation=cv2.INTER_AREA))
+        elif size != side:  # as everything that takes the checkpoint will see the images
+            steps.append(albumentations.Lambda(image=functools.partial(fit, side=size), name="fit"))
         steps += [albumentations.Normalize(mean, deviation), ToTensorV2()]
         return albumentations.Compose(steps)
 

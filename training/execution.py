@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -55,11 +55,21 @@ class Execution:
         """``(n, 3, H, W)`` on the device and in the layout; a copy from pinned memory does not wait."""
         return images.to(self.device, non_blocking=True, memory_format=self.memory_format)
 
+    def _whole_float32(self) -> AbstractContextManager[None]:
+        """On a GPU, where convolutions would round to TF32 by default."""
+        if self.device.type != "cuda":
+            return nullcontext()
+        cudnn = torch.backends.cudnn
+        kept = {"enabled": cudnn.enabled, "benchmark": cudnn.benchmark, "deterministic": cudnn.deterministic}
+        found: AbstractContextManager[None] = cudnn.flags(**kept, allow_tf32=False)
+        return found
+
     @contextmanager
     def products(self) -> Iterator[None]:
-        """Where a model's forward pass belongs: under autocast if the products are to be bfloat16."""
+        """Where a model's passes belong: under autocast if the products are to be bfloat16, else without TF32."""
         if self.dtype != torch.bfloat16:
-            yield
+            with self._whole_float32():
+                yield
             return
         with torch.autocast(self.device.type, torch.bfloat16), MatrixGradients():
             yield
@@ -90,6 +100,7 @@ def fastest(found: list[Execution], step: Callable[[Execution], object]) -> Exec
         return found[0]
     for each in found:  # the first time compiles kernels
         step(each)
+        _wait(each)
     seconds: list[list[float]] = [[] for _ in found]
     started = time.perf_counter()
     for number in range(PROBE_ROUNDS):
@@ -98,10 +109,14 @@ def fastest(found: list[Execution], step: Callable[[Execution], object]) -> Exec
         for taken, each in zip(seconds, found, strict=True):
             before = time.perf_counter()
             step(each)
-            if each.device.type == "cuda":
-                torch.cuda.synchronize(each.device)
+            _wait(each)
             taken.append(time.perf_counter() - before)
     return min(zip(map(statistics.median, seconds), found, strict=True), key=lambda pair: pair[0])[1]
+
+
+def _wait(execution: Execution) -> None:
+    if execution.device.type == "cuda":
+        torch.cuda.synchronize(execution.device)
 
 
 def pick_for_training(model: nn.Module, recipe: Recipe) -> Execution:

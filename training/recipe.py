@@ -14,6 +14,7 @@ Optimizer = Literal["adam", "muon"]
 Schedule = Literal["plateau", "linear"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Layout = Literal["auto", "channels_last", "contiguous"]
+TUNED = ", tuned"  # in the name of a recipe for a start from a checkpoint
 TUNE_EPOCHS, TUNE_RATE = 10, 0.15  # from a checkpoint: a tenth of the epochs, at this share of the rates
 
 
@@ -94,11 +95,11 @@ class Recipe:
     def tuned(self) -> Recipe:
         """The recipe for a start from weights that this one trained: a tenth of the epochs, at low rates.
 
-        The last image size alone, and the same validation rows.
+        A linear schedule, the last image size alone, and the same validation rows.
         """
         return dataclasses.replace(
             self,
-            name=f"{self.name}, tuned",
+            name=self.name if self.name.endswith(TUNED) else self.name + TUNED,
             epochs=max(1, self.epochs // TUNE_EPOCHS),
             image_sizes=self.image_sizes[-1:],
             schedule="linear",

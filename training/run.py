@@ -20,6 +20,7 @@ from training.recipe import RECIPES, Recipe
 
 if typing.TYPE_CHECKING:
     from training.checkpoint import Initial
+    from training.dataset import DataSet
     from training.session import Session
 
 
@@ -69,7 +70,14 @@ def recipe_from(options: argparse.Namespace) -> Recipe:
     if options.init is not None and options.recipe is None:
         from training.sidecar import read_sidecar
 
-        base = Recipe.from_json(read_sidecar(options.init)["recipe"]).tuned()
+        kept = read_sidecar(options.init).get("recipe", {})
+        try:
+            base = Recipe.from_json(kept).tuned()
+        except (TypeError, TrainingError) as error:
+            raise TrainingError(
+                f"--init {options.init}: its recipe is missing or of another version ({error}): name one with "
+                "--recipe, few --epochs and a low --learning-rate, as a named one is for a start from scratch"
+            ) from error
     else:
         base = RECIPES[options.recipe or ("digits" if options.data == "digits" else "fast")]
     given = {f.name: getattr(options, f.name) for f in dataclasses.fields(Recipe) if f.name != "name"}
@@ -77,27 +85,38 @@ def recipe_from(options: argparse.Namespace) -> Recipe:
     return dataclasses.replace(base, **changes)
 
 
-def initial_from(folder: Path, recipe: Recipe, classes: Sequence[str]) -> Initial:
-    """The weights of the checkpoint in ``folder``, for a run of ``recipe`` on data of these classes.
+def initial_from(folder: Path, recipe: Recipe, train: DataSet) -> Initial:
+    """The weights of the checkpoint in ``folder``, for a run of ``recipe`` on this train split.
 
     Raises
     ------
     TrainingError
-        If there is none, or it is of another architecture, width or classes.
+        If there is none, it is of another architecture, width or classes, or it was trained on rows of the split that
+        this run would validate on.
     """
     from training import checkpoint
 
+    classes = train.classes
     model, sidecar = checkpoint.load(folder)
     expected = {"architecture": recipe.architecture, "width": recipe.width}
     for name, value in expected.items():
         if sidecar[name] != value:
             raise TrainingError(
-                f"--init {folder}: expected {name} {value}, not {sidecar[name]}: give --{name}, or omit --recipe"
+                f"--init {folder}: expected {name} {value}, not {sidecar[name]}: give --{name} {sidecar[name]}, "
+                "or omit what names another"
             )
     if tuple(sidecar["classes"]) != tuple(classes):
         raise TrainingError(
             f"--init {folder}: expected the data's {len(classes)} classes ({', '.join(classes[:4])}, …), not the "
             f"checkpoint's {len(sidecar['classes'])} ({', '.join(sidecar['classes'][:4])}, …): point --data at its data"
+        )
+    drawn = {"seed": recipe.seed, "validation_fraction": recipe.validation_fraction}
+    before = {name: value for name, value in sidecar.get("recipe", {}).items() if name in drawn}
+    if sidecar.get("data", {}).get("fingerprint_train") == train.fingerprint and {**drawn, **before} != drawn:
+        options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in before.items())
+        raise TrainingError(
+            f"--init {folder}: it was trained on rows that this run would validate on, as its validation rows were "
+            f"drawn otherwise: give {options}"
         )
     return checkpoint.Initial(
         model.state_dict(), sidecar["weights_sha256"], (tuple(sidecar["mean"]), tuple(sidecar["std"]))
@@ -124,7 +143,7 @@ def open_session(options: argparse.Namespace) -> Session:
         raise TrainingError(f"{out} already holds {taken[0]}: resume its run with --resume, or replace it with --force")
     train, test = data.load_both(root, max(recipe.image_sizes), download=options.download)
     mended = None if options.fixes is None else fixes.read_fixes(options.fixes, train)
-    initial = None if options.init is None else initial_from(options.init, recipe, train.classes)
+    initial = None if options.init is None else initial_from(options.init, recipe, train)
     session = Session(recipe, train, test, mended, initial=initial, watch_test=options.watch_test)
     if options.resume:
         session.restore(out)
@@ -143,7 +162,7 @@ def process_group() -> typing.Iterator[int]:
     count = torch.cuda.device_count()
     if count:  # "cuda" is then the process's own card
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % count)
-    dist.init_process_group("nccl" if count else "gloo")
+    dist.init_process_group("cpu:gloo,cuda:nccl" if count else "gloo")
     try:
         yield dist.get_rank()
     finally:

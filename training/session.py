@@ -69,7 +69,9 @@ class Session:
         watch_test: bool = False,
     ) -> None:
         self.recipe, self.train, self.test, self.fixes = recipe, train, test, fixes
-        self.initial, self.watch_test = initial, watch_test and test is not None
+        self.initial, self.watch_test = initial, watch_test
+        if watch_test and test is None:
+            raise TrainingError("--watch-test: expected data with a test split, and there is none: omit it")
         self.statistics = channel_statistics(train.images) if initial is None else initial.statistics
         self.train_rows, self.validation_rows = split_validation(train.labels, recipe.validation_fraction, recipe.seed)
         if fixes is not None:  # the split is drawn first, so that it is that of a run without fixes

@@ -94,8 +94,8 @@ class Sides:
     @torch.inference_mode()
     def forward(self, precision: Precision) -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
-            for k in range(0, len(self.x), 250):
-                self.classifier.module(self.classifier.prepare(self.pixels[k : k + 250]))
+            for k in range(0, len(self.x), BATCH):
+                self.classifier.module(self.classifier.prepare(self.pixels[k : k + BATCH]))
 
 
 def by_grad_cam(sides: Sides, kind: Any) -> Callable[[Tensor, Tensor, Tensor], Any]:

@@ -250,11 +250,11 @@ def _leaf(x: Tensor) -> Tensor:
 
 def each(batch: Batch, compute: Callable[[Batch], Tensor]) -> Tensor:
     """A method that draws numbers, image by image with the image's own seed: batch and order do not matter."""
-    parts = []
+    parts, cards = [], [batch.x.device] if batch.x.device.type == "cuda" else []
     for k, seed in enumerate(batch.seeds):
         row = slice(k, k + 1)
         one = Batch(batch.x[row], batch.pixels[row], batch.of[row], batch.against[row], (seed,))
-        with _DRAWING, torch.random.fork_rng(devices=[]), _numpy_seed(seed):
+        with _DRAWING, torch.random.fork_rng(devices=cards), _numpy_seed(seed):
             torch.manual_seed(seed)
             parts.append(compute(one))
     return torch.cat(parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from weakref import WeakKeyDictionary
@@ -57,7 +58,8 @@ def check_baseline(classifier: Classifier, kind: str, start_of: Callable[[ImageA
         If the baseline is degenerate in this sense.
     """
     passed = _PASSED.setdefault(classifier.module, set())
-    weights = (parameter._version for parameter in classifier.module.parameters())
+    held = itertools.chain(classifier.module.parameters(), classifier.module.buffers())
+    weights = ((id(tensor), tensor.data_ptr(), tensor._version) for tensor in held)
     key = (kind, classifier.size, classifier.mean, classifier.std, *weights)
     if key in passed:
         return

@@ -22,7 +22,7 @@ def predict(options: argparse.Namespace) -> int:
     from workbench.images.reading import Reading
     from workbench.models import sharding
     from workbench.models.match import match_classes
-    from workbench.runs import training
+    from workbench.runs import parts, training
     from workbench.store import remote
 
     rank, world = sharding.rank_and_world()
@@ -33,7 +33,9 @@ def predict(options: argparse.Namespace) -> int:
     reading = Reading(options.orient, value_range(options.range), options.follow_links)
     images = match_classes(training.load_images(options.data, options.split, reading), classifier.classes)
     if rank == 0:
-        print(*images.notes, sep="\n", end="\n" if images.notes else "")
+        trained = images.split != "train" and parts.trained_on(classifier, images)
+        notes = (*images.notes, *((parts.TRAINED_ON,) if trained else ()))
+        print(*notes, sep="\n", end="\n" if notes else "")
     rows = sharding.share(len(images), rank, world)
     bar = tqdm(total=len(rows), unit="image", disable=None if rank == 0 else True)
     mine = None if options.force else store.shard_name(rank, world)

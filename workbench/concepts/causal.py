@@ -106,6 +106,7 @@ def _by_model(classifier: Classifier, images: ImageArray, layer: Layer, less: Fe
     """The predicted class of each image, with a part ``(n, h, w, C)`` subtracted from the layer's output."""
     import torch
 
+    from workbench.models.execution import products
     from workbench.models.hooks import preserve
 
     found = []
@@ -117,7 +118,7 @@ def _by_model(classifier: Classifier, images: ImageArray, layer: Layer, less: Fe
         part = torch.as_tensor(less[at], device=output.device, dtype=output.dtype).movedim(3, 1)
         return output - layer.as_output(part, output)
 
-    with preserve(classifier.module), torch.no_grad():
+    with preserve(classifier.module), torch.no_grad(), products(classifier.device, "float32"):
         classifier.module.get_submodule(layer.name).register_forward_hook(subtract)
         for first in range(0, len(images), BATCH):
             at = slice(first, first + BATCH)

@@ -71,12 +71,13 @@ def cells_of(classifier: Classifier, images: ImageArray, rows: IntArray, targets
     """
     import torch
 
+    from workbench.models.execution import products
     from workbench.models.hooks import record
 
     guards.check_request(classifier, images, rows, targets)
     chosen = concept_layer(classifier, layer)
     values, gradients, margins = [], [], []
-    with record(classifier.module, [chosen.name]) as recorded:
+    with record(classifier.module, [chosen.name]) as recorded, products(classifier.device, "float32"):
         for first in range(0, len(images), BATCH):
             part = slice(first, first + BATCH)
             recorded.forget()

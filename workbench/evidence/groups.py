@@ -173,11 +173,13 @@ def _output(
 ) -> FloatArray:
     import torch
 
+    from workbench.models.execution import products
+
     x = classifier.prepare(images)
     if masks is not None:
         x = imputation.impute(x, masks, seeds)
     of, against = targets.tensors(x.device)
-    with preserve(classifier.module), torch.no_grad():
+    with preserve(classifier.module), torch.no_grad(), products(classifier.device, "float32"):
         parts = [
             score(classifier.module(part).float(), o, a)
             for part, o, a in zip(*(torch.split(values, 128) for values in (x, of, against)), strict=True)

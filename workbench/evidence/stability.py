@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from workbench.core.records import Attribution, FloatArray, ImageArray, IntArray, ProbabilityArray
 from workbench.models.classifier import Classifier
+from workbench.models.execution import products
 from workbench.models.hooks import preserve
 
 DRAWS, CANDIDATES = 2, 4
@@ -52,7 +53,7 @@ def _noisy(images: ImageArray, rows: IntArray, draw: int, noise: float) -> Image
 
 
 def _answers(classifier: Classifier, images: ImageArray) -> NDArray[np.int64]:
-    with preserve(classifier.module), torch.no_grad():
+    with preserve(classifier.module), torch.no_grad(), products(classifier.device, "float32"):
         parts = [classifier.module(part).argmax(1) for part in torch.split(classifier.prepare(images), 128)]
     return np.asarray(torch.cat(parts).cpu().numpy())
 

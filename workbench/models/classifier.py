@@ -37,16 +37,27 @@ class OnDemand:
 
     def get(self) -> nn.Module:
         """The model."""
-        with self._lock:
+        import torch
+
+        with self._lock, torch.inference_mode(False):  # weights made within it could never be differentiated
             if self._module is None:
                 self._module = self._load()
             return self._module
+
+    def __getstate__(self) -> tuple[Callable[[], nn.Module], nn.Module | None]:
+        return self._load, self._module
+
+    def __setstate__(self, kept: tuple[Callable[[], nn.Module], nn.Module | None]) -> None:
+        self._load, self._module = kept
+        self._lock = threading.Lock()
 
 
 class _Held:
     """The attribute ``module`` of a `Classifier`: a model, or `OnDemand` of one."""
 
-    def __get__(self, classifier: Classifier, _: type | None = None) -> nn.Module:
+    def __get__(self, classifier: Classifier | None, _: type | None = None) -> nn.Module:
+        if classifier is None:
+            raise AttributeError("module: an attribute of each classifier, not of the class")
         held = vars(classifier)["_held"]
         return held.get() if isinstance(held, OnDemand) else held
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -29,8 +29,12 @@ def products(device: torch.device, precision: Precision) -> Iterator[None]:
 
     bfloat16 is by autocast. float32 is whole float32 on a GPU, too, whose convolutions would round to TF32 by default.
     """
-    exact = device.type == "cuda" and precision == "float32"
-    whole = torch.backends.cudnn.flags(enabled=True, allow_tf32=False) if exact else nullcontext()
+    cudnn = torch.backends.cudnn
+    whole: AbstractContextManager[None] = nullcontext()
+    if device.type == "cuda" and precision == "float32":
+        whole = cudnn.flags(
+            enabled=cudnn.enabled, benchmark=cudnn.benchmark, deterministic=cudnn.deterministic, allow_tf32=False
+        )
     with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"), whole:
         yield
 
@@ -64,16 +68,20 @@ def device_named(name: str) -> torch.device:
 def on_device(classifier: Classifier, device: str | torch.device) -> Classifier:
     """The classifier with its model on a device; a model in memory moves there, as by ``module.to``.
 
-    ``device`` is ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``; see `device_named`. A model that runs elsewhere, as
-    one in onnxruntime, stays where it is.
+    ``device`` is ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``; see `device_named`. A model that can't be looked
+    into (`Classifier.opaque`) can't be moved either.
 
     Raises
     ------
     DataError
-        If there is no such device.
+        If there is no such device, or a model that can't be moved is elsewhere.
     """
     place = device_named(device) if isinstance(device, str) else device
     held = vars(classifier)["_held"]
+    if not isinstance(held, OnDemand) and classifier.opaque:
+        if device != "auto" and place.type != classifier.device.type:
+            raise DataError(f"device: {classifier.opaque}, so that it stays on {classifier.device}: omit the device")
+        return classifier
 
     def moved() -> nn.Module:
         module: nn.Module = (held.get() if isinstance(held, OnDemand) else held).to(place)

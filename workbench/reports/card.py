@@ -60,7 +60,8 @@ def _training(card: Mapping[str, Any], hardware: str, pixels: str, note: str) ->
         f"- Data: {data['name']}, {data['train_rows']:,} images to train on and "
         f"{data['validation_rows']:,} for validation; {pixels}.",
         f"- {_evaluations(card)}",
-        f"- Command: `python -m training.run --recipe {recipe['name']} --data DIR --out DIR`, seed {card['seed']}.",
+        f"- Command: `{_command(card)}`, seed {card['seed']}.",
+        *_origin(card),
         f"- Recipe: {settings}.",
         f"- {card['train_seconds']:,.0f} seconds ({card['train_seconds'] / 3600:.1f} hours) on {hardware}, "
         f"in {card['precision']}.",
@@ -70,9 +71,32 @@ def _training(card: Mapping[str, Any], hardware: str, pixels: str, note: str) ->
     return "\n".join(lines)
 
 
+def _command(card: Mapping[str, Any]) -> str:
+    """What was typed, but for fields of the recipe, which are listed."""
+    recipe = "" if "init" in card else f" --recipe {card['recipe']['name']}"
+    options = " --init DIR" * ("init" in card) + " --fixes FILE" * ("fixes" in card)
+    return f"python -m training.run{recipe} --data DIR{options} --out DIR"
+
+
+def _origin(card: Mapping[str, Any]) -> list[str]:
+    """The weights that a run started from and the rows that it changed, a line each."""
+    lines = []
+    if "init" in card:
+        lines.append(f"- Started from the weights with SHA-256 `{card['init']['weights_sha256']}`.")
+    if "fixes" in card:
+        changed = card["fixes"]
+        lines.append(
+            f"- Of the train rows {changed['dropped']:,} were dropped, {changed['relabelled']:,} relabelled and "
+            f"{changed['weighted']:,} weighted, by the file with SHA-256 `{changed['sha256']}`."
+        )
+    return lines
+
+
 def _evaluations(card: Mapping[str, Any]) -> str:
     """What was evaluated when, and which weights were kept."""
     measured = card["measured"]
+    if "weights" not in measured:  # of an older version
+        return "Which weights were kept, and whether the test split was evaluated before the end, is not recorded."
     kept = {"last": "those of the last step", "average": "the running mean of the weights"}[measured["weights"]]
     compared = " and ".join(
         f"{measured[f'validation_{name}']['loss']:.4f} ({what})"

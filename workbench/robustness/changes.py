@@ -107,7 +107,9 @@ def probabilities(classifier: Classifier, image: ImageArray) -> ProbabilityArray
     """The model's probabilities for one image uint8 ``(H, W, 3)``, float32 ``(K,)``."""
     import torch
 
-    with preserve(classifier.module), torch.no_grad():
+    from workbench.models.execution import products
+
+    with preserve(classifier.module), torch.no_grad(), products(classifier.device, "float32"):
         logits = classifier.module(classifier.prepare(image[None])).float()
     found: ProbabilityArray = logits.softmax(1)[0].cpu().numpy()
     return found

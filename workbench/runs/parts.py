@@ -34,6 +34,10 @@ OTHER_PIXELS = (
     "These images have the same labels as those the predictions were made on, but other pixels (another encoding). "
     "The numbers refer to the original pixels; `python -m workbench predict` writes new predictions."
 )
+TRAINED_ON = (
+    "The model was trained on these very images: what it gets wrong here says little of new ones. Name others with "
+    "--data or data=."
+)
 OTHER_IMAGES = (
     "The images in CIFAR10_ROOT or ./data are not those of these predictions, so only numbers are shown. "
     "Name the matching ones with --data or data=."
@@ -101,6 +105,12 @@ def _matched(images: ImageSet, classes: tuple[str, ...]) -> ImageSet:
         return images
 
 
+def trained_on(classifier: Classifier | None, images: ImageSet) -> bool:
+    """Whether a checkpoint records that it was trained on these very images."""
+    data = {} if classifier is None else classifier.card.get("data", {})
+    return bool(images.fingerprint) and data.get("fingerprint_train") == images.fingerprint
+
+
 def assemble(
     name: str,
     predictions: Predictions,
@@ -114,6 +124,8 @@ def assemble(
         raise CheckpointError(f"the predictions of {name} were made with other weights: predict again with --force")
     images = images and _matched(images, predictions.classes)
     run = Run(name, predictions, images, classifier, notes=images.notes if images else ())
+    if images is not None and images.split != "train" and trained_on(classifier, images):
+        run = replace(run, notes=(*run.notes, TRAINED_ON))
     if images is None:
         return replace(run, notes=(NO_IMAGES + remedy(predictions.classes),))
     if PATH in predictions.table.collect_schema() or images.fingerprint == predictions.provenance.data:

@@ -59,7 +59,7 @@ def load_classifier(folder: Path) -> Classifier:
         versions=training.sidecar.versions(),
     )
     return Classifier(
-        module=OnDemand(functools.partial(_load_module, folder)),  # type: ignore[arg-type]  # see classifier._Held
+        module=OnDemand(functools.partial(_load_module, folder, card["weights_sha256"])),  # type: ignore[arg-type]  # see classifier._Held
         classes=tuple(card["classes"]),
         mean=tuple(card["mean"]),
         std=tuple(card["std"]),
@@ -104,14 +104,16 @@ def measured(classifier: Classifier, precision: Asked) -> tuple[Classifier, Prec
     return dataclasses.replace(classifier, channels_last=best.channels_last), dtypes[best.precision]
 
 
-def _load_module(folder: Path) -> nn.Module:
-    """The checkpoint's model; its weights were identified before, and what they hold is checked here."""
+def _load_module(folder: Path, weights: str) -> nn.Module:
+    """The checkpoint's model; `CheckpointError` if its weights are no longer those of that SHA-256."""
     import torch
 
     from training.checkpoint import load as load_checkpoint
 
     with _translated(CheckpointError):
-        module, _ = load_checkpoint(folder)
+        module, card = load_checkpoint(folder)
+    if card["weights_sha256"] != weights:
+        raise CheckpointError(f"{folder} has other weights than when it was opened: open the run again")
     return module.to(memory_format=torch.channels_last)
 
 

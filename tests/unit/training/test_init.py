@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -64,12 +65,8 @@ def test_a_resumed_start_from_a_checkpoint_gives_the_very_weights(first: tuple[P
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--recipe", "fast", "--width", "16"], "--init .*: expected width 16, not 8: give --width, or omit --recipe"),
+        (["--recipe", "fast", "--width", "16"], "--init .*: expected width 16, not 8: give --width 8, or omit "),
         (["--architecture", "convnet_ln"], "--init .*: expected architecture convnet_ln, not resnet18_ln"),
-        (
-            ["--validation-fraction", "0.001"],
-            "cannot split off 0.001 of 30 rows .*larger --validation-fraction",
-        ),
     ],
 )
 def test_what_does_not_fit_a_checkpoint_is_one_line(
@@ -149,3 +146,30 @@ def test_photos_of_any_size_are_trained_on_and_predicted(tmp_path: Path, capsys:
     assert len(run.predictions) == 24
     assert run.images.fingerprint == card["data"]["fingerprint_test"]
     assert run.predictions.accuracy == pytest.approx(card["measured"]["test_accuracy"])
+
+
+def test_a_recipe_without_validation_rows_is_one_line(
+    first: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--data", str(first[0]), "--out", str(tmp_path), *QUICK, "--validation-fraction", "0.001"]) == 2
+    assert re.search("cannot split off 0.001 of 30 rows .*larger --validation-fraction", capsys.readouterr().err)
+
+
+def test_a_start_that_saw_the_validation_rows_is_refused(
+    first: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, start = first
+    assert main(["--data", str(data), "--init", str(start), "--seed", "5", "--out", str(tmp_path / "out")]) == 2
+    assert "give --seed 0 --validation-fraction 0.2" in capsys.readouterr().err
+
+
+def test_a_start_without_a_known_recipe_names_what_to_do(
+    first: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, start = first
+    for recipe in (None, {"name": "fast", "epochs": 33, "rates": []}):
+        old = shutil.copytree(start, tmp_path / str(recipe is None))
+        sidecar = json.loads((old / "model.json").read_text())
+        (old / "model.json").write_text(json.dumps({**sidecar, "recipe": recipe or {}}))
+        assert main(["--data", str(data), "--init", str(old), "--out", str(tmp_path / "out")]) == 2
+        assert "name one with --recipe, few --epochs" in capsys.readouterr().err

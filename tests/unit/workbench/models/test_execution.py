@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 
 import numpy as np
@@ -15,6 +16,7 @@ from workbench.attribution.targets import Targets
 from workbench.errors import DataError
 from workbench.models.classifier import Classifier, OnDemand
 from workbench.models.execution import device_named, on_device, products
+from workbench.models.making import classifier_of
 from workbench.models.predict import predict
 from workbench.runs.run import Run, with_device
 from workbench.runs.training import measured
@@ -117,3 +119,27 @@ def test_a_run_is_opened_again_on_its_device() -> None:
     assert moved.classifier.device.type == "cpu"
     with pytest.raises(DataError, match="predictions alone"):
         with_device(Run("r", predictions()), "cpu")
+
+
+def test_a_model_that_cannot_be_looked_into_stays_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = torch.jit.trace(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 3)), torch.zeros(1, 3, 4, 4))
+    scripted = classifier_of(model, ("a", "b", "c"), "half", image_size=4)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert on_device(scripted, "auto") is scripted
+    with pytest.raises(DataError, match="stays on cpu: omit the device"):
+        on_device(scripted, "cuda")
+
+
+def test_a_model_is_loaded_outside_of_inference_mode_and_can_be_copied() -> None:
+    waiting = OnDemand(_made)
+    with torch.inference_mode():
+        module = dataclasses.replace(classifier(), module=waiting).module  # type: ignore[arg-type]
+    assert not any(parameter.is_inference() for parameter in module.parameters())
+    copied = copy.deepcopy(waiting).get()
+    assert torch.equal(copied.head.weight, module.head.weight)
+    assert not hasattr(Classifier, "module")
+
+
+def _made() -> torch.nn.Module:
+    return classifier().module

@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -6,6 +7,7 @@ from tests.factories import image_folder
 from workbench import store
 from workbench.__main__ import main
 from workbench.analysis.calibration import reliability
+from workbench.core.predictions import Predictions
 from workbench.runs.opening import open_run
 
 
@@ -37,7 +39,9 @@ def test_card_has_the_measured_figures(tmp_path: Path, capsys: pytest.CaptureFix
     assert "- Made in two sittings." in card
     assert main(command) == 2
     assert "exists already" in capsys.readouterr().err
-    store.write(opened.predictions, folder / "seeds" / "1")
+    store.write(p, folder / "seeds" / "0")  # the model itself, which is no other seed
+    another = dataclasses.replace(p.provenance, checkpoint="another")
+    store.write(Predictions(p.table, p.classes, another), folder / "seeds" / "1")
     assert main([*command, "--force"]) == 0
     card = (folder / "MODEL_CARD.md").read_text()
     assert f"2 seeds of this recipe: {p.accuracy:.2%}, {p.accuracy:.2%}; mean {p.accuracy:.2%}" in card
