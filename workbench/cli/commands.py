@@ -6,7 +6,7 @@ import argparse
 import functools
 from typing import TYPE_CHECKING, Any
 
-from workbench.cli.inputs import bad_option, classifier_named, complete_run, executed, value_range
+from workbench.cli.inputs import bad_option, classifier_named, complete_run, execution_of, value_range
 
 if TYPE_CHECKING:
     from workbench.attribution.method import Method
@@ -29,7 +29,7 @@ def predict(options: argparse.Namespace) -> int:
     classifier = classifier_named(options.checkpoint, options.model)
     if classifier is None:
         raise bad_option("predict", "--checkpoint DIR or --model MODULE:FUNCTION", "neither")
-    classifier, precision = executed(classifier, options)
+    classifier, precision = execution_of(classifier, options)
     reading = Reading(options.orient, value_range(options.range), options.follow_links)
     images = match_classes(training.load_images(options.data, options.split, reading), classifier.classes)
     if rank == 0:

@@ -68,7 +68,7 @@ def classifier_named(checkpoint: Path | None, model: str | None) -> Classifier |
     return made
 
 
-def executed(classifier: Classifier, options: argparse.Namespace) -> tuple[Classifier, Precision]:
+def execution_of(classifier: Classifier, options: argparse.Namespace) -> tuple[Classifier, Precision]:
     """The classifier on ``--device``, and the precision that ``--precision`` asks for or that is measured to be faster.
 
     Raises
@@ -83,7 +83,7 @@ def executed(classifier: Classifier, options: argparse.Namespace) -> tuple[Class
     _, world = sharding.rank_and_world()
     if options.precision == "auto" and world > 1:
         raise bad_option("--precision", f"float32 or bfloat16 for all {world} processes", "auto, which each measures")
-    classifier, precision = training.measured(on_device(classifier, options.device), options.precision)
+    classifier, precision = training.fastest_execution(on_device(classifier, options.device), options.precision)
     if options.precision == "auto":
         layout = "channels_last" if classifier.channels_last else "contiguous"
         print(f"{precision} products and {layout} images, measured to be fastest on this machine")
@@ -108,5 +108,5 @@ def complete_run(options: argparse.Namespace) -> tuple[Run, Classifier, ImageSet
         from workbench.runs.training import load_images
 
         classifier = with_references(classifier, load_images(options.references, "train"))
-    classifier, precision = executed(classifier, options)
+    classifier, precision = execution_of(classifier, options)
     return dataclasses.replace(run, classifier=classifier), classifier, images, precision

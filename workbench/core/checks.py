@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from workbench.core.derived import KEPT, kept
+from workbench.core.derived import KEPT, score_columns
 from workbench.errors import DataError
 
 TOLERANCE = 1e-3
@@ -54,7 +54,7 @@ def check_ids(table: pl.LazyFrame, classes: int) -> None:
         raise DataError("index: expected unique row ids, but some occur twice: renumber or drop those rows")
 
 
-def checked_scores(table: pl.LazyFrame, classes: int, threshold: float | None = None) -> pl.DataFrame:
+def scores_of(table: pl.LazyFrame, classes: int, threshold: float | None = None) -> pl.DataFrame:
     """The columns `derived.KEPT` of every row, from the one pass that checks the probabilities.
 
     With a ``threshold`` the second of two classes must be predicted from this probability on.
@@ -69,7 +69,7 @@ def checked_scores(table: pl.LazyFrame, classes: int, threshold: float | None = 
     if threshold is not None:
         beaten = (_PROBABILITY.arr.get(1) >= threshold) != (pl.col("predicted") == 1)
     rows = table.select(
-        **kept(classes),
+        **score_columns(classes),
         missing=_PROBABILITY.is_null() | (_PROBABILITY.arr.count_matches(None) > 0),
         total=total,
         lowest=_PROBABILITY.arr.min(),

@@ -27,7 +27,7 @@ DERIVED: Mapping[str, pl.Expr] = {
 }
 
 
-def kept(classes: int) -> Mapping[str, pl.Expr]:
+def score_columns(classes: int) -> Mapping[str, pl.Expr]:
     """The columns of `KEPT` from labels and probabilities: computed once, as each reads a whole row."""
     # for a correct row the strongest other class is the second most probable, else it is the predicted class
     other = pl.when(IS_CORRECT).then(_P.arr.sort(descending=True).arr.get(1)).otherwise(_CONFIDENCE)

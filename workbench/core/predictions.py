@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from polars.selectors import by_name
 
 from workbench.core.arrays import table_of_arrays
-from workbench.core.checks import check_ids, check_schema, checked_scores
+from workbench.core.checks import check_ids, check_schema, scores_of
 from workbench.core.derived import CORE, DERIVED, IS_CORRECT, KEPT, without_nan
 from workbench.core.files import stamp_of
 from workbench.core.records import FloatArray, IntArray, ProbabilityArray, Provenance
@@ -84,7 +84,7 @@ class Predictions:
         check_schema(self.table, len(self.classes))
         check_ids(self.table, len(self.classes))
         self._scores = (
-            checked_scores(self.table, len(self.classes), self.provenance.threshold) if self.has_probabilities else None
+            scores_of(self.table, len(self.classes), self.provenance.threshold) if self.has_probabilities else None
         )
 
     @classmethod

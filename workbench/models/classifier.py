@@ -96,7 +96,7 @@ class Classifier:
     references : uint8 array (m, h, w, 3), or None
         Typical images at the model's size, from which expected gradients start; see `with_references`.
     channels_last : bool
-        Memory layout of the prepared images; which is faster can be measured (see `runs.training.measured`).
+        Memory layout of the prepared images; which is faster can be measured (see `runs.training.fastest_execution`).
     """
 
     module: nn.Module

@@ -72,7 +72,7 @@ def load_classifier(folder: Path) -> Classifier:
     )
 
 
-def measured(classifier: Classifier, precision: Asked) -> tuple[Classifier, Precision]:
+def fastest_execution(classifier: Classifier, precision: Asked) -> tuple[Classifier, Precision]:
     """The classifier, and the precision that ``"auto"`` means for it: the fastest of a second or two of trials.
 
     Tried are float32, and bfloat16 where the device multiplies it, in both memory layouts; the model's weights are laid

@@ -15,7 +15,9 @@ from workbench.findings.record import Finding, Forecast, Found
 
 LAST, LEAST, LEAST_SHARE = 10, 4, 0.05
 MISSING_EPOCHS = "unsettled: predictions of each epoch (dynamics.parquet, which training.run writes beside the model)"
-MISSING_SEED = "unsettled: predictions of another seed of the same recipe (--other-seed, seeds=, or in seeds/N/ beside the model)"
+MISSING_SEED = (
+    "unsettled: predictions of another seed of the same recipe (--other-seed, seeds=, or in seeds/N/ beside the model)"
+)
 
 
 def find(known: Known) -> Found:

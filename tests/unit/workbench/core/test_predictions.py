@@ -66,7 +66,7 @@ def test_a_table_that_has_a_derived_column_has_ours() -> None:
 
 def test_further_columns_keep_what_was_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     p = predictions(20, 3)
-    monkeypatch.setattr("workbench.core.predictions.checked_scores", lambda *_: pytest.fail("checked once more"))
+    monkeypatch.setattr("workbench.core.predictions.scores_of", lambda *_: pytest.fail("checked once more"))
     joined = p.join(pl.DataFrame({"index": [3, 1], "note": [np.nan, 2.0]}))
     assert joined.columns("note")["note"].to_list() == [None, 2.0, *[None] * 18]
     assert joined.columns("loss").equals(p.columns("loss"))

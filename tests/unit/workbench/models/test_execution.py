@@ -19,14 +19,14 @@ from workbench.models.execution import device_named, on_device, products
 from workbench.models.making import classifier_of
 from workbench.models.predict import predict
 from workbench.runs.run import Run, with_device
-from workbench.runs.training import measured
+from workbench.runs.training import fastest_execution
 
 AVX2 = {"avx2": True}
 AMX = {"avx2": True, "avx512_bf16": True, "amx_bf16": True}
 
 
 def measure(monkeypatch: pytest.MonkeyPatch, able: dict[str, bool], slow: str) -> tuple[Classifier, str]:
-    """What `measured` finds on a processor of these capabilities where one kind of products or images is slow."""
+    """What `fastest_execution` finds on such a processor if one kind of products or images is slow."""
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
     clock = [0.0]
     monkeypatch.setattr(trained.time, "perf_counter", lambda: clock[0])
@@ -39,7 +39,7 @@ def measure(monkeypatch: pytest.MonkeyPatch, able: dict[str, bool], slow: str) -
         clock[0] += 0.01 + 0.02 * (slow in kinds)
 
     module.register_forward_pre_hook(spend)
-    found, precision = measured(dataclasses.replace(classifier(), module=module), "auto")
+    found, precision = fastest_execution(dataclasses.replace(classifier(), module=module), "auto")
     return found, precision
 
 
@@ -76,7 +76,7 @@ def test_the_layout_changes_no_more_than_the_last_digits() -> None:
 
 def test_a_named_precision_is_not_measured() -> None:
     model = classifier()
-    assert measured(model, "bfloat16") == (model, "bfloat16")
+    assert fastest_execution(model, "bfloat16") == (model, "bfloat16")
 
 
 def test_products_are_of_their_precision() -> None:
