@@ -76,8 +76,10 @@ def on_device(classifier: Classifier, device: str | torch.device) -> Classifier:
     DataError
         If there is no such device, or a model that can't be moved is elsewhere.
     """
-    place = device_named(device) if isinstance(device, str) else device
     held = vars(classifier)["_held"]
+    if device == "auto" and not isinstance(held, OnDemand) and classifier.device.type != "cpu":
+        return classifier  # the user has put it there, and it may be a device that is not looked for
+    place = device_named(device) if isinstance(device, str) else device
     if not isinstance(held, OnDemand) and classifier.opaque:
         if device != "auto" and place.type != classifier.device.type:
             raise DataError(f"device: {classifier.opaque}, so that it stays on {classifier.device}: omit the device")

@@ -94,6 +94,8 @@ def test_a_model_moves_when_it_is_loaded() -> None:
     assert waiting._module is None
     assert moved.device.type == "meta"
     assert on_device(classifier(), "cpu").provenance.device == "cpu"
+    elsewhere = on_device(classifier(), torch.device("meta"))
+    assert on_device(elsewhere, "auto") is elsewhere
 
 
 @pytest.mark.parametrize("name", ["tpu", "meta", "cuda:99", "mps"])
