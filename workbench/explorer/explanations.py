@@ -120,7 +120,7 @@ class Explanations:
         run, classifier = self.state.run, self.live_classifier
         made = Change.from_json(change)
         image = apply(classifier.seen(images_here(run.images)).image(row), made)
-        probability = probabilities(classifier, image)
+        probability = probabilities(classifier, image[None])[0]
         label = int(run.predictions.label[run.predictions.position(row)])
         classes = run.predictions.classes
         fast = [name for name in methods if not is_slow(name, classifier)][:1] or ["Grad-CAM"]

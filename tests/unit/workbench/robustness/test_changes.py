@@ -17,12 +17,27 @@ def run() -> Run:
 def test_no_change_leaves_the_image_as_it_is(run: Run) -> None:
     image = run.images.image(0)  # type: ignore[union-attr]
     assert (apply(image, Change()) == image).all()
-    assert probabilities(run.classifier, image) == pytest.approx(run.predictions.probability[0], abs=1e-5)  # type: ignore[arg-type]
+    assert probabilities(run.classifier, image[None])[0] == pytest.approx(run.predictions.probability[0], abs=1e-5)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"crop": 0.4}, {"rotate": 25}, {"blur": 2}, {"brightness": 0.2}, {"contrast": -0.3}, {"noise": 0.1}],
+    [
+        {"crop": 0.4},
+        {"scale": -0.3},
+        {"shift": [3, -2]},
+        {"rotate": 25},
+        {"blur": 2},
+        {"sharpness": 0.5},
+        {"brightness": 0.2},
+        {"contrast": -0.3},
+        {"saturation": 0.8},
+        {"hue": 40},
+        {"grey": True},
+        {"noise": 0.1},
+        {"jpeg": 60},
+        {"flip": True},
+    ],
 )
 def test_changes_are_repeatable_and_keep_the_size(run: Run, change) -> None:
     image = run.images.image(0)  # type: ignore[union-attr]
@@ -48,6 +63,26 @@ def test_changes_do_what_they_are_called() -> None:
     assert (turned[-1] == 60).all()
 
 
+def test_shift_flip_and_scale_move_what_they_are_said_to() -> None:
+    image = np.random.default_rng(0).integers(0, 255, (32, 32, 3)).astype(np.uint8)
+    moved = apply(image, Change(shift=(3, -2)))
+    assert (moved[:-2, 3:] == image[2:, :-3]).all()
+    assert (apply(image, Change(flip=True)) == image[:, ::-1]).all()
+    square = np.zeros((32, 32, 3), np.uint8)
+    square[12:20, 12:20] = 255
+    for scale in (1.0, -0.2):  # shrunk further, mirrored squares come into view
+        side = 8 * (1 + scale)
+        assert (apply(square, Change(scale=scale)) / 255).sum() / 3 == pytest.approx(side**2, rel=0.15)
+
+
+def test_colours_turn_and_fade() -> None:
+    red = np.zeros((32, 32, 3), np.uint8)
+    red[...] = (200, 40, 40)
+    assert apply(red, Change(hue=120))[0, 0] == pytest.approx([40, 200, 40], abs=4)
+    assert np.ptp(apply(red, Change(saturation=-1))[0, 0]) <= 1
+    assert np.ptp(apply(red, Change(grey=True))[0, 0]) == 0
+
+
 def test_a_rectangle_stays_on_what_it_was_drawn_over() -> None:
     image = np.random.default_rng(0).integers(0, 100, (32, 32, 3)).astype(np.uint8)
     corner = (0.0, 0.0, 0.25, 0.25)
@@ -71,6 +106,9 @@ def test_rotation_is_anticlockwise() -> None:
         ({"crop": 0.9}, "crop: expected 0 to 0.7"),
         ({"cutout": [0, 0, 2, 1]}, "expected four shares"),
         ({"swirl": 1}, "not 'swirl'"),
+        ({"shift": [0.5, 0]}, "shift: expected whole numbers"),
+        ({"shift": [1, 2, 3]}, "shift: expected pixels to the right and down"),
+        ({"jpeg": 100}, "jpeg: expected 0 to 99"),
     ],
 )
 def test_impossible_changes_are_refused(change, message: str) -> None:
