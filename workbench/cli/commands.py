@@ -153,6 +153,50 @@ def evidence(options: argparse.Namespace) -> int:
     return 0
 
 
+def robustness(options: argparse.Namespace) -> int:
+    """Measure how the answers change with the image."""
+    from tqdm import tqdm
+
+    from workbench.findings.find import find
+    from workbench.models import sharding
+    from workbench.reports.robustness import Asked, write_robustness
+    from workbench.robustness.corruptions import CORRUPTIONS
+
+    rank, world = sharding.rank_and_world()
+    run, _, _, precision = complete_run(options)
+    groups = {one.subject: one.rows for one in find(run) if one.explains} if options.by_finding else {}
+    asked = Asked(
+        parts=names_in(options.parts),
+        rows=options.rows,
+        corruptions=tuple(CORRUPTIONS) if options.corruptions is None else names_in(options.corruptions),
+        changes=names_in(options.changes),
+        groups=groups,
+        precision=precision,
+        seed=options.seed,
+    )
+    shown = ""
+    with tqdm(unit="part", disable=None if rank == 0 else True) as bar:
+
+        def progress(part: str, done: int, total: int) -> None:
+            nonlocal shown
+            if part != shown:
+                shown = part
+                bar.reset(total)
+                bar.set_description(part)
+            advance(bar, done, total)
+
+        found = write_robustness(
+            run, options.out, asked, rank=rank, world=world, force=options.force, progress=progress
+        )
+    print(*found, f"written to {options.out}", sep="\n")
+    return 0
+
+
+def names_in(text: str) -> tuple[str, ...]:
+    """The names that a text lists, separated by commas."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
 def ood(options: argparse.Namespace) -> int:
     """Score how far new images are from those that a model knows."""
     from workbench.core.files import refuse_to_overwrite, write_atomically, write_json

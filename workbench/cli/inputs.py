@@ -101,7 +101,7 @@ def complete_run(options: argparse.Namespace) -> tuple[Run, Classifier, ImageSet
     checkpoint = None if model else options.checkpoint or Path(options.predictions).parent
     run = open_predictions(options.predictions, checkpoint, options.data, classifier=model)
     if run.images is None or run.classifier is None:
-        raise DataError("maps need the images: " + " ".join(run.notes))
+        raise DataError("the images and the model are needed: " + " ".join(run.notes))
     classifier, images = run.classifier, run.images
     if options.references is not None:
         from workbench.models.references import with_references

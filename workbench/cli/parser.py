@@ -29,6 +29,7 @@ def parser() -> argparse.ArgumentParser:
     _ood(added.add_parser("ood", help="score how far new images are from those that a model knows"))
     _attribute(added.add_parser("attribute", help="compute attribution maps of many rows once and cache them"))
     _evidence(added.add_parser("evidence", help="evaluate attribution methods and rank them"))
+    _robustness(added.add_parser("robustness", help="measure how the answers change with the image"))
     _card(added.add_parser("card", help="write a checkpoint's MODEL_CARD.md from its predictions"))
     _verify(
         added.add_parser("verify", help="regenerate a figure, table, page or predictions; report same or different")
@@ -104,11 +105,16 @@ def _ood(one: argparse.ArgumentParser) -> None:
     one.set_defaults(run=commands.ood)
 
 
-def _maps(one: argparse.ArgumentParser, targets: str) -> None:
-    """What ``attribute`` and ``evidence`` share."""
+def _complete(one: argparse.ArgumentParser) -> None:
+    """What commands share that need predictions, images and the model."""
     one.add_argument("--predictions", type=place, required=True, help="predictions that predict wrote")
     _model(one, "folder with the model; default: the one that holds --predictions")
     _execution(one)
+
+
+def _maps(one: argparse.ArgumentParser, targets: str) -> None:
+    """What ``attribute`` and ``evidence`` share."""
+    _complete(one)
     one.add_argument(
         "--targets",
         default="predicted",
@@ -153,6 +159,31 @@ def _evidence(one: argparse.ArgumentParser) -> None:
     )
     one.add_argument("--force", action="store_true", help="replace what is in --out")
     one.set_defaults(run=commands.evidence)
+
+
+def _robustness(one: argparse.ArgumentParser) -> None:
+    _complete(one)
+    one.add_argument(
+        "--parts",
+        default="corruptions,fragility,consistency",
+        help="what is measured, separated by commas; default: all of corruptions,fragility,consistency",
+    )
+    one.add_argument(
+        "--rows", type=int, default=1000, metavar="N", help="how many rows are corrupted, drawn at random; 0 for all"
+    )
+    one.add_argument("--corruptions", metavar="NAMES", help="separated by commas; default: all 15 of CIFAR-10-C")
+    one.add_argument(
+        "--changes",
+        metavar="NAMES",
+        default="flip,shift,rotate,brightness,blur,noise",
+        help="kinds of changes for the smallest that flips an answer, separated by commas; "
+        "default: flip,shift,rotate,brightness,blur,noise",
+    )
+    one.add_argument("--by-finding", action="store_true", help="curves for the rows of each finding, too")
+    one.add_argument("--seed", type=int, default=0, help="of the rows that are drawn, and of the corruptions")
+    one.add_argument("--out", type=Path, required=True, help="folder for tables and figures")
+    one.add_argument("--force", action="store_true", help="replace what is in --out")
+    one.set_defaults(run=commands.robustness, references=None)
 
 
 def _card(one: argparse.ArgumentParser) -> None:

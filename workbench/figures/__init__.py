@@ -14,6 +14,7 @@ from workbench.figures.classes import (
 from workbench.figures.curves import precision_recall, roc
 from workbench.figures.images import attribution_grid, group_map, image_grid
 from workbench.figures.methods import method_ranking
+from workbench.figures.robustness import corruption_curves, flips
 from workbench.figures.rows import cartography, embedding_map, human_against_model, neighbours, suspects
 from workbench.figures.strips import concept_strips, train_strips
 
@@ -29,10 +30,12 @@ __all__ = [
     "concept_strips",
     "confusion_beside_people",
     "confusion_matrix",
+    "corruption_curves",
     "embedding_map",
     "encode",
     "figure_of",
     "findings",
+    "flips",
     "group_map",
     "human_against_model",
     "image_grid",

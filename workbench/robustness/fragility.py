@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -182,6 +183,33 @@ class Fragility:
             return None
         found: Change = KINDS[kind].variants[values[f"{kind}_variant"]](strength)
         return found
+
+    def sentences(self) -> list[str]:
+        """What was found, a line each."""
+        levels = [level for level in self.harmless if level.strength is not None]
+        without = [level.kind for level in self.harmless if level.strength is None]
+        words = ", ".join(f"{level.kind} {level.strength:.2g} ({KINDS[level.kind].unit or 'once'})" for level in levels)
+        rows = len(self.table)
+        lines = [f"harmless, as each leaves {KEPT:.0%} of the correct answers alone: {words or 'no change tried'}"]
+        if without:
+            lines.append(f"not harmless at any strength tried: {', '.join(without)}")
+        if rows and self.tried:
+            flips, corrects = ((self.table[f"harmless_{name}"] > 0).sum() for name in ("flips", "corrects"))
+            lines.append(
+                f"of {rows:,} images {flips:,} have another answer after at least one of {self.tried} harmless "
+                f"changes, {corrects:,} of them the label"
+            )
+        return lines
+
+    def to_json(self) -> dict[str, Any]:
+        """What is harmless, and what the harmless changes do, as JSON values."""
+        return {
+            "harmless": [asdict(level) for level in self.harmless],
+            "tried": self.tried,
+            "rows": len(self.table),
+            "flipped_by_a_harmless_change": int((self.table["harmless_flips"] > 0).sum()),
+            "corrected_by_a_harmless_change": int((self.table["harmless_corrects"] > 0).sum()),
+        }
 
 
 def fragility(

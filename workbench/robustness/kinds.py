@@ -25,6 +25,8 @@ class Kind:
         Whether only whole strengths are different changes.
     of_side : bool
         Whether its strength is a length in the image.
+    directions : tuple of str
+        A word for each variant.
     """
 
     name: str
@@ -34,6 +36,15 @@ class Kind:
     strongest: float
     whole: bool = False
     of_side: bool = False
+    directions: tuple[str, ...] = ("", "-")
+
+    def words(self, strength: float, variant: int) -> str:
+        """A change of this kind in words, such as ``shift right 2 pixels``."""
+        if self.is_switch:
+            return self.name
+        direction = self.directions[variant]
+        amount = f"{direction}{strength:.2g}" if direction in ("", "-") else f"{direction} {strength:.2g}"
+        return f"{self.name} {amount} {self.unit.partition(' (')[0]}"
 
     @property
     def is_switch(self) -> bool:
@@ -72,12 +83,13 @@ def _cutout(strength: float) -> Change:
     return Change(cutout=((1 - strength) / 2, (1 - strength) / 2, strength, strength))
 
 
-_AROUND = ((1, 0), (-1, 0), (0, 1), (0, -1))
+_AROUND = {"right": (1, 0), "left": (-1, 0), "down": (0, 1), "up": (0, -1)}
+_SHIFTS = tuple(_shift(*step) for step in _AROUND.values())
 KINDS: Mapping[str, Kind] = {
     kind.name: kind
     for kind in (
         Kind("flip", "", (lambda _: Change(flip=True),), 1, 1),
-        Kind("shift", "pixels", tuple(_shift(*step) for step in _AROUND), 1, 8, whole=True, of_side=True),
+        Kind("shift", "pixels", _SHIFTS, 1, 8, whole=True, of_side=True, directions=tuple(_AROUND)),
         Kind("rotate", "degrees", _signed("rotate"), 2, 45),
         Kind("scale", "share of the size", _signed("scale"), 0.03, 0.5),
         Kind("crop", "share of the side", _signed("crop", 1), 0.07, 0.5),

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tests.factories import classifier, image_set
+from workbench.__main__ import main
+from workbench.core.records import ImageSet
+from workbench.core.stamp import read_stamp
+from workbench.errors import DataError
+from workbench.models.predict import predict
+from workbench.reports.robustness import Asked, write_robustness
+from workbench.runs.run import Run
+
+ROOT = Path(__file__).resolve().parents[4]
+FEW = {"rows": 25, "corruptions": ("fog", "jpeg"), "changes": ("flip", "brightness")}
+
+
+@pytest.fixture(scope="module")
+def run() -> Run:
+    """A run with 150 rows, of which most are correct."""
+    images, model = image_set(150), classifier()
+    labels = predict(model, images).predicted.copy()
+    labels[:20] = (labels[:20] + 1) % 3
+    images = ImageSet(images.pixels, labels, images.classes, "test", "f" * 64)
+    return Run("tiny", predict(model, images), images, model)
+
+
+def test_a_bundle_has_its_tables_figures_and_words(run: Run, tmp_path: Path) -> None:
+    told: list[str] = []
+    asked = Asked(**FEW, groups={"the first": run.predictions.index[:150]})
+    said = write_robustness(run, tmp_path, asked, progress=lambda part, *_: told.append(part))
+    assert set(told) == {"corruptions", "fragility", "consistency"}
+    values = json.loads((tmp_path / "robustness.json").read_text())
+    assert len(values["rows"]) == 25
+    assert values["corruptions"]["rows"] == 25
+    assert values["fragility"]["rows"] == run.predictions.error_count
+    assert values["consistency"]["passes"] == 6
+    assert all((tmp_path / name).is_file() for name in values["files"])
+    curves = pl.read_csv(tmp_path / "corruptions.csv")
+    assert {"all", "the first"} <= set(curves["group"])
+    table = pl.read_parquet(tmp_path / "fragility.parquet")
+    assert table["index"].to_list() == run.predictions.index[~run.predictions.correct].tolist()
+    stamp = read_stamp(tmp_path / "fragility.parquet")
+    assert stamp is not None
+    assert stamp["made_by"] == "robustness"
+    assert said[0].startswith("mean corruption error")
+    assert any("harmless" in line for line in said)
+    with pytest.raises(Exception, match="exists already"):
+        write_robustness(run, tmp_path, asked)
+    write_robustness(run, tmp_path, asked, force=True)
+
+
+def test_what_cannot_be_measured_is_omitted_and_the_rest_runs(run: Run, tmp_path: Path) -> None:
+    asked = Asked(**{**FEW, "changes": ("swirl",)})
+    said = write_robustness(run, tmp_path, asked)
+    assert any(line.startswith("omitted fragility: changes: expected some of flip") for line in said)
+    values = json.loads((tmp_path / "robustness.json").read_text())
+    assert "consistency" in values
+    assert "fragility" not in values
+
+
+def test_bad_input_is_refused(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="not 'weather'"):
+        write_robustness(run, tmp_path, Asked(parts=("weather",)))
+    with pytest.raises(DataError, match="expected 0 for all"):
+        write_robustness(run, tmp_path, Asked(rows=-1))
+    with pytest.raises(DataError, match="needs the images and the model"):
+        write_robustness(Run("bare", run.predictions), tmp_path, Asked())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_runs_alone_and_in_two_processes(
+    trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint, data = trained
+    place = ["--checkpoint", str(checkpoint), "--data", str(data)]
+    predictions = tmp_path / "predictions"
+    assert main(["predict", *place, "--out", str(predictions)]) == 0
+    few = ["--rows", "0", "--corruptions", "fog,jpeg", "--parts", "corruptions,consistency", "--by-finding"]
+    command = ["robustness", "--predictions", str(predictions), *place, *few]
+    assert main([*command, "--out", str(tmp_path / "alone")]) == 0
+    assert "mean corruption error" in capsys.readouterr().out
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "workbench"]
+    subprocess.run([*launch, *command, "--out", str(tmp_path / "both")], cwd=ROOT, check=True, timeout=240)
+    both, alone = (pl.read_csv(tmp_path / name / "corruptions.csv") for name in ("both", "alone"))
+    assert both.equals(alone)
+    assert main([*command, "--out", str(tmp_path / "other"), "--corruptions", "rain"]) == 2
+    assert "not 'rain'" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
