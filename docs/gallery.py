@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -38,10 +39,14 @@ from workbench.core.records import IntArray
 from workbench.evidence.faithfulness import Bench, Others
 from workbench.evidence.groups import mean_map, region_of
 from workbench.evidence.ranking import ranking, try_methods
+from workbench.figures.robustness import Flip
 from workbench.findings.causes import causes, where_to_work
 from workbench.findings.find import find
 from workbench.findings.record import Findings
 from workbench.models.predict import predict
+from workbench.reports.robustness import flips_of
+from workbench.robustness.curves import Corruptions, corruption_curves
+from workbench.robustness.fragility import fragility
 from workbench.runs.training import load_images
 
 HELPERS = ("encode", "figure_of", "save")
@@ -85,6 +90,14 @@ class Material:
         """The run with the nearest train images."""
         return join_neighbours(self.predictions, predict(self.classifier, self.train_images))
 
+    def corrupted(self) -> pl.DataFrame:
+        """Accuracy of 150 rows under five corruptions."""
+        names = ("gaussian noise", "motion blur", "fog", "contrast", "pixelate")
+        with tempfile.TemporaryDirectory() as folder:
+            measured = Corruptions(self.classifier, self.images, self.predictions.index[:150], Path(folder), names)
+            measured.measure()
+            return corruption_curves(measured.answers(), self.predictions)
+
     def maps(self, count: int) -> Any:
         """Grad-CAM of some errors for the predicted class."""
         rows = sample_errors(self.predictions, count)
@@ -123,7 +136,9 @@ def drawn(of: Material) -> dict[str, Callable[[], Axes | Figure]]:
         "concept_strips": lambda: concepts(of, errors),
         "confusion_beside_people": lambda: figures.confusion_beside_people(confusion_matrix(people), human),
         "confusion_matrix": lambda: figures.confusion_matrix(matrix),
+        "corruption_curves": lambda: figures.corruption_curves(of.corrupted()),
         "embedding_map": lambda: figures.embedding_map(principal(embedding_of(p)), p.label, classes, chosen),
+        "flips": lambda: figures.flips(flipped(of, errors[:5])),
         "group_map": lambda: figures.group_map(mean_map(maps), region_of(mean_map(maps), 32, 0.15)),
         "human_against_model": lambda: figures.human_against_model(class_report(matrix), class_report(human)),
         "image_grid": lambda: figures.image_grid(of.images, p, errors),
@@ -147,6 +162,12 @@ def concepts(of: Material, errors: IntArray) -> Figure:
     found = selection_concepts(of.run, rows, count=4, seeds=2)
     seen = of.classifier.seen(of.images)
     return figures.concept_strips(seen, found.patches, means(found.account), "the lead of the predicted class")
+
+
+def flipped(of: Material, errors: IntArray) -> list[Flip]:
+    """The smallest rotation that changes the answers to some digits."""
+    found = fragility(of.classifier, of.images, of.predictions, errors, changes=["rotate"])
+    return flips_of(of.run, of.classifier, of.images, found)
 
 
 def train_rows(of: Material, errors: IntArray) -> Figure:

@@ -269,6 +269,13 @@ def test_what_if_follows_the_sliders_and_findings_that_come_late_leave_it_alone(
     page.mouse.move(box["x"] + 80, box["y"] + 100)
     page.mouse.up()
     expect(result).to_have_attribute("data-code", re.compile("cutout="))
+    page.get_by_role("button", name="Smallest changes").click()
+    chip = page.locator(".wb-flips .wb-chip").first
+    expect(chip).to_be_visible(timeout=60_000)
+    said = chip.inner_text()
+    chip.click()
+    expect(result).not_to_have_attribute("data-code", re.compile("cutout="))
+    expect(result).to_contain_text(f"to {said.rpartition(': ')[2]}")
     shoot(page, shots, "explorer_what_if")
 
 

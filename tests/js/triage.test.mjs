@@ -7,7 +7,7 @@ import { LocalDecisions } from "../../workbench/explorer/static/local.js";
 import { Store } from "../../workbench/explorer/static/store.js";
 import { Table } from "../../workbench/explorer/static/table.js";
 import { answerOf, corrected, suggestion } from "../../workbench/explorer/static/triage.js";
-import { changeWords, firstFlip } from "../../workbench/explorer/static/whatif.js";
+import { changeWords, flipWords } from "../../workbench/explorer/static/whatif.js";
 import { kernelState } from "../../workbench/explorer/static/widget.js";
 import { enriched } from "../../workbench/explorer/static/why.js";
 import { START } from "./start.mjs";
@@ -126,11 +126,16 @@ test("differences have a sign and an interval", () => {
   assert.equal(pointsOf(null, null, null), "–");
 });
 
-test("the smallest change is found within a sixty-fourth of a step, and what never changes has none", async () => {
-  const found = await firstFlip(async (size) => (size >= 3.37 ? 2 : 0), 0, 8);
-  assert.ok(found.size >= 3.37 && found.size < 3.37 + 0.8 / 64 + 1e-9);
-  assert.equal(found.answer, 2);
-  assert.equal(await firstFlip(async () => 0, 0, 8), null);
+test("each smallest change is said with its answer, and the kinds without one together", () => {
+  const found = [
+    { kind: "rotate", answer: 1, words: "rotate −3.1 degrees", change: { rotate: -3.1 } },
+    { kind: "blur", answer: -1 },
+    { kind: "noise", answer: -1 },
+  ];
+  const { changes, none } = flipWords(found, ["cat", "dog"]);
+  assert.deepEqual(changes, [{ text: "rotate −3.1 degrees: dog", change: { rotate: -3.1 } }]);
+  assert.equal(none, "No other answer by blur, noise.");
+  assert.equal(flipWords(found.slice(0, 1), ["cat", "dog"]).none, "");
 });
 
 test("what a change does is said with the probability before and after", () => {

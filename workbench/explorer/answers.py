@@ -75,6 +75,7 @@ class Answers:
             "detail": self._details.reply,
             "explain": lambda **what: self._explanations.explain(self._explanations.live_classifier, report, **what),
             "what_if": self._explanations.what_if,
+            "flips": self._explanations.flips,
             "decide": self._decide,
             "undo": lambda: self._decided(self.state.decisions.undo()),
             "redo": lambda: self._decided(self.state.decisions.redo()),

@@ -6,7 +6,10 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from workbench.attribution.registry import is_slow
+from workbench.core.records import ImageArray, IntArray
 from workbench.errors import DataError
 from workbench.explorer.replies import Reply, bars_of, images_here, maps_reply
 from workbench.explorer.state import ExplorerState
@@ -134,3 +137,30 @@ class Explanations:
             "code": made.code(),
         }
         return reply, [image.tobytes(), *buffers]
+
+    def flips(self, row: int) -> Reply:
+        """The smallest change of each kind that gives another answer: its words, the change, and that answer's class.
+
+        See `robustness.fragility.Search`. A kind that does not change the answer has no change.
+        """
+        from dataclasses import asdict
+
+        from workbench.robustness.changes import Change, probabilities
+        from workbench.robustness.fragility import searches
+        from workbench.robustness.kinds import KINDS
+
+        classifier, plain = self.live_classifier, asdict(Change())
+        image = classifier.seen(images_here(self.state.run.images)).image(row)
+
+        def answers(batch: ImageArray) -> IntArray:
+            return np.asarray(probabilities(classifier, batch).argmax(1))
+
+        said = []
+        for search in searches([image], answers(image[None]), list(KINDS.values()), answers):
+            one: dict[str, Any] = {"kind": search.kind.name, "answer": search.answer}
+            if search.strength is not None:
+                made = asdict(search.kind.variants[search.variant](search.strength))
+                one["words"] = search.kind.words(search.strength, search.variant)
+                one["change"] = {name: value for name, value in made.items() if value != plain[name]}
+            said.append(one)
+        return {"flips": said}, []

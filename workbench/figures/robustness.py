@@ -45,9 +45,9 @@ def corruption_curves(frame: pl.DataFrame, *, group: str = "all") -> Figure:
                 ax.plot(of_all["strength"], of_all["accuracy"], color=MUTED, linewidth=1)
             own = _curve(frame, names[k], group)
             ax.fill_between(own["strength"], own["low"], own["high"], color=ACCENT, alpha=0.2, linewidth=0)
-            ax.plot(own["strength"], own["accuracy"], "o-", color=ACCENT, markersize=3, linewidth=1.4)
+            ax.plot(own["strength"], own["accuracy"], "o-", color=ACCENT, markersize=3, linewidth=1.4, clip_on=False)
             ax.set_title(names[k], fontsize=9)
-            ax.set(xticks=range(6), xlim=(-0.3, 5.3), ylim=(lowest, 1.0))
+            ax.set(xticks=range(6), xlim=(-0.3, 5.3), ylim=(lowest, 1.005))
             ax.yaxis.set_major_formatter(PercentFormatter(1.0))
             plain_grid(ax, "both")
             ax.tick_params(labelsize=8)
@@ -87,6 +87,7 @@ def flips(shown: Sequence[Flip]) -> Figure:
             above.set_xlabel(f"predicted as\n{one.answer}", fontsize=8)
             below.set_title(one.change, fontsize=8, color=INK)
             corrected = one.flipped == one.label
-            below.set_xlabel(f"predicted as\n{one.flipped}", fontsize=8, color=INK if corrected else ACCENT)
+            words = "corrected to" if corrected else "predicted as"
+            below.set_xlabel(f"{words}\n{one.flipped}", fontsize=8, color=INK if corrected else ACCENT)
         figure.suptitle("the smallest change that flips each answer", fontsize=10)
     return figure

@@ -198,11 +198,11 @@ def _fragility(
     bundle.files.append(path)
     bundle.values["fragility"] = found.to_json()
     bundle.said += found.sentences()
-    if shown := _flips(run, classifier, images, found):
+    if shown := flips_of(run, classifier, images, found):
         bundle.figure("flips", figures.flips(shown))
 
 
-def _flips(run: Run, classifier: Classifier, images: ImageSet, found: Fragility) -> list[Flip]:
+def flips_of(run: Run, classifier: Classifier, images: ImageSet, found: Fragility) -> list[Flip]:
     """The errors that change most readily, each after the smallest change relative to what is harmless."""
     table = found.table.filter(pl.col("smallest_change").is_not_null()).sort("smallest_change").head(SHOWN_FLIPS)
     seen, classes, shown = classifier.seen(images), run.predictions.classes, []

@@ -36,14 +36,14 @@ class Kind:
     strongest: float
     whole: bool = False
     of_side: bool = False
-    directions: tuple[str, ...] = ("", "-")
+    directions: tuple[str, ...] = ("", "−")
 
     def words(self, strength: float, variant: int) -> str:
         """A change of this kind in words, such as ``shift right 2 pixels``."""
         if self.is_switch:
             return self.name
         direction = self.directions[variant]
-        amount = f"{direction}{strength:.2g}" if direction in ("", "-") else f"{direction} {strength:.2g}"
+        amount = f"{direction}{strength:.2g}" if direction in ("", "−") else f"{direction} {strength:.2g}"
         return f"{self.name} {amount} {self.unit.partition(' (')[0]}"
 
     @property

@@ -175,6 +175,7 @@ export function kernelSource(questions, start, thumbnails = null) {
       const [rgb, ...buffers] = found.buffers;
       return { ...found, rgb, maps: mapsOf({ maps: found.maps, buffers }) };
     },
+    flips: async (row) => (await ask.flips({ row })).flips,
     findings(tell) {
       found ??= ask.findings({}, words(tell)).then(withColumns);
       found.catch(() => (found = null)); // the next view asks again

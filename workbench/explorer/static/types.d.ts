@@ -150,6 +150,7 @@ export interface Source {
   similar?(row: number): Promise<{ rows: number[]; similarity: number[] }>;
   evidence?(spec: object, tell: (said: any) => void): Promise<any>;
   whatIf?(what: object): Promise<any>;
+  flips?(row: number): Promise<any[]>;
   decide?(change: object): Promise<any>;
   decisions?(): Promise<Record<string, Decision>>;
   undo?(): Promise<any>;

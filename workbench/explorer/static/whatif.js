@@ -7,33 +7,36 @@ import { fromRgb } from "./picture.js";
 /** @import { Context } from "./types.d.ts" */
 
 const PICTURE_SIDE = 160;
-const NO_DIFFERENCE = "Rotated or cropped, each place shows another part: the maps have no difference.";
-const [FLIP_STEPS, FLIP_HALVINGS] = [10, 6];
+const NO_DIFFERENCE = "Moved, each place shows another part: the maps have no difference.";
 const GROUPS = /** @type {[string, [string, string, number, number, number][]][]} */ ([
   [
     "light",
     [
       ["brightness", "brightness", -0.8, 0.8, 0.02],
       ["contrast", "contrast", -0.8, 0.8, 0.02],
+      ["saturation", "saturation", -1, 2, 0.05],
+      ["hue", "hue (degrees)", -180, 180, 1],
     ],
   ],
   [
     "quality",
     [
       ["blur", "blur (pixels)", 0, 8, 0.1],
+      ["sharpness", "sharpness", 0, 1, 0.02],
       ["noise", "noise", 0, 0.5, 0.01],
+      ["jpeg", "JPEG (100 less the quality)", 0, 99, 1],
     ],
   ],
   [
     "geometry",
     [
       ["rotate", "rotate (degrees)", -180, 180, 1],
+      ["scale", "scale (share of the size)", -0.5, 1, 0.01],
       ["crop", "crop (share of the side)", 0, 0.7, 0.01],
     ],
   ],
 ]);
-const SLIDERS = GROUPS.flatMap(([, sliders]) => sliders);
-const MOVES = ["rotate", "crop"]; // changes after which a place of the map is another place of the image
+const MOVES = ["flip", "shift", "scale", "rotate", "crop"]; // changes after which a place of the map is another place of the image
 
 /** The most probable class of some bars. */
 const topOf = (bars) => bars.reduce((a, b) => (b.value > a.value ? b : a)).class;
@@ -71,28 +74,14 @@ export function withDifferences(before, after, images) {
   });
 }
 
-/**
- * The smallest size at which the answer is another one: the first of some even steps, then halved between it and the
- * step before. An answer that changes between two steps and back is missed.
- */
-export async function firstFlip(answer, from, max, sign = 1) {
-  let low = 0;
-  for (let step = 1; step <= FLIP_STEPS; step++) {
-    let high = (max * step) / FLIP_STEPS;
-    let found = await answer(high);
-    if (found === from) {
-      low = high;
-      continue;
-    }
-    for (let halving = 0; halving < FLIP_HALVINGS; halving++) {
-      const middle = (low + high) / 2;
-      const there = await answer(middle);
-      if (there === from) low = middle;
-      else [high, found] = [middle, there];
-    }
-    return { size: high, answer: found, sign };
-  }
-  return null;
+/** What is said of the smallest changes: a text and the change for each that gives another answer, then the kinds that give none. */
+export function flipWords(found, classes) {
+  const flips = found.filter(({ change }) => change);
+  const none = found.filter(({ change }) => !change).map(({ kind }) => kind);
+  return {
+    changes: flips.map(({ words, change, answer }) => ({ text: `${words}: ${classes[answer]}`, change })),
+    none: none.length ? `No other answer by ${none.join(", ")}.` : "",
+  };
 }
 
 /** Sliders that change the image, and what the model makes of it; a rectangle drawn on the image is greyed out. */
@@ -147,41 +136,29 @@ class WhatIf {
     return this.store.table.value("label", this.store.table.position(this.row));
   }
 
-  /** The smallest change of each kind that gives another answer: the first of some steps that does, then halved. */
+  /** The smallest change of each kind that gives another answer, as the kernel finds it. */
   async smallest() {
     const mine = (this.search += 1);
-    const answer = async (change) => topOf((await this.source.whatIf({ row: this.row, change, methods: [], layers: [], maps: false })).bars);
+    this.flips.replaceChildren(h("li", { textContent: "Looking for the smallest change of each kind …" }));
     try {
-      const from = topOf(this.detail.bars);
-      const lines = [];
-      for (const [name, text, min, max] of SLIDERS) {
-        this.flips.replaceChildren(...lines, h("li", { textContent: `${text}: looking …` }));
-        const found = await Promise.all((min < 0 ? [-1, 1] : [1]).map((sign) => firstFlip((size) => answer({ [name]: sign * size }), from, max, sign)));
-        if (mine !== this.search || !this.flips.isConnected) return;
-        lines.push(this.flipLine(name, text, found.filter(Boolean).sort((a, b) => a.size - b.size)[0], max));
-      }
-      this.flips.replaceChildren(...lines);
+      const found = await this.source.flips(this.row);
+      if (mine !== this.search || !this.flips.isConnected) return;
+      const { changes, none } = flipWords(found, this.header.classes);
+      const chip = ({ text, change }) => h("li", {}, button(text, () => this.take(change), { className: "wb-chip" }));
+      this.flips.replaceChildren(...changes.map(chip), none && h("li", { textContent: none }));
     } catch (error) {
       this.flips.replaceChildren(h("li", {}, problemOf(error)));
     }
   }
 
-  flipLine(name, text, found, max) {
-    if (!found) return h("li", { textContent: `${text}: none up to ${max}` });
-    const value = found.sign * found.size;
-    const words = `${text} ${short(value)}: ${this.header.classes[found.answer]}`;
-    return h("li", {}, button(words, () => this.take(name, value), { className: "wb-chip" }));
-  }
-
-  /** Set one slider, and the others to nothing. */
-  take(name, value) {
+  /** Make one change, and no other. */
+  take(change) {
     for (const [input, shown] of this.inputs) {
-      const on = input.dataset.name === name;
-      input.value = on ? value : 0;
-      shown.textContent = on ? short(value) : "0";
+      input.value = change[input.dataset.name] ?? 0;
+      shown.textContent = short(Number(input.value));
     }
     this.mark.hidden = true;
-    this.change = { [name]: value };
+    this.change = { ...change };
     this.ask();
   }
 

@@ -16,6 +16,7 @@ from workbench.errors import DataError
 from workbench.explorer.widget import Explorer
 from workbench.explorer.work import Job, Worker
 from workbench.models.predict import predict
+from workbench.robustness.kinds import KINDS
 from workbench.runs.run import Run
 
 
@@ -409,3 +410,18 @@ def test_another_person_s_decisions_are_read_when_they_are_asked_for(run: Run) -
     row = int(run.predictions.index[0])
     other.state.decisions.change([row], add=["ambiguous"])
     assert Heard(mine).ask("decisions")[0]["decisions"][str(row)]["tags"] == ["ambiguous"]
+
+
+def test_the_smallest_changes_give_the_answers_they_are_said_to(run: Run) -> None:
+    heard, row = Heard(Explorer(run)), int(run.predictions.confidence.argmin())
+    reply, _, _ = heard.ask("flips", row=row)
+    assert [one["kind"] for one in reply["flips"]] == list(KINDS)
+    before = run.predictions.predicted[row]
+    flipped = [one for one in reply["flips"] if "change" in one]
+    assert flipped
+    for one in flipped:
+        after, _, _ = heard.ask("what_if", row=row, change=one["change"], methods=[], layers=[], maps=False)
+        assert max(after["bars"], key=lambda bar: bar["value"])["class"] == one["answer"] != before
+    alone = Explorer(dataclasses.replace(run, classifier=None))
+    refused, _, _ = Heard(alone).ask("flips", row=row)
+    assert "the model is not on this machine" in refused["error"]

@@ -32,4 +32,4 @@ def test_a_flip_shows_both_images_with_their_answers() -> None:
     np.testing.assert_array_equal(above.images[0].get_array(), images.image(0))
     np.testing.assert_array_equal(below.images[0].get_array(), images.image(1))
     assert (above.get_title(), below.get_title()) == ("cat #7", "rotate -3 degrees")
-    assert (above.get_xlabel(), below.get_xlabel()) == ("predicted as\ndog", "predicted as\ncat")
+    assert (above.get_xlabel(), below.get_xlabel()) == ("predicted as\ndog", "corrected to\ncat")
