@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from tests.factories import classifier, image_set, predictions
 from tests.unit.workbench.concepts.planted import planted_run
@@ -412,7 +414,17 @@ def test_another_person_s_decisions_are_read_when_they_are_asked_for(run: Run) -
     assert Heard(mine).ask("decisions")[0]["decisions"][str(row)]["tags"] == ["ambiguous"]
 
 
+class _Bright(nn.Module):
+    """Ant if an image is brighter than most, else bee."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        more = x.mean((1, 2, 3)) + 0.6
+        return torch.stack([more, -more, torch.full_like(more, -9.0)], 1)
+
+
 def test_the_smallest_changes_give_the_answers_they_are_said_to(run: Run) -> None:
+    model = dataclasses.replace(classifier(), module=_Bright(), embedding_layer=None, cam_layers={})
+    run = dataclasses.replace(run, classifier=model, predictions=predict(model, image_set(60)))
     heard, row = Heard(Explorer(run)), int(run.predictions.confidence.argmin())
     reply, _, _ = heard.ask("flips", row=row)
     assert [one["kind"] for one in reply["flips"]] == list(KINDS)
