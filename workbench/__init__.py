@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         train_digits,
         with_train,
     )
-    from workbench.runs.run import Run, with_device, with_votes
+    from workbench.runs.run import Run, with_device, with_robustness, with_votes
 
 __all__ = [
     "Classifier",
@@ -49,6 +49,7 @@ __all__ = [
     "train_digits",
     "with_device",
     "with_references",
+    "with_robustness",
     "with_train",
     "with_votes",
 ]
@@ -70,6 +71,7 @@ _HOMES = {
     "train_digits": "workbench.runs.opening",
     "with_device": "workbench.runs.run",
     "with_references": "workbench.models.references",
+    "with_robustness": "workbench.runs.run",
     "with_train": "workbench.runs.opening",
     "with_votes": "workbench.runs.run",
 }

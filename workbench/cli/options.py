@@ -98,6 +98,10 @@ class ReportOptions:
             "predictions on rows kept aside, such as a validation split, to fit a temperature on", path=True, type=Path
         ),
     )
+    robustness: Path | None = field(
+        default=None,
+        metadata=_option("what the command robustness wrote of this model and these images", path=True, type=Path),
+    )
     costs: str = field(
         default="1,1",
         metadata=_option(

@@ -141,13 +141,13 @@ class Explanations:
     def flips(self, row: int) -> Reply:
         """The smallest change of each kind that gives another answer: its words, the change, and that answer's class.
 
-        See `robustness.fragility.Search`. A kind that does not change the answer has no change.
+        See `robustness.search.Search`. A kind that does not change the answer has no change.
         """
         from dataclasses import asdict
 
         from workbench.robustness.changes import Change, probabilities
-        from workbench.robustness.fragility import searches
         from workbench.robustness.kinds import KINDS
+        from workbench.robustness.search import searches
 
         classifier, plain = self.live_classifier, asdict(Change())
         image = classifier.seen(images_here(self.state.run.images)).image(row)

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from workbench.analysis.calibration import check_other_rows
 from workbench.analysis.copies import join_copies
 from workbench.analysis.pictures import Pictures, pictures
+from workbench.analysis.robustness import COLUMNS, Robustness
 from workbench.core.predictions import CORE, Predictions
 from workbench.core.records import FloatArray, ImageSet, IntArray, ProbabilityArray
 from workbench.errors import DataError
@@ -29,6 +30,7 @@ MOST_ROWS, MOST_IMAGES = 200_000, 20_000
 NO_IMAGES = "the images are not at hand: name their folder or table (--data, data=)"
 OF_PEOPLE = ("votes", "votes_top", "votes_for_label", "votes_entropy", "votes_count", "soft_loss")
 OF_TRAIN = ("nearest_row", "nearest_label", "nearest_similarity", "neighbours_for_label", "typicality", "familiarity")
+OF_FRAGILITY = COLUMNS
 OF_COPIES = ("copy_row", "copy_label", "copy_correlation")
 
 
@@ -53,6 +55,8 @@ class Known:
         The model, and the name of a layer whose features are clustered.
     validation : Predictions or None
         Of the same model on rows that are not judged, to fit a temperature on.
+    robustness : Robustness or None
+        How the answers change with the image.
     """
 
     predictions: Predictions
@@ -64,6 +68,7 @@ class Known:
     classifier: Classifier | None = None
     layer: str | None = None
     validation: Predictions | None = None
+    robustness: Robustness | None = None
 
     @cached_property
     def label(self) -> IntArray:
@@ -93,9 +98,8 @@ class Known:
     @property
     def own(self) -> list[str]:
         """The user's own columns; one that is called as a joined one is, unless all of those are there."""
-        joined = {
-            name for names in (OF_PEOPLE, OF_TRAIN, OF_COPIES) if self.columns.issuperset(names) for name in names
-        }
+        groups = (OF_PEOPLE, OF_TRAIN, OF_COPIES, OF_FRAGILITY)
+        joined = {name for names in groups if self.columns.issuperset(names) for name in names}
         return [name for name in self.predictions.table.collect_schema() if name not in joined.union(CORE)]
 
     @cached_property
@@ -229,4 +233,5 @@ def known_of(
         run.classifier,
         layer,
         validation,
+        run.robustness,
     )

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from workbench import figures
+from workbench.analysis.robustness import CURVES, FRAGILITY, MANIFEST
 from workbench.core.files import refuse_to_overwrite, sha256, write_atomically, write_json
 from workbench.core.records import ImageSet, IntArray, Precision
 from workbench.core.stamp import NAME, Stamp, stamp_of, text_of
@@ -27,7 +28,6 @@ from workbench.robustness.fragility import Fragility, fragility
 from workbench.robustness.kinds import DEFAULT, KINDS
 from workbench.runs.run import Run
 
-MANIFEST, FRAGILITY = "robustness.json", "fragility.parquet"
 PARTS = ("corruptions", "fragility", "consistency")
 SHOWN_FLIPS = 6
 Progress = Callable[[str, int, int], None]
@@ -72,7 +72,7 @@ class _Bundle:
     said: list[str] = field(default_factory=list)
 
     def table(self, name: str, frame: pl.DataFrame) -> None:
-        path = self.out / f"{name}.csv"
+        path = self.out / name
         write_atomically(path, lambda target: target.write_bytes(csv_bytes(frame)))
         self.files.append(path)
 
@@ -162,7 +162,7 @@ def _corruptions(bundle: _Bundle, run: Run, measured: Corruptions, groups: Mappi
     answers = measured.answers()
     curves = corruption_curves(answers, run.predictions, groups)
     error = mean_corruption_error(answers, run.predictions)
-    bundle.table("corruptions", curves)
+    bundle.table(CURVES, curves)
     bundle.figure("corruptions", figures.corruption_curves(curves))
     bundle.values["corruptions"] = error.to_json()
     worst = (

@@ -186,13 +186,13 @@ def corruption_curves(
     Returns
     -------
     DataFrame
-        ``corruption``, ``strength``, ``kind`` (all, class or group), ``group``, ``rows``, ``correct``, ``accuracy``
-        and its 95 % Wilson interval ``low`` and ``high``.
+        ``corruption``, ``strength``, ``kind`` (all, class or group), ``group``, ``rows``, ``correct``, ``fixed`` and
+        ``broken`` (against the clean images), ``accuracy`` and its 95 % Wilson interval ``low`` and ``high``.
     """
     labels = pl.DataFrame({"index": predictions.index, "label": predictions.label})
-    table = answers.join(labels, on="index", how="left").with_columns(
-        correct=(pl.col("predicted") == pl.col("label")).cast(pl.Int64)
-    )
+    table = answers.join(labels, on="index", how="left").with_columns(correct=pl.col("predicted") == pl.col("label"))
+    clean = table.filter(pl.col("corruption") == CLEAN).select("index", clean="correct")
+    table = table.join(clean, on="index", how="left")
     parts = [table.with_columns(kind=pl.lit(ALL), group=pl.lit(ALL))]
     names = pl.DataFrame({"label": np.arange(len(predictions.classes)), "group": predictions.classes})
     parts.append(table.join(names, on="label").with_columns(kind=pl.lit("class")).select(parts[0].columns))
@@ -203,7 +203,12 @@ def corruption_curves(
     found = (
         pl.concat(parts)
         .group_by(keys, maintain_order=True)
-        .agg(rows=pl.len().cast(pl.Int64), correct=pl.col("correct").sum())
+        .agg(
+            pl.len().cast(pl.Int64).alias("rows"),
+            pl.col("correct").sum().cast(pl.Int64),
+            (~pl.col("clean") & pl.col("correct")).sum().cast(pl.Int64).alias("fixed"),
+            (pl.col("clean") & ~pl.col("correct")).sum().cast(pl.Int64).alias("broken"),
+        )
         .filter(pl.col("rows") >= LEAST_ROWS)
     )
     low, high = wilson_interval(found["correct"].to_numpy(), found["rows"].to_numpy())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,105 +15,12 @@ from workbench.core.records import ImageArray, ImageSet, IntArray, Precision
 from workbench.errors import DataError
 from workbench.models.classifier import Classifier
 from workbench.models.match import match_classes
-from workbench.robustness.changes import Change, apply, probabilities
+from workbench.robustness.changes import Change, probabilities
 from workbench.robustness.kinds import DEFAULT, KINDS, Kind, kinds_named
+from workbench.robustness.search import CLOSE, LEAST, Answers, Progress, Search, answers_after, searches
 
 KEPT = 0.99  # of the correct answers, by a harmless change
-LEAST = 1 / 8  # of the weakest strength of a grid: none below is looked at
-CLOSE = 0.9  # of the smallest change that flips an answer: one that does not
 CORRECT_ROWS, LEAST_ROWS = 400, 100
-BATCH_BYTES = 2**26  # of changed images held at once
-Progress = Callable[[int, int], None]
-Answers = Callable[[ImageArray], IntArray]
-
-
-@dataclass
-class Search:
-    """The search for the smallest strength of one kind that flips the answer of one image.
-
-    The strengths of the kind's grid are tried in turn, in all directions, until one flips the answer; then the interval
-    below it is halved (on a logarithmic scale) in the directions that flipped it, until ``CLOSE`` times the strength
-    does not flip the answer in any of them. ``strength`` is None if no strength of the grid flips it, and ``answer`` is
-    the class that it is flipped to.
-    """
-
-    place: int
-    kind: Kind
-    grid: tuple[float, ...]
-    before: int
-    strength: float | None = None
-    variant: int = 0
-    answer: int = -1
-    done: bool = False
-
-    def __post_init__(self) -> None:
-        self._open = tuple(range(len(self.kind.variants)))
-        self._alone = [0.0]  # strengths that leave the answer alone
-        self._level = 0
-
-    def query(self) -> tuple[float, tuple[int, ...]]:
-        """The strength to try next, and in which directions."""
-        return (self.grid[self._level] if self.strength is None else self._below(self.strength)), self._open
-
-    def _below(self, high: float) -> float:
-        """The next strength to try below one that flips the answer."""
-        low = max(strength for strength in self._alone if strength < high)
-        if self.kind.whole:
-            return float((low + high) // 2)
-        middle = (low * high) ** 0.5 if low else high / 2
-        return CLOSE * high if low >= CLOSE * high else min(middle, CLOSE * high)
-
-    def record(self, strength: float, answers: Mapping[int, int]) -> None:
-        """Continue from the class that each direction tried gives at a strength."""
-        flipped = [variant for variant, answer in answers.items() if answer != self.before]
-        if flipped:
-            self.strength, self.variant, self.answer = strength, flipped[0], answers[flipped[0]]
-            self._open = tuple(flipped)
-        else:
-            self._alone.append(strength)
-        if self.strength is None:
-            self._level += 1
-            self.done = self._level == len(self.grid)
-        else:
-            following = self._below(self.strength)
-            least = 1 if self.kind.whole else self.grid[0] * LEAST
-            self.done = self.kind.is_switch or following in self._alone or following < least
-
-
-def searches(
-    images: Sequence[ImageArray],
-    before: IntArray,
-    kinds: Sequence[Kind],
-    answers: Answers,
-    *,
-    progress: Progress | None = None,
-) -> list[Search]:
-    """Finished searches of each kind for each image, uint8 ``(H, W, 3)``, whose answer is ``before`` ``(n,)``.
-
-    ``answers`` gives the predicted classes of images ``(m, H, W, 3)``; it is asked for many images and kinds at once.
-    """
-    found = [
-        Search(place, kind, kind.grid(min(image.shape[:2])), int(before[place]))
-        for place, image in enumerate(images)
-        for kind in kinds
-    ]
-    going, total, size = list(found), len(found), _at_once(images, max(len(kind.variants) for kind in kinds))
-    while going:
-        for first in range(0, len(going), size):
-            part = going[first : first + size]
-            asked = [(search, *search.query()) for search in part]
-            changed = [
-                apply(images[search.place], search.kind.variants[variant](strength))
-                for search, strength, variants in asked
-                for variant in variants
-            ]
-            given = iter(answers(np.stack(changed)).tolist())
-            for search, strength, variants in asked:
-                search.record(strength, {variant: next(given) for variant in variants})
-        going = [search for search in going if not search.done]
-        if progress is not None:
-            progress(total - len(going), total)
-    return found
 
 
 @dataclass(frozen=True)
@@ -170,11 +77,16 @@ class Fragility:
     harmless : tuple of Harmless
     tried : int
         Number of harmless changes: the directions of all kinds that have a harmless strength.
+    broken, reference : int
+        Of ``reference`` correct rows, those on which harmlessness was decided, how many at least one of the harmless
+        changes breaks.
     """
 
     table: pl.DataFrame
     harmless: tuple[Harmless, ...]
     tried: int
+    broken: int
+    reference: int
 
     def change(self, row: int, kind: str) -> Change | None:
         """The smallest change of a kind that flips the answer of a row id; None if none does."""
@@ -196,6 +108,10 @@ class Fragility:
         if rows and self.tried:
             flips, corrects = ((self.table[f"harmless_{name}"] > 0).sum() for name in ("flips", "corrects"))
             lines.append(
+                f"of {self.reference:,} correct images {self.broken:,} are broken by at least one of {self.tried} "
+                "harmless changes"
+            )
+            lines.append(
                 f"of {rows:,} images {flips:,} have another answer after at least one of {self.tried} harmless "
                 f"changes, {corrects:,} of them the label"
             )
@@ -207,6 +123,8 @@ class Fragility:
             "harmless": [asdict(level) for level in self.harmless],
             "tried": self.tried,
             "rows": len(self.table),
+            "correct_rows": self.reference,
+            "correct_rows_broken": self.broken,
             "flipped_by_a_harmless_change": int((self.table["harmless_flips"] > 0).sum()),
             "corrected_by_a_harmless_change": int((self.table["harmless_corrects"] > 0).sum()),
         }
@@ -273,18 +191,25 @@ def fragility(
     def answers(batch: ImageArray) -> IntArray:
         return np.asarray(probabilities(classifier, batch, precision).argmax(1))
 
-    before = _answers_after(pixels, Change(), answers)
+    before = answers_after(pixels, Change(), answers)
     found = searches(pixels, before, kinds, answers, progress=progress)
     label = np.array([predictions.label[predictions.position(int(row))] for row in every])
     side = min(pixels[0].shape[:2])
     reference = set(np.flatnonzero(np.isin(every, drawn) & (before == label)).tolist())
     levels = tuple(harmless([one for one in found if one.place in reference], kind, side) for kind in kinds)
     wanted = np.searchsorted(every, rows)
-    table = _table(rows, wanted, found, kinds, levels, label)
-    counted, tried = _harmless_counts(
-        [pixels[k] for k in wanted], before[wanted], label[wanted], kinds, levels, answers
-    )
-    return Fragility(table.with_columns(**counted), levels, tried)
+    table = _table(rows, wanted, found, kinds, levels)
+    made = [
+        variant(level.strength)
+        for kind, level in zip(kinds, levels, strict=True)
+        if level.strength is not None
+        for variant in kind.variants
+    ]
+    flips, corrects = _harmless_counts([pixels[k] for k in wanted], before[wanted], label[wanted], made, answers)
+    whole = table.with_columns(harmless_flips=pl.Series(flips), harmless_corrects=pl.Series(corrects))
+    known = np.array(sorted(reference), np.int64)
+    broken, _ = _harmless_counts([pixels[k] for k in known], before[known], label[known], made, answers)
+    return Fragility(whole, levels, len(made), int((broken > 0).sum()), len(known))
 
 
 def _table(
@@ -293,7 +218,6 @@ def _table(
     found: Sequence[Search],
     kinds: Sequence[Kind],
     levels: Sequence[Harmless],
-    label: IntArray,
 ) -> pl.DataFrame:
     """Strengths, answers and directions, and the smallest relative to what is harmless."""
     of = {(search.place, search.kind.name): search for search in found}
@@ -317,34 +241,9 @@ def _table(
 
 
 def _harmless_counts(
-    images: Sequence[ImageArray],
-    before: IntArray,
-    label: IntArray,
-    kinds: Sequence[Kind],
-    levels: Sequence[Harmless],
-    answers: Answers,
-) -> tuple[dict[str, pl.Series], int]:
-    """How many harmless changes flip each answer, and how many to the label; then how many there are."""
-    made = [
-        variant(level.strength)
-        for kind, level in zip(kinds, levels, strict=True)
-        if level.strength is not None
-        for variant in kind.variants
-    ]
-    after = np.array([_answers_after(images, change, answers) for change in made]).reshape(len(made), len(images))
-    flips = (after != before).sum(0)
-    corrects = ((after != before) & (after == label)).sum(0)
-    return {"harmless_flips": pl.Series(flips), "harmless_corrects": pl.Series(corrects)}, len(made)
-
-
-def _answers_after(images: Sequence[ImageArray], change: Change, answers: Answers) -> IntArray:
-    """The predicted class of each image after a change, int64 ``(n,)``."""
-    size = _at_once(images)
-    parts = [images[first : first + size] for first in range(0, len(images), size)]
-    found = [answers(np.stack([apply(image, change) for image in part])) for part in parts]
-    return np.concatenate(found) if found else np.zeros(0, np.int64)
-
-
-def _at_once(images: Sequence[ImageArray], each: int = 1) -> int:
-    """Of how many images ``each`` changed copies are held at once."""
-    return max(1, BATCH_BYTES // (each * max((image.nbytes for image in images), default=1)))
+    images: Sequence[ImageArray], before: IntArray, label: IntArray, changes: Sequence[Change], answers: Answers
+) -> tuple[IntArray, IntArray]:
+    """How many of some changes flip each answer, and how many to the label, int64 ``(n,)`` each."""
+    after = np.array([answers_after(images, change, answers) for change in changes], np.int64)
+    flipped = after.reshape(-1, len(images)) != before
+    return flipped.sum(0), (flipped & (after.reshape(-1, len(images)) == label)).sum(0)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from workbench.analysis.robustness import Robustness, join_fragility, read_robustness
 from workbench.analysis.votes import join_votes, read_votes
 from workbench.core.predictions import Predictions
 from workbench.core.records import ImageSet
@@ -37,6 +38,8 @@ class Run:
         Folder of the model, with the history of its training if there is one.
     train, train_images : Predictions and ImageSet, or None
         The train split with embeddings, and its images, for the nearest train images.
+    robustness : Robustness or None
+        How the answers change with the image, where that was measured.
     opened : str
         The Python expression that opens the run again, empty if there is none.
     """
@@ -51,6 +54,7 @@ class Run:
     train: Predictions | None = None
     train_images: ImageSet | None = None
     opened: str = ""
+    robustness: Robustness | None = None
 
 
 def with_votes(run: Run, votes: ArrayLike | Path | str) -> Run:
@@ -76,6 +80,29 @@ def with_votes(run: Run, votes: ArrayLike | Path | str) -> Run:
     matrix = read_votes(Path(votes)) if isinstance(votes, str | Path) else votes
     opened = chain(run, "with_votes", str(votes)) if named else ""
     return replace(run, predictions=join_votes(run.predictions, matrix), opened=opened)
+
+
+def with_robustness(run: Run, folder: Path | str) -> Run:
+    """The run with what ``python -m workbench robustness`` measured of it, and the fragility of its errors as columns.
+
+    Parameters
+    ----------
+    run : Run
+    folder : path
+        What the command wrote.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    DataError
+        If the folder holds no such measurement, or one of another model or of other images.
+    """
+    measured = read_robustness(Path(folder), run.predictions)
+    opened = chain(run, "with_robustness", str(folder))
+    return replace(run, predictions=join_fragility(run.predictions, measured), robustness=measured, opened=opened)
 
 
 def with_device(run: Run, device: str) -> Run:

@@ -18,6 +18,7 @@ from workbench.reports.sections import (
     labels,
     neighbours,
     pictures,
+    robustness,
     scores,
     training,
 )
@@ -42,6 +43,7 @@ SECTIONS: dict[str, Section] = {
     "calibration": Section("Can the confidence be believed?", calibration.section),
     "scores": Section("How well do the scores rank, and what has to go to a person?", scores.section),
     "labels": Section("Which labels are doubtful?", labels.section),
+    "robustness": Section("How do the answers change with the image?", robustness.section),
     "pictures": Section("What do the errors look like, and where does the model look?", pictures.section),
     "training": Section("How was it trained?", training.section),
 }

@@ -14,6 +14,8 @@ import pytest
 
 from tests.benchmarks.planted import MAKERS
 from tests.factories import classifier, image_set
+from workbench.analysis.robustness import Robustness, join_fragility
+from workbench.analysis.statistics import sign_test
 from workbench.analysis.votes import join_votes
 from workbench.core.predictions import Predictions
 from workbench.core.records import ImageSet, Provenance
@@ -492,3 +494,86 @@ def test_a_temperature_of_validation_rows_is_judged_on_the_others() -> None:
     assert high > -0.8
     with pytest.raises(DataError, match="classes of the predictions"):
         find(run, validation=Predictions.from_arrays([0, 1], np.eye(2), ("a", "b")))
+
+
+def measured(corrects: np.ndarray, *, gain: tuple[float, float, float] = (0.01, 0.002, 0.018)) -> Robustness:
+    """What the command robustness leaves, with harmless changes that correct some rows."""
+    values = {
+        "fragility": {"tried": 8, "correct_rows": 400, "correct_rows_broken": 20},
+        "consistency": {"passes": 6, "rows": 1000, **dict(zip(("gain", "low", "high"), gain, strict=True))},
+        "rows": list(range(200)),
+    }
+    table = pl.DataFrame({"index": np.arange(len(corrects)), "harmless_corrects": corrects, "harmless_flips": corrects})
+    nothing = pl.DataFrame({"smallest_change": [1.0] * len(corrects), "smallest_change_kind": ["blur"] * len(corrects)})
+    return Robustness(values, pl.concat([table, nothing], how="horizontal"))
+
+
+def robust_run(corrects_of_errors: int, **options: object) -> Run:
+    """A run with 100 errors in 1,000 rows, of which some are corrected by two of eight harmless changes."""
+    label = np.arange(1000) % 4
+    answers = np.where(np.arange(1000) < 100, (label + 1) % 4, label)
+    run = run_of(label, sure(label, answers))
+    found = measured(np.where(np.arange(1000) < corrects_of_errors, 2, 0), **options)  # type: ignore[arg-type]
+    return replace(run, predictions=join_fragility(run.predictions, found), robustness=found)
+
+
+def test_errors_that_harmless_changes_correct_are_fragile() -> None:
+    finding = only(robust_run(40), "fragile")
+    assert finding.rows.tolist() == list(range(40))
+    assert finding.effect == pytest.approx(40 / 100 - 20 / 400)
+    assert finding.cost == pytest.approx(40 * 2 / 8)
+    assert finding.sentence.startswith("40 of 100 errors are fragile: at least one of 8 changes")
+    assert finding.forecast is not None
+    assert finding.forecast.gain == 0.01
+    assert "average over changed copies" in finding.action
+    unhelpful = only(robust_run(40, gain=(0.001, -0.002, 0.004)), "fragile")
+    assert "is not shown to help" in unhelpful.action
+
+
+@pytest.mark.parametrize("count", [0, 5, 9])
+def test_errors_no_more_fragile_than_correct_rows_are_no_finding(count: int) -> None:
+    assert not find(robust_run(count)).of("fragile")
+
+
+def curve_rows(names: dict[str, tuple[int, int]], rows: int = 200, correct: int = 180) -> pl.DataFrame:
+    """Curves of all rows at the mildest strength: how many each corruption breaks and fixes."""
+    return pl.DataFrame(
+        [
+            ("all", name, 1, rows, correct - broken + fixed, fixed, broken)
+            for name, (broken, fixed) in {"none": (0, 0), **names}.items()
+        ],
+        schema=["kind", "corruption", "strength", "rows", "correct", "fixed", "broken"],
+        orient="row",
+    ).with_columns(strength=pl.when(pl.col("corruption") == "none").then(0).otherwise(1))
+
+
+def test_the_worst_mild_corruption_is_reported_with_its_fall() -> None:
+    run = robust_run(0)
+    assert run.robustness is not None
+    found = replace(run.robustness, curves=curve_rows({"fog": (3, 2), "shot noise": (50, 4), "jpeg": (20, 5)}))
+    finding = only(replace(run, robustness=found), "corrupted")
+    assert finding.subject == "shot noise"
+    assert finding.effect == pytest.approx(46 / 200)
+    assert finding.low < finding.effect < finding.high
+    assert "shot noise 23.0 points" in finding.sentence
+    assert "jpeg 7.5 points" in finding.sentence
+    assert "fog" not in finding.sentence
+    assert not finding.explains
+    assert finding.p_value == pytest.approx(sign_test(4, 50))
+    assert len(finding.rows) == 200
+
+
+def test_corruptions_that_change_nothing_are_no_finding() -> None:
+    run, generator, reported = robust_run(0), np.random.default_rng(0), 0
+    assert run.robustness is not None
+    for _ in range(40):
+        names = {f"corruption {k}": tuple(generator.poisson(8, 2).tolist()) for k in range(15)}
+        found = replace(run.robustness, curves=curve_rows(names))
+        reported += len(find(replace(run, robustness=found)).of("corrupted"))
+    assert reported <= 4
+
+
+def test_without_measurement_what_is_missing_is_named() -> None:
+    missing = " ".join(find(run_of(np.arange(200) % 4, sure(np.arange(200) % 4, np.arange(200) % 4))).missing)
+    assert "fragile: how answers change" in missing
+    assert "corrupted: accuracy under corruptions" in missing

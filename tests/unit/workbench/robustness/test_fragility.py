@@ -7,8 +7,9 @@ from tests.factories import classifier, image_set
 from workbench.errors import DataError
 from workbench.models.predict import predict
 from workbench.robustness.changes import apply
-from workbench.robustness.fragility import CLOSE, LEAST, fragility, harmless, searches
+from workbench.robustness.fragility import fragility, harmless
 from workbench.robustness.kinds import KINDS, kinds_named
+from workbench.robustness.search import CLOSE, LEAST, searches
 
 SMOOTH = [kind for kind in KINDS.values() if not kind.is_switch and not kind.whole]
 

@@ -1,0 +1,81 @@
+"""Errors that a harmless change of the image corrects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from workbench.analysis.statistics import newcombe, wilson_interval
+from workbench.findings.known import Known
+from workbench.findings.record import Finding, Forecast, Found
+
+LEAST_SHARE = 0.05
+MISSING = (
+    "fragile: how answers change with the image (python -m workbench robustness --out DIR, then --robustness DIR or "
+    "workbench.with_robustness(run, DIR))"
+)
+
+
+def find(known: Known) -> Found:
+    """Errors that at least one change corrects which leaves 99 % of the correct answers alone.
+
+    A count, not a test: near its limits every model has such answers. It is reported where the share of the errors is
+    at least 5 % by Wilson's interval and exceeds the share of the correct rows that the same changes break (Newcombe's
+    interval of the difference above 0). The forecast is what averaging over changed copies was seen to bring.
+    """
+    measured = {} if known.robustness is None else known.robustness.values
+    of_errors = measured.get("fragility")
+    if of_errors is None or "harmless_corrects" not in known.columns:
+        return Found(missing=(MISSING,))
+    corrects = known.array("harmless_corrects").astype(np.float64)
+    tried = known.wrong & np.isfinite(corrects)
+    fragile = tried & (np.nan_to_num(corrects) > 0)
+    count, errors = int(fragile.sum()), int(tried.sum())
+    broken, correct = of_errors["correct_rows_broken"], of_errors["correct_rows"]
+    if not errors or not correct or wilson_interval(count, errors)[0] < LEAST_SHARE:
+        return Found()
+    more, low, high = newcombe(count, errors, broken, correct)
+    if low <= 0:
+        return Found()
+    changes = of_errors["tried"]
+    return Found(
+        [
+            Finding(
+                "fragile",
+                "corrected by a harmless change",
+                f"{count} of {errors} errors are fragile: at least one of {changes} changes corrects them that each "
+                f"leave 99% of the correct answers alone; of {correct} correct images these changes break {broken} "
+                f"({broken / correct:.0%}).",
+                known.rows(fragile),
+                more,
+                low,
+                high,
+                "share of the errors corrected less share of correct rows broken",
+                f"{correct} correct rows, on which the changes were chosen",
+                "an intervention: the images were changed and predicted again",
+                _advice(measured.get("consistency")),
+                errors=count,
+                cost=float((corrects[fragile] / changes).sum()),
+                forecast=_forecast(measured.get("consistency")),
+                needed=("robustness",),
+            )
+        ]
+    )
+
+
+def _forecast(averaged: dict[str, Any] | None) -> Forecast | None:
+    """What averaging over changed copies brought, on rows drawn at random."""
+    if averaged is None:
+        return None
+    basis = f"mean over {averaged['passes']} copies of each image, counted on {averaged['rows']} rows drawn at random"
+    return Forecast(averaged["gain"], averaged["low"], averaged["high"], basis)
+
+
+def _advice(averaged: dict[str, Any] | None) -> str:
+    if averaged is None:
+        return "measure whether averaging over changed copies helps (--parts consistency)"
+    words = "{:+.2f} points, {:+.2f} to {:+.2f}".format(*(100 * averaged[name] for name in ("gain", "low", "high")))
+    if averaged["low"] > 0:
+        return f"average over changed copies of each image, at {averaged['passes']} times the cost: {words}"
+    return f"averaging over changed copies is not shown to help ({words}); train with such changes"
