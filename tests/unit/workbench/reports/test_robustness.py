@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -8,11 +9,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+import workbench
 from tests.factories import classifier, image_set
 from workbench.__main__ import main
+from workbench.core.predictions import Predictions
 from workbench.core.records import ImageSet
 from workbench.core.stamp import read_stamp
 from workbench.errors import DataError
+from workbench.findings.find import find
 from workbench.models.predict import predict
 from workbench.reports.robustness import Asked, write_robustness
 from workbench.runs.run import Run
@@ -56,6 +60,28 @@ def test_a_bundle_has_its_tables_figures_and_words(run: Run, tmp_path: Path) -> 
     write_robustness(run, tmp_path, asked, force=True)
 
 
+def test_what_was_measured_is_read_back_for_the_same_model_and_images(run: Run, tmp_path: Path) -> None:
+    write_robustness(run, tmp_path, Asked(**FEW))
+    joined = workbench.with_robustness(run, tmp_path)
+    assert joined.robustness is not None
+    assert joined.robustness.curves is not None
+    measured = joined.predictions.columns("correct", "harmless_flips")
+    assert measured["harmless_flips"].is_not_null().to_list() == (~measured["correct"]).to_list()
+    assert not any(line.startswith(("fragile", "corrupted")) for line in find(joined).missing)
+    origin = dataclasses.replace(run.predictions.provenance, checkpoint="a" * 64)
+    other = Predictions(run.predictions.table, run.predictions.classes, origin)
+    values = json.loads((tmp_path / "robustness.json").read_text())
+    values["provenance"]["checkpoint"] = "b" * 64
+    (tmp_path / "robustness.json").write_text(json.dumps(values))
+    with pytest.raises(DataError, match="measured with another model"):
+        workbench.with_robustness(dataclasses.replace(run, predictions=other), tmp_path)
+    (tmp_path / "fragility.parquet").write_bytes(b"damaged")
+    with pytest.raises(DataError, match="can't be read"):
+        workbench.with_robustness(run, tmp_path)
+    with pytest.raises(DataError, match=r"has no robustness\.json"):
+        workbench.with_robustness(run, tmp_path / "elsewhere")
+
+
 def test_what_cannot_be_measured_is_omitted_and_the_rest_runs(run: Run, tmp_path: Path) -> None:
     asked = Asked(**{**FEW, "changes": ("swirl",)})
     said = write_robustness(run, tmp_path, asked)
@@ -90,6 +116,11 @@ def test_the_command_runs_alone_and_in_two_processes(
     subprocess.run([*launch, *command, "--out", str(tmp_path / "both")], cwd=ROOT, check=True, timeout=240)
     both, alone = (pl.read_csv(tmp_path / name / "corruptions.csv") for name in ("both", "alone"))
     assert both.equals(alone)
+    report = ["report", *command[1:7], "--robustness", str(tmp_path / "alone"), "--out", str(tmp_path / "report")]
+    assert main(report) == 0
+    assert (tmp_path / "report" / "corruptions.png").is_file()
+    metrics = json.loads((tmp_path / "report" / "metrics.json").read_text())
+    assert metrics["robustness"]["consistency"]["passes"] == 6
     assert main([*command, "--out", str(tmp_path / "other"), "--corruptions", "rain"]) == 2
     assert "not 'rain'" in capsys.readouterr().err
     assert not (tmp_path / "other").exists()

@@ -162,6 +162,8 @@ def test_fragility_of_a_models_errors() -> None:
         assert (change is None) == (row["brightness_strength"] is None)
         assert row["harmless_corrects"] <= row["harmless_flips"] <= found.tried
     assert [level.kind for level in found.harmless] == ["flip", "brightness"]
+    assert found.reference >= 100
+    assert found.broken <= 0.01 * found.tried * found.reference
 
 
 def test_bad_input_is_refused() -> None:
