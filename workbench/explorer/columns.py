@@ -39,6 +39,10 @@ TITLES: Mapping[str, str] = {
     "votes_entropy": "entropy of human labels (bits)",
     "votes_for_label": "share of human labels for the label",
     "soft_loss": "loss against human labels (nats)",
+    "smallest_change": "smallest change that flips the answer (1: the strongest harmless one)",
+    "smallest_change_kind": "kind of the smallest change that flips the answer",
+    "harmless_flips": "harmless changes that flip the answer",
+    "harmless_corrects": "harmless changes that correct the answer",
 }
 
 
