@@ -92,7 +92,7 @@ class Recipe:
         """The linear schedule's share of the learning rates after a share of the run."""
         return share / self.warm_up if share < self.warm_up else (1 - share) / (1 - self.warm_up)
 
-    def tuned(self) -> Recipe:
+    def for_tuning(self) -> Recipe:
         """The recipe for a start from weights that this one trained: a tenth of the epochs, at low rates.
 
         A linear schedule, the last image size alone, and the same validation rows.

@@ -66,13 +66,13 @@ def parser() -> argparse.ArgumentParser:
 
 
 def recipe_from(options: argparse.Namespace) -> Recipe:
-    """The named recipe, or what `Recipe.tuned` makes of a checkpoint's, with the fields that the command line gave."""
+    """The named recipe, or what `Recipe.for_tuning` makes of a checkpoint's, with the fields that the command line gave."""
     if options.init is not None and options.recipe is None:
         from training.sidecar import read_sidecar
 
         kept = read_sidecar(options.init).get("recipe", {})
         try:
-            base = Recipe.from_json(kept).tuned()
+            base = Recipe.from_json(kept).for_tuning()
         except (TypeError, TrainingError) as error:
             raise TrainingError(
                 f"--init {options.init}: its recipe is missing or of another version ({error}): name one with "

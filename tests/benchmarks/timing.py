@@ -79,12 +79,15 @@ def report(benchmark: str, figures: Mapping[str, Any]) -> None:
     """Print the figures as one JSON object, and append them to the history with date, processor and threads."""
     import torch
 
+    from workbench.core.stamp import code_version
+
     whole = {
         "benchmark": benchmark,
         "date": datetime.date.today().isoformat(),
         "processor": processor(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
+        "code": code_version(),
         **{name: float(f"{value:.4g}") if isinstance(value, float) else value for name, value in figures.items()},
     }
     with HISTORY.open("a", encoding="utf-8") as stream:

@@ -200,7 +200,7 @@ def churn_against_seeds(seeds: list[Predictions], after: Predictions) -> Churn:
     return Churn(float(np.mean(between)), float(np.mean(against)), deviation, change, p_value)
 
 
-def changed_alike(changed: pl.DataFrame, seeds: Sequence[Predictions]) -> pl.Series:
+def seeds_alike(changed: pl.DataFrame, seeds: Sequence[Predictions]) -> pl.Series:
     """How many of the seeds change each row as the new model does, in the order of ``changed``.
 
     ``changed`` has the rows of `pair_rows` that are fixed or broken; a seed changes a fixed row alike if it is correct

@@ -51,7 +51,7 @@ def test_fast_recipe_can_be_shortened() -> None:
 
 def test_a_tuned_recipe_is_short_and_low_and_keeps_the_validation_rows() -> None:
     fast = RECIPES["fast"]
-    tuned = fast.tuned()
+    tuned = fast.for_tuning()
     assert tuned.epochs == fast.epochs // 10
     assert tuned.learning_rate < 0.2 * fast.learning_rate
     assert tuned.image_sizes == fast.image_sizes[-1:]

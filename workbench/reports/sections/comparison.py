@@ -7,7 +7,7 @@ import dataclasses
 import polars as pl
 
 from workbench import figures
-from workbench.analysis.compare import changed_alike, churn_against_seeds, compare, pair_rows
+from workbench.analysis.compare import churn_against_seeds, compare, pair_rows, seeds_alike
 from workbench.analysis.models import differences, equivalence, models
 from workbench.analysis.summary import calibration_metrics, churn_metrics, comparison_metrics
 from workbench.core.predictions import Predictions
@@ -32,7 +32,7 @@ def section(material: Material) -> Bundle:
     table = changed.collect(engine="streaming")
     if material.seeds:
         metrics["churn"] = churn_metrics(churn_against_seeds([before, *material.seeds], after))
-        table = table.with_columns(other_seeds=changed_alike(table, material.seeds))
+        table = table.with_columns(other_seeds=seeds_alike(table, material.seeds))
         again = table.group_by("outcome").agg((pl.col("other_seeds") > 0).sum())
         compared["also_changed_by_other_seeds"] = dict(again.sort("outcome").iter_rows())
     return Bundle(

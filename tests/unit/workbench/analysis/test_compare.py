@@ -3,7 +3,7 @@ import polars as pl
 import pytest
 
 from tests.factories import predictions
-from workbench.analysis.compare import changed_alike, churn_against_seeds, compare, newcombe_paired, pair_rows
+from workbench.analysis.compare import churn_against_seeds, compare, newcombe_paired, pair_rows, seeds_alike
 from workbench.core.predictions import Predictions
 from workbench.errors import DataError
 
@@ -89,6 +89,6 @@ def test_rows_that_a_seed_changes_alike() -> None:
     before, after = answers([1, 1, 0, 0, 0], truth), answers([0, 0, 1, 1, 0], truth)
     changed = pair_rows(before, after).filter(pl.col("outcome").is_in(["fixed", "broken"])).sort("index").collect()
     seeds = [answers([0, 1, 0, 1, 1], truth), answers([0, 1, 0, 2, 0], truth)]
-    assert changed_alike(changed, seeds).to_list() == [2, 0, 0, 2]
+    assert seeds_alike(changed, seeds).to_list() == [2, 0, 0, 2]
     with pytest.raises(DataError, match="a seed lacks 1 of the rows"):
-        changed_alike(changed, [answers([0] * 4, [0] * 4, index=[1, 2, 3, 4])])
+        seeds_alike(changed, [answers([0] * 4, [0] * 4, index=[1, 2, 3, 4])])
