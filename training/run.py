@@ -66,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def recipe_from(options: argparse.Namespace) -> Recipe:
-    """The named recipe, or what `Recipe.for_tuning` makes of a checkpoint's, with the fields that the command line gave."""
+    """The named recipe, or `Recipe.for_tuning` of a checkpoint's, with the fields that the command line gave."""
     if options.init is not None and options.recipe is None:
         from training.sidecar import read_sidecar
 
