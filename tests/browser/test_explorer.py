@@ -466,6 +466,7 @@ def test_the_page_opens_from_disk_with_the_network_cut(
 
 def test_cat_taken_for_dog_in_the_notebook(browser, notebooks: Path, shots: Path | None) -> None:
     """The newcomer's way: the committed notebook, all cells, on CIFAR-10 with the shipped checkpoint."""
+    from workbench import store
     from workbench.runs.opening import SHIPPED
 
     if not SHIPPED.is_dir():
@@ -479,7 +480,11 @@ def test_cat_taken_for_dog_in_the_notebook(browser, notebooks: Path, shots: Path
         shown = page.locator(READY).first
         shown.locator("[data-view=matrix]").first.click()
         shown.locator("td button[data-true='3'][data-predicted='5']").click()
-        expect(shown.locator(".wb-words")).to_have_text("95 of 953 errors: cat predicted as dog")
+        shipped = store.read(SHIPPED / "predictions")
+        count = int(((shipped.label == 3) & (shipped.predicted == 5)).sum())
+        expect(shown.locator(".wb-words")).to_have_text(
+            f"{count:,} of {shipped.error_count:,} errors: cat predicted as dog"
+        )
         shown.locator(".wb-tile").first.click()
         expect(shown.locator(".wb-families canvas")).to_have_count(2)
         expect(shown.locator(".wb-verdict summary")).to_have_count(2)

@@ -6,6 +6,7 @@ import { countsOf, describeCell, mostConfused, strength } from "../../workbench/
 import { kernelSource } from "../../workbench/explorer/static/kernel.js";
 import { historyWords } from "../../workbench/explorer/static/history.js";
 import { layout } from "../../workbench/explorer/static/tiles.js";
+import { curveOf, curveWords, lowestOf } from "../../workbench/explorer/static/corruptions.js";
 import { pairOf } from "../../workbench/explorer/static/concepts.js";
 import { orderOf, orders } from "../../workbench/explorer/static/orders.js";
 import { outlineOf } from "../../workbench/explorer/static/together.js";
@@ -271,4 +272,13 @@ test("an image's history says what it never was", () => {
     "forgotten once",
     "last predicted as dog",
   ]);
+});
+
+test("a corruption's curve begins at the images as they are, and is said in words", () => {
+  const measured = { clean: { all: [0.9, 0.88, 0.92] }, curves: { all: { fog: [[0.85, 0.8, 0.9], [0.7, 0.64, 0.76]] } } };
+  const points = curveOf(measured, "all", "fog");
+  assert.deepEqual(points[0], [0.9, 0.88, 0.92]);
+  assert.equal(curveWords("fog", points), "fog: accuracy 90.0 % without it, 85.0 %, 70.0 % at strengths 1 to 2");
+  assert.equal(lowestOf([points]), 0.6);
+  assert.equal(lowestOf([[[0.05, 0.02, 0.1]]]), 0);
 });

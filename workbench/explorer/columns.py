@@ -14,6 +14,7 @@ from workbench.analysis.calibration import reliability
 from workbench.analysis.classes import class_report
 from workbench.analysis.compare import Comparison
 from workbench.analysis.confusion import confusion_matrix, similarity_order
+from workbench.analysis.robustness import Robustness
 from workbench.core.predictions import DERIVED, Predictions
 from workbench.core.records import ConfusionMatrix
 from workbench.explorer.words import COHORT
@@ -157,6 +158,28 @@ def header_of(name: str, predictions: Predictions, notes: Sequence[str] = ()) ->
         "palette": list(render.PALETTE),
         "provenance": predictions.provenance.to_json(),
     }
+
+
+def robustness_header(measured: Robustness) -> dict[str, Any]:
+    """What the views show of changed images, as JSON values.
+
+    ``curves`` has for each group and corruption accuracy, lower and upper bound at strengths 1 to 5, ``clean`` the same
+    of the images as they are.
+    """
+    found: dict[str, Any] = {"said": list(measured.values.get("said", ())), "names": [], "groups": []}
+    if measured.curves is None:
+        return found
+    ordered = measured.curves.sort("strength")
+    names = [name for name in measured.curves["corruption"].unique(maintain_order=True) if name != "none"]
+    clean, curves = {}, {}
+    for (group,), frame in ordered.group_by("group", maintain_order=True):
+        points = {
+            str(name): part.select("accuracy", "low", "high").rows()
+            for (name,), part in frame.group_by("corruption", maintain_order=True)
+        }
+        clean[group], curves[group] = points.pop("none")[0], points
+        found["groups"].append({"name": group, "rows": int(frame["rows"].max() or 0)})  # type: ignore[arg-type]
+    return {**found, "names": names, "clean": clean, "curves": curves}
 
 
 def comparison_header(name: str, comparison: Comparison, after: Predictions) -> dict[str, Any]:

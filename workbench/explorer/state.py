@@ -225,6 +225,8 @@ class ExplorerState(traitlets.HasTraits):
         if self.compared is not None:
             result = compare(self.run.predictions, self.compared.predictions)
             header["comparison"] = columns.comparison_header(self.compared.name, result, self.compared.predictions)
+        if self.run.robustness is not None:
+            header["robustness"] = columns.robustness_header(self.run.robustness)
         return header
 
     def columns(self) -> dict[str, columns.Column]:

@@ -138,6 +138,7 @@ def write_robustness(
         {
             "run": run.name,
             **bundle.values,
+            "said": bundle.said,
             "rows": rows.tolist(),
             "provenance": run.predictions.provenance.to_json(),
             "images": run.images.fingerprint,

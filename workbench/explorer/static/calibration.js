@@ -1,4 +1,4 @@
-import { h, redraw } from "./dom.js";
+import { h, redraw, svg } from "./dom.js";
 import { hasStep, redrawn } from "./lines.js";
 import { counted, percent } from "./numbers.js";
 import { withStep } from "./selection.js";
@@ -8,13 +8,6 @@ import { withStep } from "./selection.js";
 const [SIZE, PAD] = [320, 40];
 const x = (share) => PAD + share * (SIZE - PAD - 24);
 const y = (share) => SIZE - PAD - share * (SIZE - PAD - 8);
-
-function svg(tag, attributes, text = "") {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  Object.entries(attributes).forEach(([name, value]) => made.setAttribute(name, value));
-  if (text) made.textContent = text;
-  return made;
-}
 
 function axes() {
   const parts = [svg("line", { x1: x(0), y1: y(0), x2: x(1), y2: y(1), class: "wb-diagonal" })];

@@ -11,6 +11,14 @@ export function h(tag, properties = {}, ...children) {
   return node;
 }
 
+/** An element of a drawing with attributes and a text. */
+export function svg(tag, attributes, text = "") {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  Object.entries(attributes).forEach(([name, value]) => made.setAttribute(name, value));
+  if (text) made.textContent = text;
+  return made;
+}
+
 export const button = (text, onclick, properties = {}) =>
   h("button", { type: "button", textContent: text, onclick, ...properties });
 

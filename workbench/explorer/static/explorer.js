@@ -1,5 +1,6 @@
 import { calibrationView } from "./calibration.js";
 import { classesView } from "./classes.js";
+import { corruptionsView } from "./corruptions.js";
 import { compareView } from "./compare.js";
 import { cohortsView } from "./cohorts.js";
 import { detailView } from "./detail.js";
@@ -33,12 +34,13 @@ const VIEWS = /** @type {Record<string, [string, (context: Context) => View, (co
   together: ["Selection", togetherView, ({ source }) => Boolean(source.group) && (source.can.maps || source.can.similar)],
   classes: ["Classes", classesView, () => true],
   calibration: ["Calibration", calibrationView, () => true],
+  robustness: ["Robustness", corruptionsView, ({ header }) => Boolean(header.robustness)],
   compare: ["Compare", compareView, ({ header }) => Boolean(header.comparison)],
   table: ["Table", rowsView, () => true],
 });
 
 /** The figure of a view that has none called like it. */
-const FIGURE_OF = { table: "gallery", facets: "gallery", cohorts: "gallery", maps: "detail", together: "gallery" };
+const FIGURE_OF = { table: "gallery", robustness: "gallery", facets: "gallery", cohorts: "gallery", maps: "detail", together: "gallery" };
 
 /** A note with what stands between backticks as code. */
 const marked = (note) => note.split("`").map((part, place) => (place % 2 ? h("code", { textContent: part }) : part));

@@ -83,6 +83,16 @@ export interface Header {
   provenance: { data: string | null; split: string | null };
   decide?: boolean;
   comparison?: Record<string, any> & { name: string };
+  robustness?: Robustness;
+}
+
+/** How answers change with the image: `columns.robustness_header` in Python. A point is accuracy and its interval. */
+export interface Robustness {
+  said: string[];
+  names: string[];
+  groups: { name: string; rows: number }[];
+  clean: Record<string, [number, number, number]>;
+  curves: Record<string, Record<string, [number, number, number][]>>;
 }
 
 export interface Method {

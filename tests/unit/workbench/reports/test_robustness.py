@@ -16,6 +16,7 @@ from workbench.core.predictions import Predictions
 from workbench.core.records import ImageSet
 from workbench.core.stamp import read_stamp
 from workbench.errors import DataError
+from workbench.explorer.state import ExplorerState
 from workbench.findings.find import find
 from workbench.models.predict import predict
 from workbench.reports.robustness import Asked, write_robustness
@@ -68,6 +69,14 @@ def test_what_was_measured_is_read_back_for_the_same_model_and_images(run: Run, 
     measured = joined.predictions.columns("correct", "harmless_flips")
     assert measured["harmless_flips"].is_not_null().to_list() == (~measured["correct"]).to_list()
     assert not any(line.startswith(("fragile", "corrupted")) for line in find(joined).missing)
+    header = ExplorerState(joined).header()["robustness"]
+    assert header["names"] == ["fog", "jpeg"]
+    assert header["said"][0].startswith("mean corruption error")
+    assert [group["name"] for group in header["groups"]][0] == "all"
+    assert len(header["curves"]["all"]["fog"]) == 5
+    clean = joined.robustness.curves.filter(pl.col("corruption") == "none", pl.col("group") == "all")
+    assert header["clean"]["all"] == clean.select("accuracy", "low", "high").row(0)
+    assert "robustness" not in ExplorerState(run).header()
     origin = dataclasses.replace(run.predictions.provenance, checkpoint="a" * 64)
     other = Predictions(run.predictions.table, run.predictions.classes, origin)
     values = json.loads((tmp_path / "robustness.json").read_text())
