@@ -72,7 +72,7 @@ def test_what_was_measured_is_read_back_for_the_same_model_and_images(run: Run, 
     header = ExplorerState(joined).header()["robustness"]
     assert header["names"] == ["fog", "jpeg"]
     assert header["said"][0].startswith("mean corruption error")
-    assert [group["name"] for group in header["groups"]][0] == "all"
+    assert next(group["name"] for group in header["groups"]) == "all"
     assert len(header["curves"]["all"]["fog"]) == 5
     clean = joined.robustness.curves.filter(pl.col("corruption") == "none", pl.col("group") == "all")
     assert header["clean"]["all"] == clean.select("accuracy", "low", "high").row(0)
