@@ -17,11 +17,10 @@ from workbench.core.kept import KeptFile
 from workbench.core.predictions import Predictions
 from workbench.core.records import IntArray
 from workbench.errors import DataError, OutputError
-from workbench.explorer.words import AMBIGUOUS, IGNORE, TAGS, WRONG
+from workbench.explorer.fixes import fixes_of, is_train_split
+from workbench.explorer.words import TAGS
 
 FILE, PATH = "decisions.json", "path"
-FIXES_FORMAT = 1  # of what `python -m training.run --fixes` reads
-AMBIGUOUS_WEIGHT = 0.5
 LONGEST = 2000
 
 
@@ -282,32 +281,12 @@ class Decisions:
     @property
     def for_training(self) -> bool:
         """Whether these are rows of a train split, the only ones that training reads."""
-        of = self._predictions.provenance
-        return of.split == "train" and of.data is not None
+        return is_train_split(self._predictions)
 
     def fixes(self) -> dict[str, Any]:
-        """What `python -m training.run --fixes` reads: for each row to fix an ``index`` and an ``action``.
-
-        A row tagged *ignore* is dropped; one with a corrected label is relabelled; one tagged *wrong label* without a
-        corrected one is dropped; one tagged *ambiguous* has half its weight in the loss. Other rows are unchanged.
-
-        Raises
-        ------
-        DataError
-            If these are not rows of the train split, the only ones that training reads, or there is nothing to fix.
-        """
+        """What `python -m training.run --fixes` reads; see `fixes.fixes_of`, which raises what this does."""
         self.refresh()
-        of = self._predictions.provenance
-        if not self.for_training:
-            raise DataError(
-                f"fixes: expected rows of the train split, not of the split {of.split!r}: predict the train split with "
-                "`python -m workbench predict --split train` and decide there"
-            )
-        found = [self._fix(row, self.rows[row]) for row in sorted(self.rows)]
-        rows = [fix for fix in found if fix is not None]
-        if not rows:
-            raise DataError("nothing to fix: tag rows as wrong label, ambiguous or ignore, or correct their label")
-        return {"format": FIXES_FORMAT, "data": of.data, "split": "train", "rows": rows}
+        return fixes_of(self.rows, self._predictions)
 
     def write_fixes(self, path: Path | str, *, force: bool = False) -> int:
         """Write `fixes` as JSON; return the number of rows.
@@ -322,12 +301,3 @@ class Decisions:
         values = self.fixes()
         write_json(path, values)
         return len(values["rows"])
-
-    def _fix(self, row: int, decision: Decision) -> dict[str, Any] | None:
-        if IGNORE in decision.tags or (WRONG in decision.tags and decision.label is None):
-            return {"index": row, "action": "drop"}
-        if decision.label is not None:
-            return {"index": row, "action": "relabel", "label": self._predictions.classes[decision.label]}
-        if AMBIGUOUS in decision.tags:
-            return {"index": row, "action": "weight", "weight": AMBIGUOUS_WEIGHT}
-        return None

@@ -8,7 +8,8 @@ from tests.factories import predictions
 from workbench.core.predictions import Predictions
 from workbench.core.records import Provenance
 from workbench.errors import DataError, OutputError
-from workbench.explorer.decisions import AMBIGUOUS, IGNORE, WRONG, Decisions
+from workbench.explorer.decisions import Decisions
+from workbench.explorer.words import AMBIGUOUS, IGNORE, WRONG
 
 
 def of(split: str = "train", data: str = "f" * 64) -> Predictions:
