@@ -45,7 +45,7 @@ from workbench.findings.find import find
 from workbench.findings.record import Findings
 from workbench.models.predict import predict
 from workbench.reports.robustness import flips_of
-from workbench.robustness.curves import Corruptions, corruption_curves
+from workbench.robustness.curves import Corruptions, accuracy_curves
 from workbench.robustness.fragility import fragility
 from workbench.runs.training import load_images
 
@@ -96,7 +96,7 @@ class Material:
         with tempfile.TemporaryDirectory() as folder:
             measured = Corruptions(self.classifier, self.images, self.predictions.index[:150], Path(folder), names)
             measured.measure()
-            return corruption_curves(measured.answers(), self.predictions)
+            return accuracy_curves(measured.answers(), self.predictions)
 
     def maps(self, count: int) -> Any:
         """Grad-CAM of some errors for the predicted class."""

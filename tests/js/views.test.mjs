@@ -275,8 +275,8 @@ test("an image's history says what it never was", () => {
 });
 
 test("a corruption's curve begins at the images as they are, and is said in words", () => {
-  const measured = { clean: { all: [0.9, 0.88, 0.92] }, curves: { all: { fog: [[0.85, 0.8, 0.9], [0.7, 0.64, 0.76]] } } };
-  const points = curveOf(measured, "all", "fog");
+  const measured = { clean: [[0.9, 0.88, 0.92]], curves: [{ fog: [[0.85, 0.8, 0.9], [0.7, 0.64, 0.76]] }] };
+  const points = curveOf(measured, 0, "fog");
   assert.deepEqual(points[0], [0.9, 0.88, 0.92]);
   assert.equal(curveWords("fog", points), "fog: accuracy 90.0 % without it, 85.0 %, 70.0 % at strengths 1 to 2");
   assert.equal(lowestOf([points]), 0.6);

@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from workbench.core.files import sha256
 from workbench.core.predictions import Predictions
 from workbench.core.texts import read_json
 from workbench.errors import DataError
@@ -28,7 +29,7 @@ class Robustness:
     fragility : DataFrame or None
         One row for each image, by ``index``; see `robustness.fragility.Fragility`.
     curves : DataFrame or None
-        Accuracy under each corruption; see `robustness.curves.corruption_curves`.
+        Accuracy under each corruption; see `robustness.curves.accuracy_curves`.
     """
 
     values: Mapping[str, Any]
@@ -48,22 +49,30 @@ def read_robustness(folder: Path, predictions: Predictions) -> Robustness:
     if not path.is_file():
         raise DataError(f"{folder} has no {MANIFEST}: expected a folder that `python -m workbench robustness` wrote")
     values = read_json(path)
+    check_origin(folder, values, predictions)
+    fragility = _table(folder, FRAGILITY, values, pl.read_parquet)
+    if fragility is not None and not {"index", *COLUMNS} <= set(fragility.columns):
+        raise DataError(f"{folder / FRAGILITY} lacks columns: measure it again with --force")
+    return Robustness(values, fragility, _table(folder, CURVES, values, pl.read_csv))
+
+
+def check_origin(folder: Path, values: Mapping[str, Any], predictions: Predictions) -> None:
+    """Raise `DataError` if a manifest is of another model or of other images than predictions, as far as both say."""
     own = predictions.provenance
     for name, of in (("checkpoint", own.checkpoint), ("data", own.data)):
         measured = values.get("provenance", {}).get(name)
         if None not in (measured, of) and measured != of:
             what = "another model" if name == "checkpoint" else "other images"
-            raise DataError(f"{folder} was measured with {what}: run `python -m workbench robustness` on these")
-    fragility = _table(folder / FRAGILITY, pl.read_parquet)
-    if fragility is not None and not {"index", *COLUMNS} <= set(fragility.columns):
-        raise DataError(f"{folder / FRAGILITY} lacks columns: measure it again with --force")
-    return Robustness(values, fragility, _table(folder / CURVES, pl.read_csv))
+            raise DataError(f"{folder} was measured with {what}: measure these with `robustness --out` another folder")
 
 
-def _table(path: Path, read: Any) -> pl.DataFrame | None:
-    """A table; None if there is no file."""
-    if not path.is_file():
+def _table(folder: Path, name: str, values: Mapping[str, Any], read: Any) -> pl.DataFrame | None:
+    """A table that the manifest names, and that is the file it names; None if it names none."""
+    path, known = folder / name, values.get("files", {}).get(name)
+    if known is None:
         return None
+    if not path.is_file() or sha256(path) != known:
+        raise DataError(f"{path} is not the file that {MANIFEST} names: measure it again with --force")
     try:
         found: pl.DataFrame = read(path, glob=False)
     except (pl.exceptions.PolarsError, OSError) as error:

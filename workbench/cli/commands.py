@@ -158,13 +158,15 @@ def robustness(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from workbench.findings.find import find
+    from workbench.findings.registry import KINDS
     from workbench.models import sharding
     from workbench.reports.robustness import Asked, write_robustness
     from workbench.robustness.corruptions import CORRUPTIONS
 
     rank, world = sharding.rank_and_world()
     run, _, _, precision = complete_run(options)
-    groups = {one.subject: one.rows for one in find(run) if one.explains} if options.by_finding else {}
+    # rows that were chosen by their answers, as errors, can only get better
+    groups = {one.subject: one.rows for one in find(run) if KINDS[one.kind].groups} if options.by_finding else {}
     asked = Asked(
         parts=names_in(options.parts),
         rows=options.rows,

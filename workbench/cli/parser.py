@@ -179,7 +179,7 @@ def _robustness(one: argparse.ArgumentParser) -> None:
         help="kinds of changes for the smallest that flips an answer, separated by commas; "
         "default: flip,shift,rotate,brightness,blur,noise",
     )
-    one.add_argument("--by-finding", action="store_true", help="curves for the rows of each finding, too")
+    one.add_argument("--by-finding", action="store_true", help="curves for each finding that is a group of images, too")
     one.add_argument("--seed", type=int, default=0, help="of the rows that are drawn, and of the corruptions")
     one.add_argument("--out", type=Path, required=True, help="folder for tables and figures")
     one.add_argument("--force", action="store_true", help="replace what is in --out")

@@ -75,7 +75,6 @@ class Answers:
             "detail": self._details.reply,
             "explain": lambda **what: self._explanations.explain(self._explanations.live_classifier, report, **what),
             "what_if": self._explanations.what_if,
-            "flips": self._explanations.flips,
             "decide": self._decide,
             "undo": lambda: self._decided(self.state.decisions.undo()),
             "redo": lambda: self._decided(self.state.decisions.redo()),
@@ -100,6 +99,7 @@ class Answers:
             "evidence": lambda **what: self._explanations.evidence(job, **what),
             "group": lambda rows: self._explanations.group(rows, job),
             "concepts": lambda **pair: self._explanations.concepts(job, **pair),
+            "flips": lambda row: self._explanations.flips(job, row),
             "figure": self._figure,
             "warm_up": self._warm_up,
         }

@@ -163,21 +163,23 @@ def header_of(name: str, predictions: Predictions, notes: Sequence[str] = ()) ->
 def robustness_header(measured: Robustness) -> dict[str, Any]:
     """What the views show of changed images, as JSON values.
 
-    ``curves`` has for each group and corruption accuracy, lower and upper bound at strengths 1 to 5, ``clean`` the same
-    of the images as they are.
+    ``curves`` has for each of ``groups``, all images first, and each corruption accuracy, lower and upper bound at
+    strengths 1 to 5, ``clean`` the same of the images as they are.
     """
-    found: dict[str, Any] = {"said": list(measured.values.get("said", ())), "names": [], "groups": []}
+    sentences = [line for lines in measured.values.get("sentences", {}).values() for line in lines]
+    found: dict[str, Any] = {"sentences": sentences, "names": [], "groups": []}
     if measured.curves is None:
         return found
-    ordered = measured.curves.sort("strength")
+    ordered = measured.curves.sort("strength", maintain_order=True)
     names = [name for name in measured.curves["corruption"].unique(maintain_order=True) if name != "none"]
-    clean, curves = {}, {}
-    for (group,), frame in ordered.group_by("group", maintain_order=True):
+    clean, curves = [], []
+    for (_, group), frame in ordered.group_by("kind", "group", maintain_order=True):
         points = {
             str(name): part.select("accuracy", "low", "high").rows()
             for (name,), part in frame.group_by("corruption", maintain_order=True)
         }
-        clean[group], curves[group] = points.pop("none")[0], points
+        clean.append(points.pop("none")[0])
+        curves.append(points)
         found["groups"].append({"name": group, "rows": int(frame["rows"].max() or 0)})  # type: ignore[arg-type]
     return {**found, "names": names, "clean": clean, "curves": curves}
 

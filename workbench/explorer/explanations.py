@@ -138,7 +138,7 @@ class Explanations:
         }
         return reply, [image.tobytes(), *buffers]
 
-    def flips(self, row: int) -> Reply:
+    def flips(self, job: Job, row: int) -> Reply:
         """The smallest change of each kind that gives another answer: its words, the change, and that answer's class.
 
         See `robustness.search.Search`. A kind that does not change the answer has no change.
@@ -149,17 +149,19 @@ class Explanations:
         from workbench.robustness.kinds import KINDS
         from workbench.robustness.search import searches
 
-        classifier, plain = self.live_classifier, asdict(Change())
+        _ = self.live_classifier  # tells if there is none
+        job.progress("Looking for the smallest change of each kind …")
+        classifier, plain = self.judge.classifier, asdict(Change())
         image = classifier.seen(images_here(self.state.run.images)).image(row)
 
         def answers(batch: ImageArray) -> IntArray:
             return np.asarray(probabilities(classifier, batch).argmax(1))
 
         said = []
-        for search in searches([image], answers(image[None]), list(KINDS.values()), answers):
+        for search in searches([image], answers(image[None]), list(KINDS.values()), answers, ids=np.array([row])):
             one: dict[str, Any] = {"kind": search.kind.name, "answer": search.answer}
             if search.strength is not None:
-                made = asdict(search.kind.variants[search.variant](search.strength))
+                made = asdict(search.kind.variants[search.variant](search.strength).seeded(row))
                 one["words"] = search.kind.words(search.strength, search.variant)
                 one["change"] = {name: value for name, value in made.items() if value != plain[name]}
             said.append(one)

@@ -17,11 +17,11 @@ COHORT = "cohort: "  # what the column of a cohort is called, before its name
 PRINCIPAL, NEIGHBOURS = "principal", "neighbours"
 LAYOUTS: Mapping[str, str] = {PRINCIPAL: "principal components", NEIGHBOURS: "neighbours (t-SNE)"}
 AT_ONCE = (
-    *("start", "thumbnails", "detail", "explain", "what_if", "flips", "decide", "undo", "redo", "decisions"),
+    *("start", "thumbnails", "detail", "explain", "what_if", "decide", "undo", "redo", "decisions"),
     *("cohorts", "save_cohort", "remove_cohort", "similar", "counterparts", "origins"),
     *("code", "ping", "table"),
 )
-SLOWLY = ("findings", "map", "evidence", "group", "concepts", "figure", "warm_up")
+SLOWLY = ("findings", "map", "evidence", "group", "concepts", "flips", "figure", "warm_up")
 START: Mapping[str, Any] = {
     "steps": [],
     "wrong_only": True,

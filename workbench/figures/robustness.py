@@ -18,15 +18,15 @@ from workbench.figures.images import draw_picture
 COLUMNS = 5
 
 
-def corruption_curves(frame: pl.DataFrame, *, group: str = "all") -> Figure:
+def corruption_curves(frame: pl.DataFrame, *, kind: str = "all", group: str = "all") -> Figure:
     """Accuracy at the strengths of each corruption, with its 95 % interval; strength 0 is the images as they are.
 
     Parameters
     ----------
     frame : DataFrame
-        As of `robustness.curves.corruption_curves`.
-    group : str
-        Whose curves are drawn: ``all``, a class or a group; all rows' are drawn behind those of another.
+        As of `robustness.curves.accuracy_curves`.
+    kind, group : str
+        Whose curves are drawn: all rows', or those of a ``class`` or ``group`` with all rows' behind them.
     """
     names = [name for name in frame["corruption"].unique(maintain_order=True) if name != "none"]
     columns = min(COLUMNS, len(names))
@@ -34,16 +34,17 @@ def corruption_curves(frame: pl.DataFrame, *, group: str = "all") -> Figure:
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(1.75 * columns + 0.5, 1.6 * lines + 0.5), layout="constrained")
         grid = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
-        shown = frame.filter(pl.col("group").is_in(["all", group]))
-        lowest = max(0.0, float(np.floor(10 * shown["low"].to_numpy().min()) / 10))
+        behind = frame.filter(pl.col("kind") == "all")
+        shown = frame.filter(pl.col("kind") == kind, pl.col("group") == group)
+        lowest = max(0.0, float(np.floor(10 * pl.concat([behind, shown])["low"].to_numpy().min()) / 10))
         for k, ax in enumerate(grid.flat):
             if k >= len(names):
                 ax.set_axis_off()
                 continue
-            if group != "all":
-                of_all = _curve(frame, names[k], "all")
+            if kind != "all":
+                of_all = _curve(behind, names[k])
                 ax.plot(of_all["strength"], of_all["accuracy"], color=MUTED, linewidth=1)
-            own = _curve(frame, names[k], group)
+            own = _curve(shown, names[k])
             ax.fill_between(own["strength"], own["low"], own["high"], color=ACCENT, alpha=0.2, linewidth=0)
             ax.plot(own["strength"], own["accuracy"], "o-", color=ACCENT, markersize=3, linewidth=1.4, clip_on=False)
             ax.set_title(names[k], fontsize=9)
@@ -51,15 +52,15 @@ def corruption_curves(frame: pl.DataFrame, *, group: str = "all") -> Figure:
             ax.yaxis.set_major_formatter(PercentFormatter(1.0))
             plain_grid(ax, "both")
             ax.tick_params(labelsize=8)
-        who = "all images" if group == "all" else f"{group} (grey: all images)"
+        who = "all images" if kind == "all" else f"{group} (grey: all images)"
         figure.supxlabel("strength of the corruption (0: none)", fontsize=9)
         figure.supylabel(f"accuracy, {who}", fontsize=9)
     return figure
 
 
-def _curve(frame: pl.DataFrame, name: str, group: str) -> pl.DataFrame:
-    """A group's row of clean images, then those of a corruption."""
-    return frame.filter(pl.col("corruption").is_in(["none", name]), pl.col("group") == group).sort("strength")
+def _curve(rows: pl.DataFrame, name: str) -> pl.DataFrame:
+    """The line of clean images, then those of a corruption."""
+    return rows.filter(pl.col("corruption").is_in(["none", name])).sort("strength")
 
 
 @dataclass(frozen=True)

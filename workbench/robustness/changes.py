@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ LIMITS: Mapping[str, Limits] = {
     "crop": (0, 0.7),
     "scale": (-0.5, 1),
     "rotate": (-180, 180),
-    "blur": (0, 64),
+    "blur": (0, 256),
     "sharpness": (0, 1),
     "brightness": (-0.8, 0.8),
     "contrast": (-0.8, 0.8),
@@ -49,7 +49,7 @@ class Change:
     rotate : float
         Degrees anticlockwise, -180 to 180.
     blur : float
-        Standard deviation of a Gaussian in pixels, 0 to 64.
+        Standard deviation of a Gaussian in pixels, 0 to 256.
     sharpness : float
         Share of a sharpened image that is mixed in, 0 to 1.
     brightness, contrast : float
@@ -103,6 +103,10 @@ class Change:
             raise DataError(f"what-if: expected some of {', '.join(sorted(known))}, not {unknown[0]!r}")
         given = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
         return cls(**given)  # type: ignore[arg-type]
+
+    def seeded(self, row: int) -> Change:
+        """The same change, with noise drawn for a row id where it has any."""
+        return replace(self, seed=int(row)) if self.noise else self
 
     def code(self) -> str:
         """The change as Python, with what differs from the defaults."""

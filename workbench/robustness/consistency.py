@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.analysis.compare import newcombe_paired
-from workbench.analysis.statistics import mcnemar
+from workbench.analysis.statistics import mcnemar, wilson_interval
 from workbench.core.predictions import Predictions
 from workbench.core.records import ImageArray, ImageSet, IntArray, Precision, ProbabilityArray
 from workbench.errors import DataError
@@ -18,7 +18,7 @@ from workbench.models.classifier import Classifier
 from workbench.models.match import match_classes
 from workbench.robustness.changes import Change, apply, probabilities
 
-BATCH = 250
+BATCH_BYTES = 2**25  # of images at once
 Progress = Callable[[int, int], None]
 
 
@@ -33,8 +33,8 @@ class Consistency:
     before, after : int64 array (n,)
         Predicted classes of the image alone, and of the mean of the probabilities.
     label : int64 array (n,)
-    unanimous : float
-        Share of the rows in which every copy is predicted as the same class.
+    unanimous : bool array (n,)
+        Whether every copy is predicted as the same class.
     changes : tuple of Change
         What is averaged over beside the image itself.
     """
@@ -43,7 +43,7 @@ class Consistency:
     before: IntArray
     after: IntArray
     label: IntArray
-    unanimous: float
+    unanimous: NDArray[np.bool_]
     changes: tuple[Change, ...]
 
     @property
@@ -87,16 +87,18 @@ class Consistency:
             "low": low,
             "high": high,
             "p_value": self.p_value,
-            "unanimous": self.unanimous,
+            "unanimous": float(self.unanimous.mean()),
         }
 
     def __str__(self) -> str:
         value, low, high = self.gain
+        least, most = (float(bound) for bound in wilson_interval(self.unanimous.sum(), len(self.rows)))
+        alike = self.unanimous.mean()
         return (
             f"the mean over {self.passes} copies corrects {self.fixed:,} and breaks {self.broken:,} of "
             f"{len(self.rows):,} answers: accuracy changes by {100 * value:+.2f} points ({100 * low:+.2f} to "
             f"{100 * high:+.2f}; McNemar's exact p = {self.p_value:.2g}), at {self.passes} times the cost; "
-            f"{self.unanimous:.1%} of the rows have one answer in all copies"
+            f"{alike:.1%} of the rows ({least:.1%} to {most:.1%}) have one answer in all copies"
         )
 
 
@@ -125,7 +127,8 @@ def consistency(
     rows : int64 array (n,), optional
         Row ids; default: all.
     changes : sequence of Change, optional
-        Default: `usual_changes`. Whether a flip leaves the class alone depends on the classes: it does not for letters.
+        Default: `usual_changes`. Whether a flip leaves the class alone depends on the classes: it does not for letters;
+        the changes that `fragility.fragility` found to be harmless leave the correct answers alone.
     precision : "float32" or "bfloat16"
         Of the model's products.
     progress : function, optional
@@ -143,10 +146,11 @@ def consistency(
     seen = classifier.seen(match_classes(images, classifier.classes))
     before, after, alike = [], [], []
     done = 0
-    for _, pixels, bad in batches(seen, chosen, BATCH):
+    size = max(1, BATCH_BYTES // (3 * classifier.size[0] * classifier.size[1]))
+    for ids, pixels, bad in batches(seen, chosen, size):
         if bad:
             raise DataError(next(iter(bad.values())))
-        found = _of_copies(classifier, pixels, made, precision)
+        found = _of_copies(classifier, pixels, ids, made, precision)
         answers = found.argmax(2)
         before.append(answers[0])
         after.append(found.mean(0).argmax(1))
@@ -155,13 +159,15 @@ def consistency(
         if progress is not None:
             progress(done, len(chosen))
     label = np.array([predictions.label[predictions.position(int(row))] for row in chosen], np.int64)
-    same: NDArray[np.bool_] = np.concatenate(alike)
-    return Consistency(chosen, np.concatenate(before), np.concatenate(after), label, float(same.mean()), made)
+    return Consistency(chosen, np.concatenate(before), np.concatenate(after), label, np.concatenate(alike), made)
 
 
 def _of_copies(
-    classifier: Classifier, images: ImageArray, changes: Sequence[Change], precision: Precision
+    classifier: Classifier, images: ImageArray, ids: IntArray, changes: Sequence[Change], precision: Precision
 ) -> ProbabilityArray:
     """Probabilities of the images and of their changed copies, float32 ``(1 + len(changes), n, K)``."""
-    copies = [images, *(np.stack([apply(image, change) for image in images]) for change in changes)]
-    return np.stack([probabilities(classifier, copy, precision) for copy in copies])
+    found = [probabilities(classifier, images, precision)]
+    for change in changes:
+        copies = [apply(image, change.seeded(int(row))) for image, row in zip(images, ids, strict=True)]
+        found.append(probabilities(classifier, np.stack(copies), precision))
+    return np.stack(found)

@@ -24,8 +24,9 @@ def corrupt(image: ImageArray, corruption: str, strength: int, seed: int | tuple
     """An image uint8 ``(H, W, 3)`` after a corruption of CIFAR-10-C, of the same size.
 
     Definitions and strengths are those of Hendrycks & Dietterich 2019 (arXiv 1903.12261) for images of 32 pixels;
-    lengths grow with the shorter side of larger ones. One differs from theirs: the frost is grown
-    (`weather.frost_layer`) and not cut from photographs. All random numbers come from ``seed``.
+    lengths grow with the shorter side of larger ones, noise stays one of single pixels, so that their figures at other
+    sizes can't be compared with published ones. The frost is grown (`weather.frost_layer`), where theirs is cut from
+    photographs. All random numbers come from ``seed``.
 
     Parameters
     ----------
@@ -75,12 +76,12 @@ def impulse_noise(image: Image, share: float, random: np.random.Generator) -> Im
 
 def defocus_blur(image: Image, by: Defocus, random: np.random.Generator) -> Image:
     """The mean over a disc with a smooth edge."""
-    radius = by.radius * _grown(image)
-    reach = max(8, int(np.ceil(radius)))
+    scale = _grown(image)
+    reach = int(np.ceil(8 * scale))
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-    disc = (x**2 + y**2 <= radius**2).astype(np.float64)
-    size = 3 if radius <= 8 else 5
-    kernel = cv2.GaussianBlur(disc / disc.sum(), (size, size), by.sigma)
+    disc = (x**2 + y**2 <= (by.radius * scale) ** 2).astype(np.float64)
+    size = 2 * int(np.ceil(scale)) + 1
+    kernel = cv2.GaussianBlur(disc / disc.sum(), (size, size), by.sigma * scale)
     return np.asarray(cv2.filter2D(image, -1, kernel))
 
 
@@ -208,6 +209,8 @@ def elastic_transform(image: Image, by: Elastic, random: np.random.Generator) ->
 def pixelate(image: Image, share: float, random: np.random.Generator) -> Image:
     """Fewer pixels, each the mean of those it covers, then as many as before."""
     from PIL import Image as Pillow
+
+    share = share / _grown(image)
 
     whole = Pillow.fromarray((image * 255).round().astype(np.uint8))
     few = whole.resize((max(1, int(whole.width * share)), max(1, int(whole.height * share))), Pillow.Resampling.BOX)

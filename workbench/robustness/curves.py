@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -24,18 +24,20 @@ from workbench.models.match import match_classes
 from workbench.robustness.changes import probabilities
 from workbench.robustness.corruptions import CORRUPTIONS, corrupt
 
-PARTS, ORIGIN = "parts", "origin.json"
+ANSWERS, ORIGIN = "answers", "origin.json"
 CLEAN, ALL = "none", "all"
-STRENGTHS = (1, 2, 3, 4, 5)
-LEAST_ROWS = 20  # of a group, for a curve of its own
+LEVELS = range(1, 6)
+LEAST_ROWS = 20  # of all that are corrupted, and of a group with a separate curve
+HELD_BYTES = 2**30  # of images that are read once for all corruptions
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class _Corrupted:
-    """Images that are corrupted when they are read; the random numbers depend on corruption, seed and place alone."""
+    """Images that are corrupted when they are read; random numbers depend on corruption, seed and row id alone."""
 
     pixels: Pixels
+    rows: IntArray
     corruption: str
     strength: int
     seed: int
@@ -45,7 +47,7 @@ class _Corrupted:
 
     def __getitem__(self, place: int, /) -> ImageArray:
         number = list(CORRUPTIONS).index(self.corruption)
-        return corrupt(self.pixels[place], self.corruption, self.strength, (self.seed, number, int(place)))
+        return corrupt(self.pixels[place], self.corruption, self.strength, (self.seed, number, int(self.rows[place])))
 
 
 @dataclass(frozen=True)
@@ -75,18 +77,23 @@ class Corruptions:
     def __post_init__(self) -> None:
         if unknown := [name for name in self.names if name not in CORRUPTIONS]:
             raise DataError(f"corruptions: expected some of {', '.join(CORRUPTIONS)}, not {unknown[0]!r}")
-        if not len(self.rows) or not self.names:
-            raise DataError("corruptions: expected at least one row and one corruption, not none")
+        if len(self.rows) < LEAST_ROWS or not self.names:
+            raise DataError(
+                f"corruptions: expected at least {LEAST_ROWS} rows and one corruption, not {len(self.rows)} rows and "
+                f"{len(self.names)} corruptions"
+            )
+        if self.seed < 0:
+            raise DataError(f"seed: expected 0 or more, not {self.seed}")
 
     @property
     def parts(self) -> list[tuple[str, int]]:
         """The images as they are, then each corruption at each strength."""
-        return [(CLEAN, 0), *((name, strength) for name in self.names for strength in STRENGTHS)]
+        return [(CLEAN, 0), *((name, strength) for name in self.names for strength in LEVELS)]
 
     def path(self, part: tuple[str, int]) -> Path:
         """The file of a part."""
         name, strength = part
-        return self.folder / PARTS / f"{name.replace(' ', '-')}-{strength}.parquet"
+        return self.folder / ANSWERS / f"{name.replace(' ', '-')}-{strength}.parquet"
 
     def measure(self, *, rank: int = 0, world: int = 1, progress: Progress | None = None) -> None:
         """Answer this process's parts that are not there yet; what is there is kept, so that a killed run resumes.
@@ -103,22 +110,9 @@ class Corruptions:
         for number, part in enumerate(mine):
             if not self.path(part).is_file():
                 table = pl.DataFrame({"index": self.rows, "predicted": self._answers(*part)})
-                write_atomically(self.path(part), functools.partial(table.write_parquet))
+                write_atomically(self.path(part), table.write_parquet)
             if progress is not None:
                 progress(number + 1, len(mine))
-
-    def clear(self, world: int = 1) -> None:
-        """Remove what is there.
-
-        Raises
-        ------
-        DataError
-            If there are several processes, of which one would remove what another has answered.
-        """
-        if world > 1:
-            raise DataError(f"--force: expected one process, not {world}: remove {self.folder / PARTS} by hand")
-        for path in [*(self.path(part) for part in self.parts), self.folder / PARTS / ORIGIN]:
-            path.unlink(missing_ok=True)
 
     @property
     def missing(self) -> int:
@@ -136,11 +130,24 @@ class Corruptions:
         ]
         return pl.concat(found)
 
-    def _answers(self, name: str, strength: int) -> IntArray:
+    @cached_property
+    def _seen(self) -> ImageSet:
+        """The images as the model sees them; those of the rows are held, if they are not too many."""
         seen = self.classifier.seen(match_classes(self.images, self.classifier.classes))
+        height, width = self.classifier.size
+        if isinstance(seen.pixels, np.ndarray) or 3 * height * width * len(self.rows) > HELD_BYTES:
+            return seen
+        parts = list(batches(seen, self.rows, len(self.rows)))
+        (rows, pixels, bad), *_ = parts
+        if bad:
+            raise DataError(next(iter(bad.values())))
+        return ImageSet(pixels, seen.labels_of(rows), seen.classes, seen.split, seen.digest, rows)
+
+    def _answers(self, name: str, strength: int) -> IntArray:
+        seen = self._seen
         if strength:
-            pixels = _Corrupted(seen.pixels, name, strength, self.seed)
-            seen = ImageSet(pixels, seen.labels, seen.classes, seen.split, seen.digest, seen.ids)
+            pixels = _Corrupted(seen.pixels, seen.rows, name, strength, self.seed)
+            seen = ImageSet(pixels, seen.labels, seen.classes, seen.split, seen.digest, seen.rows)
         found = []
         for _, pixels_of_batch, bad in batches(seen, self.rows, forward_batch(self.classifier)):
             if bad:
@@ -158,7 +165,7 @@ class Corruptions:
             "precision": self.precision,
             "seed": self.seed,
         }
-        path = self.folder / PARTS / ORIGIN
+        path = self.folder / ANSWERS / ORIGIN
         if not path.is_file():
             write_json(path, origin)
         elif other := sorted(name for name, value in read_json(path).items() if origin.get(name) != value):
@@ -168,7 +175,7 @@ class Corruptions:
             )
 
 
-def corruption_curves(
+def accuracy_curves(
     answers: pl.DataFrame, predictions: Predictions, groups: Mapping[str, IntArray] | None = None
 ) -> pl.DataFrame:
     """Accuracy of all rows, of each class and of each group at each corruption and strength.
@@ -209,7 +216,7 @@ def corruption_curves(
             (~pl.col("clean") & pl.col("correct")).sum().cast(pl.Int64).alias("fixed"),
             (pl.col("clean") & ~pl.col("correct")).sum().cast(pl.Int64).alias("broken"),
         )
-        .filter(pl.col("rows") >= LEAST_ROWS)
+        .filter((pl.col("rows") >= LEAST_ROWS) | (pl.col("kind") == ALL))
     )
     low, high = wilson_interval(found["correct"].to_numpy(), found["rows"].to_numpy())
     return found.with_columns(accuracy=pl.col("correct") / pl.col("rows"), low=pl.Series(low), high=pl.Series(high))
@@ -246,9 +253,10 @@ class MeanError:
 def mean_corruption_error(answers: pl.DataFrame, predictions: Predictions) -> MeanError:
     """The mean of the error rates over all corruptions and strengths.
 
-    As Hendrycks & Dietterich 2019 (arXiv 1903.12261) report it for CIFAR-10-C: the plain mean, not divided by the
-    errors of another model, as theirs for ImageNet-C is by AlexNet's. The interval is over the images: each has the
-    share of its corrupted copies that are misclassified (`analysis.statistics.paired_interval`).
+    The plain mean, as the unnormalised corruption error of Hendrycks, Mu et al. 2020 (AugMix, arXiv 1912.02781) for
+    CIFAR-10-C, not divided by AlexNet's errors as that of Hendrycks & Dietterich 2019 (arXiv 1903.12261) for
+    ImageNet-C. The interval is over the images: each has the share of its corrupted copies that are misclassified
+    (`analysis.statistics.paired_interval`).
 
     Raises
     ------

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from workbench.errors import DataError
 from workbench.robustness.changes import Change
 
@@ -43,8 +45,9 @@ class Kind:
         if self.is_switch:
             return self.name
         direction = self.directions[variant]
-        amount = f"{direction}{strength:.2g}" if direction in ("", "−") else f"{direction} {strength:.2g}"
-        return f"{self.name} {amount} {self.unit.partition(' (')[0]}"
+        amount = amount_of(strength)
+        whole = f"{direction}{amount}" if direction in ("", "−") else f"{direction} {amount}"
+        return f"{self.name} {whole} {self.unit.partition(' (')[0]}"
 
     @property
     def is_switch(self) -> bool:
@@ -64,6 +67,12 @@ class Kind:
     def rounded(self, strength: float) -> float:
         """The strength that is applied, a whole one if only such ones differ."""
         return float(round(strength)) if self.whole else strength
+
+
+def amount_of(strength: float) -> str:
+    """A strength with two digits, and whole from 10 on, rounded up so that it flips what the exact one flips."""
+    digits = 0 if strength >= 10 else 1 - int(np.floor(np.log10(strength)))
+    return f"{np.ceil(strength * 10**digits - 1e-9) / 10**digits:.{digits}f}"
 
 
 def _shift(right: int, down: int) -> Callable[[float], Change]:

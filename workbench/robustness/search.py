@@ -77,12 +77,16 @@ def searches(
     kinds: Sequence[Kind],
     answers: Answers,
     *,
+    ids: IntArray | None = None,
     progress: Progress | None = None,
 ) -> list[Search]:
     """Finished searches of each kind for each image, uint8 ``(H, W, 3)``, whose answer is ``before`` ``(n,)``.
 
+    ``ids`` ``(n,)`` are row ids, from which noise is drawn; default: the places.
+
     ``answers`` gives the predicted classes of images ``(m, H, W, 3)``; it is asked for many images and kinds at once.
     """
+    rows = np.arange(len(images)) if ids is None else ids
     found = [
         Search(place, kind, kind.grid(min(image.shape[:2])), int(before[place]))
         for place, image in enumerate(images)
@@ -94,7 +98,7 @@ def searches(
             part = going[first : first + size]
             asked = [(search, *search.query()) for search in part]
             changed = [
-                apply(images[search.place], search.kind.variants[variant](strength))
+                apply(images[search.place], search.kind.variants[variant](strength).seeded(rows[search.place]))
                 for search, strength, variants in asked
                 for variant in variants
             ]
@@ -107,11 +111,12 @@ def searches(
     return found
 
 
-def answers_after(images: Sequence[ImageArray], change: Change, answers: Answers) -> IntArray:
-    """The predicted class of each image after a change, int64 ``(n,)``."""
+def answers_after(images: Sequence[ImageArray], ids: IntArray, change: Change, answers: Answers) -> IntArray:
+    """The predicted class of each image after a change, int64 ``(n,)``; noise is drawn from its row id."""
     size = _at_once(images)
-    parts = [images[first : first + size] for first in range(0, len(images), size)]
-    found = [answers(np.stack([apply(image, change) for image in part])) for part in parts]
+    made = list(zip(images, ids.tolist(), strict=True))
+    parts = [made[first : first + size] for first in range(0, len(made), size)]
+    found = [answers(np.stack([apply(image, change.seeded(row)) for image, row in part])) for part in parts]
     return np.concatenate(found) if found else np.zeros(0, np.int64)
 
 

@@ -1,7 +1,8 @@
 """The five strengths of the corruptions of CIFAR-10-C (Hendrycks & Dietterich 2019, arXiv 1903.12261).
 
 The figures are those of the authors' script for images of 32 pixels. A value named ``radius``, ``sigma``, ``distance``,
-``shift``, ``spread`` or ``corner`` is a length in pixels of such an image, and grows with larger images.
+``shift``, ``spread`` or ``corner`` is a length in pixels of such an image, and grows with larger images; so do the
+squares of ``PIXELATE``.
 """
 
 from __future__ import annotations

@@ -50,19 +50,19 @@ function plotOf(name, points, behind, lowest) {
 export function corruptionsView({ header }) {
   const measured = header.robustness;
   const node = h("div", { className: "wb-corruptions" });
-  let group = "all";
+  let group = 0; // all images
 
   function draw() {
-    const said = h("ul", { className: "wb-said" }, measured.said.map((line) => h("li", { textContent: line })));
+    const said = h("ul", { className: "wb-sentences" }, measured.sentences.map((line) => h("li", { textContent: line })));
     if (!measured.names.length) return redraw(node, said);
-    const options = measured.groups.map(({ name, rows }) => [name, `${name === "all" ? "all images" : name} (${count(rows)})`]);
-    const pick = choice("accuracy of", options, group, (name) => ((group = name), draw()));
+    const options = measured.groups.map(({ name, rows }, k) => [k, `${k ? name : "all images"} (${count(rows)})`]);
+    const pick = choice("accuracy of", options, group, (chosen) => ((group = Number(chosen)), draw()));
     const points = measured.names.map((name) => curveOf(measured, group, name));
-    const behind = measured.names.map((name) => (group === "all" ? null : curveOf(measured, "all", name)));
+    const behind = measured.names.map((name) => (group ? curveOf(measured, 0, name) : null));
     const lowest = lowestOf([...points, ...behind.filter(Boolean)]);
     const words =
       "Accuracy in per cent with its 95 % interval at five strengths of each corruption; strength 0 is the images as they are.";
-    const more = group === "all" ? "" : " The thin line is that of all images.";
+    const more = group ? " The thin line is that of all images." : "";
     const plots = measured.names.map((name, k) => plotOf(name, points[k], behind[k], lowest));
     redraw(node, said, h("div", { className: "wb-bar" }, pick), h("p", { className: "wb-note", textContent: words + more }), h("div", { className: "wb-plots" }, plots));
   }

@@ -88,11 +88,11 @@ export interface Header {
 
 /** How answers change with the image: `columns.robustness_header` in Python. A point is accuracy and its interval. */
 export interface Robustness {
-  said: string[];
+  sentences: string[];
   names: string[];
   groups: { name: string; rows: number }[];
-  clean: Record<string, [number, number, number]>;
-  curves: Record<string, Record<string, [number, number, number][]>>;
+  clean: [number, number, number][];
+  curves: Record<string, [number, number, number][]>[];
 }
 
 export interface Method {

@@ -112,6 +112,7 @@ class WhatIf {
     this.flips = h("ul", { className: "wb-flips", role: "status" });
     this.search = 0; // the latest search counts
     this.inputs = new Map(); // slider -> its number
+    this.shown = new Set(["cutout", ...GROUPS.flatMap(([, some]) => some.map(([name]) => name))]); // a change without a slider ends when one moves
     const sliders = GROUPS.map(([name, some]) =>
       h("fieldset", {}, h("legend", { textContent: name }), some.map((slider) => this.slider(...slider))),
     );
@@ -166,6 +167,7 @@ class WhatIf {
     const shown = h("output", { textContent: "0" });
     const input = h("input", { type: "range", min, max, step, value: 0, "aria-label": text, dataset: { name } });
     input.oninput = () => {
+      this.change = Object.fromEntries(Object.entries(this.change).filter(([key]) => this.shown.has(key)));
       this.change[name] = Number(input.value);
       shown.textContent = input.value;
       this.ask();

@@ -7,11 +7,11 @@ from workbench.figures.robustness import Flip
 
 
 def frame() -> pl.DataFrame:
-    rows = [("none", 0, group, 0.9) for group in ("all", "cat")]
-    rows += [
-        (name, k, group, 0.9 - 0.1 * k) for name in ("fog", "jpeg") for k in range(1, 6) for group in ("all", "cat")
-    ]
-    table = pl.DataFrame(rows, schema=["corruption", "strength", "group", "accuracy"], orient="row")
+    groups = (("all", "all"), ("class", "cat"), ("group", "cat"))
+    rows = [("none", 0, *group, 0.9) for group in groups]
+    for group in groups:
+        rows += [(name, k, *group, 0.9 - 0.1 * k) for name in ("fog", "jpeg") for k in range(1, 6)]
+    table = pl.DataFrame(rows, schema=["corruption", "strength", "kind", "group", "accuracy"], orient="row")
     return table.with_columns(low=pl.col("accuracy") - 0.03, high=pl.col("accuracy") + 0.03)
 
 
@@ -21,8 +21,8 @@ def test_each_corruption_has_a_curve_from_the_clean_images_on() -> None:
     [line] = figure.axes[0].lines
     assert np.asarray(line.get_xdata()).tolist() == [0, 1, 2, 3, 4, 5]
     np.testing.assert_allclose(line.get_ydata(), [0.9, 0.8, 0.7, 0.6, 0.5, 0.4])
-    beside = corruption_curves(frame(), group="cat")
-    assert len(beside.axes[0].lines) == 2
+    beside = corruption_curves(frame(), kind="class", group="cat")
+    assert [len(line.get_xdata()) for line in beside.axes[0].lines] == [6, 6]
 
 
 def test_a_flip_shows_both_images_with_their_answers() -> None:

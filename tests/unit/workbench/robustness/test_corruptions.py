@@ -139,6 +139,29 @@ def test_lengths_grow_with_the_image() -> None:
         assert soft[1] > 4 * soft[0]
 
 
+@pytest.mark.parametrize("strength", range(1, 6))
+def test_a_disc_has_the_same_share_of_an_image_of_any_size(strength: int) -> None:
+    def spread(side: int) -> float:
+        scale = side // 32
+        image = np.zeros((side, side, 3), np.uint8)
+        middle = slice(side // 2 - scale // 2 - scale % 2, side // 2 + scale // 2)
+        image[middle, middle] = 255
+        line = corrupt(image, "defocus blur", strength)[..., 0].sum(0).astype(float)
+        place = np.arange(side)
+        mean = (line * place).sum() / line.sum()
+        own = (scale**2 - 1) / 12 if scale > 1 else 0.0  # of the square itself
+        return float(np.sqrt(max((line * (place - mean) ** 2).sum() / line.sum() - own, 0)) / scale)
+
+    assert spread(256) == pytest.approx(spread(64), rel=0.2, abs=0.06)
+
+
+def test_squares_grow_with_the_image() -> None:
+    small = picture()
+    large = np.repeat(np.repeat(small, 8, 0), 8, 1)
+    changes = [np.abs(corrupt(image, "pixelate", 5).astype(int) - image).mean() for image in (small, large)]
+    assert changes[1] == pytest.approx(changes[0], rel=0.35)
+
+
 def test_there_are_fifteen_of_five_strengths() -> None:
     assert list(CORRUPTIONS) == list(STRENGTHS)
     assert [len(strengths) for strengths in STRENGTHS.values()] == [5] * 15

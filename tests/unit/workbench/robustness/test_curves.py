@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -6,26 +7,28 @@ import pytest
 
 from tests.factories import classifier, image_set
 from workbench.core.predictions import Predictions
+from workbench.core.records import Provenance
 from workbench.errors import DataError
 from workbench.models.predict import predict
 from workbench.robustness.changes import probabilities
 from workbench.robustness.corruptions import CORRUPTIONS, corrupt
-from workbench.robustness.curves import ORIGIN, PARTS, Corruptions, corruption_curves, mean_corruption_error
+from workbench.robustness.curves import ANSWERS, ORIGIN, Corruptions, accuracy_curves, mean_corruption_error
 
 NAMES = ("fog", "jpeg")
 
 
 def measured(folder: Path, **options) -> Corruptions:
-    images = image_set(30)
-    return Corruptions(classifier(), images, images.rows[::2], folder, **{"names": NAMES, **options})
+    images = image_set(60)
+    rows = options.pop("rows", images.rows[::2])
+    return Corruptions(classifier(), images, rows, folder, **{"names": NAMES, **options})
 
 
 def test_answers_are_those_of_each_corrupted_image(tmp_path: Path) -> None:
-    parts, images = measured(tmp_path), image_set(30)
+    parts, images = measured(tmp_path), image_set(60)
     parts.measure()
     assert parts.missing == 0
     table = parts.answers()
-    assert len(table) == 15 * (1 + 2 * 5)
+    assert len(table) == 30 * (1 + 2 * 5)
     clean = table.filter(pl.col("corruption") == "none")
     assert (clean["predicted"].to_numpy() == predict(classifier(), images).predicted[::2]).all()
     seed = (0, list(CORRUPTIONS).index("fog"), 4)
@@ -43,7 +46,7 @@ def test_parts_resume_and_processes_share_them(tmp_path: Path) -> None:
     shared.measure(rank=0, world=2, progress=lambda *both: told.append(both))
     assert told[-1] == (6, 6)
     assert shared.missing == 5
-    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "shared" / PARTS).glob("*.parquet")}
+    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "shared" / ANSWERS).glob("*.parquet")}
     shared.measure(rank=1, world=2)
     assert shared.missing == 0
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
@@ -54,12 +57,29 @@ def test_parts_of_another_model_are_refused(tmp_path: Path) -> None:
     measured(tmp_path).measure()
     with pytest.raises(DataError, match="answers of another seed"):
         measured(tmp_path, seed=1).measure()
-    other = measured(tmp_path, seed=1)
-    with pytest.raises(DataError, match="expected one process, not 2"):
-        other.clear(2)
-    other.clear()
-    other.measure()
-    assert (tmp_path / PARTS / ORIGIN).is_file()
+    assert (tmp_path / ANSWERS / ORIGIN).is_file()
+    with pytest.raises(DataError, match="answers of another checkpoint"):
+        named = dataclasses.replace(classifier(), provenance=Provenance(checkpoint="a" * 64))
+        dataclasses.replace(measured(tmp_path), classifier=named).measure()
+
+
+def test_photos_are_read_once_for_all_corruptions(tmp_path: Path) -> None:
+    images, read = image_set(60), []
+
+    class Photos:
+        def __len__(self) -> int:
+            return 60
+
+        def __getitem__(self, place: int) -> np.ndarray:
+            read.append(place)
+            return images.pixels[place]
+
+    parts = dataclasses.replace(measured(tmp_path), images=dataclasses.replace(images, pixels=Photos()))
+    parts.measure()
+    assert sorted(read) == list(range(0, 60, 2))
+    plain = measured(tmp_path / "plain")
+    plain.measure()
+    assert parts.answers().equals(plain.answers())
 
 
 def answers(predicted: np.ndarray) -> pl.DataFrame:
@@ -78,7 +98,7 @@ def test_curves_count_all_classes_and_groups() -> None:
     label = np.random.default_rng(0).permutation(np.arange(200) % 3)
     predictions = Predictions.from_arrays(label, np.eye(4)[label], ("a", "b", "c", "d"))
     group = np.arange(30)
-    frame = corruption_curves(answers(label), predictions, {"first": group, "few": np.arange(5)})
+    frame = accuracy_curves(answers(label), predictions, {"first": group, "few": np.arange(5)})
     assert set(frame["group"]) == {"all", "a", "b", "c", "first"}
     fog = frame.filter(pl.col("corruption") == "fog", pl.col("strength") == 2)
     of = dict(fog.select("group", "accuracy").iter_rows())
@@ -123,7 +143,12 @@ def test_the_interval_of_the_mean_error_covers() -> None:
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"names": ("rain",)}, "not 'rain'"), ({"names": ()}, "at least one row and one corruption")],
+    [
+        ({"names": ("rain",)}, "not 'rain'"),
+        ({"names": ()}, "at least 20 rows and one corruption"),
+        ({"rows": np.arange(9)}, "not 9 rows"),
+        ({"seed": -1}, "seed: expected 0 or more"),
+    ],
 )
 def test_bad_input_is_refused(options, message: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=message):
