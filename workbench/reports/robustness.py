@@ -14,7 +14,6 @@ import polars as pl
 
 from workbench import figures
 from workbench.analysis.robustness import CURVES, FRAGILITY, MANIFEST, check_origin
-from workbench.analysis.statistics import wilson_interval
 from workbench.core.files import lock, refuse_to_overwrite, sha256, write_atomically, write_json
 from workbench.core.records import ImageSet, IntArray, Precision
 from workbench.core.stamp import NAME, Stamp, stamp_of, text_of
@@ -256,14 +255,13 @@ class _Bundle:
 
 
 def _lowest(curves: pl.DataFrame) -> str:
-    """The corruption with the lowest accuracy over its strengths, by the largest interval of a single strength."""
+    """The corruption with the lowest mean accuracy over its strengths, and its accuracy at the strongest."""
     whole = curves.filter(pl.col("kind") == "all", pl.col("strength") > 0)
     name = whole.group_by("corruption").agg(pl.col("accuracy").mean()).sort("accuracy", "corruption")["corruption"][0]
     last = whole.filter(pl.col("corruption") == name).sort("strength").row(-1, named=True)
-    low, high = wilson_interval(last["correct"], last["rows"])
     return (
-        f"of these rows accuracy is lowest under {name}: {last['accuracy']:.1%} ({low:.1%} to {high:.1%}) at strength "
-        f"{last['strength']}"
+        f"on these rows mean accuracy over the strengths is lowest under {name}; at strength {last['strength']} it is "
+        f"{last['accuracy']:.1%} ({last['low']:.1%} to {last['high']:.1%})"
     )
 
 

@@ -137,8 +137,7 @@ class Corruptions:
         height, width = self.classifier.size
         if isinstance(seen.pixels, np.ndarray) or 3 * height * width * len(self.rows) > HELD_BYTES:
             return seen
-        parts = list(batches(seen, self.rows, len(self.rows)))
-        (rows, pixels, bad), *_ = parts
+        rows, pixels, bad = next(batches(seen, self.rows, len(self.rows)))
         if bad:
             raise DataError(next(iter(bad.values())))
         return ImageSet(pixels, seen.labels_of(rows), seen.classes, seen.split, seen.digest, rows)

@@ -3,9 +3,9 @@ import { count, percent } from "./numbers.js";
 
 /** @import { Context } from "./types.d.ts" */
 
-const [WIDTH, HEIGHT, LEFT, BOTTOM, TOP] = [150, 104, 34, 18, 6];
+const [PLOT_WIDTH, PLOT_HEIGHT, LEFT, BOTTOM, TOP] = [150, 104, 34, 18, 6];
 const STRENGTHS = 5;
-const x = (strength) => LEFT + (strength / STRENGTHS) * (WIDTH - LEFT - 8);
+const across = (strength) => LEFT + (strength / STRENGTHS) * (PLOT_WIDTH - LEFT - 8);
 
 /** Where the axis of accuracy begins: the tenth below the lowest bound of what is drawn. */
 export function lowestOf(curves) {
@@ -23,20 +23,20 @@ export function curveWords(name, points) {
 }
 
 function plotOf(name, points, behind, lowest) {
-  const y = (value) => TOP + (1 - (value - lowest) / (1 - lowest)) * (HEIGHT - TOP - BOTTOM);
-  const path = (values) => values.map(([value], k) => `${x(k)},${y(value)}`).join(" ");
-  const band = [...points.map(([, low], k) => `${x(k)},${y(low)}`), ...points.map(([, , high], k) => `${x(k)},${y(high)}`).reverse()];
+  const y = (value) => TOP + (1 - (value - lowest) / (1 - lowest)) * (PLOT_HEIGHT - TOP - BOTTOM);
+  const path = (values) => values.map(([value], k) => `${across(k)},${y(value)}`).join(" ");
+  const band = [...points.map(([, low], k) => `${across(k)},${y(low)}`), ...points.map(([, , high], k) => `${across(k)},${y(high)}`).reverse()];
   const said = curveWords(name, points);
-  const plot = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": said });
+  const plot = svg("svg", { viewBox: `0 0 ${PLOT_WIDTH} ${PLOT_HEIGHT}`, role: "img", "aria-label": said });
   plot.append(svg("title", {}, said));
   for (const value of [lowest, (1 + lowest) / 2, 1]) {
     plot.append(
-      svg("line", { x1: x(0), x2: x(STRENGTHS), y1: y(value), y2: y(value), class: "wb-gridline" }),
+      svg("line", { x1: across(0), x2: across(STRENGTHS), y1: y(value), y2: y(value), class: "wb-gridline" }),
       svg("text", { x: LEFT - 5, y: y(value) + 4, "text-anchor": "end" }, `${Math.round(100 * value)}`),
     );
   }
   for (let strength = 0; strength <= STRENGTHS; strength++)
-    plot.append(svg("text", { x: x(strength), y: HEIGHT - 4, "text-anchor": "middle" }, `${strength}`));
+    plot.append(svg("text", { x: across(strength), y: PLOT_HEIGHT - 4, "text-anchor": "middle" }, `${strength}`));
   plot.append(svg("polygon", { points: band.join(" "), class: "wb-band" }));
   if (behind) plot.append(svg("polyline", { points: path(behind), class: "wb-behind" }));
   plot.append(svg("polyline", { points: path(points), class: "wb-curve" }));
