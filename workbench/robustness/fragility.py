@@ -26,7 +26,7 @@ from workbench.robustness.harmless import (
     flip_counts,
     harmless_strength,
 )
-from workbench.robustness.kinds import DEFAULT, KINDS, Kind, amount_of, kinds_named
+from workbench.robustness.kinds import DEFAULT, KINDS, ChangeKind, amount_of, kinds_named
 from workbench.robustness.search import Progress, Search, answers_after, searches
 
 
@@ -201,7 +201,7 @@ def _share(count: int, rows: int) -> str:
     return f"{count:,} of {rows:,} ({count / rows:.1%}, {low:.1%} to {high:.1%})"
 
 
-def _table(own: Rows, found: Sequence[Search], kinds: Sequence[Kind], levels: Sequence[Harmless]) -> pl.DataFrame:
+def _table(own: Rows, found: Sequence[Search], kinds: Sequence[ChangeKind], levels: Sequence[Harmless]) -> pl.DataFrame:
     """Strengths, answers and directions, and the smallest relative to what is harmless."""
     of = {(search.place, search.kind.name): search for search in found}
     columns = {"index": pl.Series(own.ids), "answer": pl.Series(own.before)}

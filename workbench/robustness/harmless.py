@@ -13,7 +13,7 @@ from workbench.core.predictions import Predictions
 from workbench.core.records import ImageArray, IntArray
 from workbench.errors import DataError
 from workbench.robustness.changes import Change
-from workbench.robustness.kinds import KINDS, Kind
+from workbench.robustness.kinds import KINDS, ChangeKind
 from workbench.robustness.search import CLOSE, LEAST, Answers, Search, answers_after
 
 KEPT = 0.99  # of the correct answers, by a harmless change
@@ -36,7 +36,7 @@ class Harmless:
     rows: int = 0
 
 
-def harmless_strength(found: Sequence[Search], kind: Kind, side: int) -> float | None:
+def harmless_strength(found: Sequence[Search], kind: ChangeKind, side: int) -> float | None:
     """The strength of a kind that 99 % of the answers searched do not mind; None if the weakest flips more.
 
     An answer minds a strength from the smallest one on that flips it. The strength is nine tenths of the one that flips
@@ -100,7 +100,7 @@ def changes_of(levels: Sequence[Harmless]) -> tuple[Change, ...]:
     return tuple(variant(strength) for variants, strength in found for variant in variants)
 
 
-def counted(rows: Rows, kind: Kind, strength: float | None, answers: Answers) -> Harmless:
+def counted(rows: Rows, kind: ChangeKind, strength: float | None, answers: Answers) -> Harmless:
     """A harmless change with the share of answers that stay, of rows that it was not chosen on."""
     if strength is None:
         return Harmless(kind.name, None)

@@ -12,7 +12,7 @@ from workbench.robustness.changes import Change
 
 
 @dataclass(frozen=True)
-class Kind:
+class ChangeKind:
     """A kind of change.
 
     Parameters
@@ -94,30 +94,30 @@ def _cutout(strength: float) -> Change:
 
 _AROUND = {"right": (1, 0), "left": (-1, 0), "down": (0, 1), "up": (0, -1)}
 _SHIFTS = tuple(_shift(*step) for step in _AROUND.values())
-KINDS: Mapping[str, Kind] = {
+KINDS: Mapping[str, ChangeKind] = {
     kind.name: kind
     for kind in (
-        Kind("flip", "", (lambda _: Change(flip=True),), 1, 1),
-        Kind("shift", "pixels", _SHIFTS, 1, 8, whole=True, of_side=True, directions=tuple(_AROUND)),
-        Kind("rotate", "degrees", _signed("rotate"), 2, 45),
-        Kind("scale", "share of the size", _signed("scale"), 0.03, 0.5),
-        Kind("crop", "share of the side", _signed("crop", 1), 0.07, 0.5),
-        Kind("brightness", "share of white", _signed("brightness"), 0.03, 0.5),
-        Kind("contrast", "share of the contrast", _signed("contrast"), 0.05, 0.8),
-        Kind("saturation", "share of the saturation", _signed("saturation"), 0.06, 1),
-        Kind("hue", "degrees", _signed("hue"), 5, 180),
-        Kind("grey", "", (lambda _: Change(grey=True),), 1, 1),
-        Kind("blur", "pixels (standard deviation)", _signed("blur", 1), 0.3, 4, of_side=True),
-        Kind("sharpness", "share", _signed("sharpness", 1), 0.06, 1),
-        Kind("noise", "share of white (standard deviation)", _signed("noise", 1), 0.01, 0.3),
-        Kind("jpeg", "100 less the quality", (lambda strength: Change(jpeg=round(strength)),), 5, 95, whole=True),
-        Kind("cutout", "share of the side", (_cutout,), 0.06, 0.6),
+        ChangeKind("flip", "", (lambda _: Change(flip=True),), 1, 1),
+        ChangeKind("shift", "pixels", _SHIFTS, 1, 8, whole=True, of_side=True, directions=tuple(_AROUND)),
+        ChangeKind("rotate", "degrees", _signed("rotate"), 2, 45),
+        ChangeKind("scale", "share of the size", _signed("scale"), 0.03, 0.5),
+        ChangeKind("crop", "share of the side", _signed("crop", 1), 0.07, 0.5),
+        ChangeKind("brightness", "share of white", _signed("brightness"), 0.03, 0.5),
+        ChangeKind("contrast", "share of the contrast", _signed("contrast"), 0.05, 0.8),
+        ChangeKind("saturation", "share of the saturation", _signed("saturation"), 0.06, 1),
+        ChangeKind("hue", "degrees", _signed("hue"), 5, 180),
+        ChangeKind("grey", "", (lambda _: Change(grey=True),), 1, 1),
+        ChangeKind("blur", "pixels (standard deviation)", _signed("blur", 1), 0.3, 4, of_side=True),
+        ChangeKind("sharpness", "share", _signed("sharpness", 1), 0.06, 1),
+        ChangeKind("noise", "share of white (standard deviation)", _signed("noise", 1), 0.01, 0.3),
+        ChangeKind("jpeg", "100 less the quality", (lambda strength: Change(jpeg=round(strength)),), 5, 95, whole=True),
+        ChangeKind("cutout", "share of the side", (_cutout,), 0.06, 0.6),
     )
 }
 DEFAULT = ("flip", "shift", "rotate", "brightness", "blur", "noise")
 
 
-def kinds_named(names: Sequence[str]) -> list[Kind]:
+def kinds_named(names: Sequence[str]) -> list[ChangeKind]:
     """The kinds of these names, in their order.
 
     Raises

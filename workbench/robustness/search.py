@@ -9,7 +9,7 @@ import numpy as np
 
 from workbench.core.records import ImageArray, IntArray
 from workbench.robustness.changes import Change, apply
-from workbench.robustness.kinds import Kind
+from workbench.robustness.kinds import ChangeKind
 
 LEAST = 1 / 8  # of the weakest strength of a grid: none below is looked at
 CLOSE = 0.9  # of the smallest change that flips an answer: one that does not
@@ -29,7 +29,7 @@ class Search:
     """
 
     place: int
-    kind: Kind
+    kind: ChangeKind
     grid: tuple[float, ...]
     before: int
     strength: float | None = None
@@ -74,7 +74,7 @@ class Search:
 def searches(
     images: Sequence[ImageArray],
     before: IntArray,
-    kinds: Sequence[Kind],
+    kinds: Sequence[ChangeKind],
     answers: Answers,
     *,
     ids: IntArray | None = None,
