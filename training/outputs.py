@@ -56,12 +56,13 @@ def write_dynamics(folder: Path, session: Session) -> None:
     ``split`` and ``index`` name the image. Rows trained on have ``loss`` (float32, nats) and ``correct``
     on the augmented image, as in Swayamdipta 2020 (arXiv 2009.10795) and Toneva 2019 (arXiv
     1812.05159); the rows of the train split that validate, and the test rows if they were evaluated after each
-    epoch, have ``predicted`` and ``label_probability``. Other cells are null.
+    epoch, have ``predicted`` and ``label_probability``. Other cells are null. Losses and probabilities are rounded to
+    12 binary digits, a relative error of at most 1/4096, which makes the file a third smaller.
     """
     import polars as pl
 
     epochs = len(session.history)
-    measured = {name: tensor[:epochs].T.numpy() for name, tensor in session.measured.items()}
+    measured = {name: _rounded(tensor[:epochs].T.numpy()) for name, tensor in session.measured.items()}
 
     def frame(split: str, index: NDArray[np.int64], **columns: NDArray[Any]) -> pl.DataFrame:
         cells = {name: pl.Series(np.ascontiguousarray(values)).arr.to_list() for name, values in columns.items()}
@@ -76,6 +77,14 @@ def write_dynamics(folder: Path, session: Session) -> None:
         frames.append(frame(split, index, **told))
     whole = pl.concat(frames, how="diagonal").sort("split", "index", descending=[True, False])
     write_atomically(folder / DYNAMICS, lambda path: whole.write_parquet(path, compression="zstd"))
+
+
+def _rounded(values: NDArray[Any]) -> NDArray[Any]:
+    """Float32 values of at least 0 to 12 binary digits; values of other types as they are."""
+    if values.dtype != np.float32:
+        return values
+    bits = np.ascontiguousarray(values).view(np.uint32)
+    return ((bits + np.uint32(1 << 11)) & ~np.uint32((1 << 12) - 1)).view(np.float32)
 
 
 def read_history(folder: Path) -> list[dict[str, float]]:

@@ -127,7 +127,10 @@ def test_records_are_complete(tmp_path: Path) -> None:
     assert trained["index"].to_list() == finished.train_rows.tolist()
     assert set(trained["loss"].list.len()) == {3}
     last = np.array([losses[-1] for losses in trained["loss"]])
-    assert last.mean() == pytest.approx(float(rows[-1]["train_loss"]), rel=1e-5)
+    assert last.mean() == pytest.approx(float(rows[-1]["train_loss"]), rel=1 / 4096)
+    measured = finished.measured["row_loss"][-1].numpy()[: len(last)]
+    np.testing.assert_allclose(last, measured, rtol=1 / 4096)
+    assert not (last.astype(np.float32).view(np.uint32) % 4096).any()
     validated = dynamics.filter(pl.col("predicted").is_not_null())
     assert validated["index"].to_list() == finished.validation_rows.tolist()
     labels = finished.train.labels[finished.validation_rows]
