@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         train_digits,
         with_train,
     )
-    from workbench.runs.run import Run, with_device, with_robustness, with_votes
+    from workbench.runs.run import Run, with_device, with_forecasts, with_robustness, with_votes
 
 __all__ = [
     "Classifier",
@@ -48,6 +48,7 @@ __all__ = [
     "out_of_distribution",
     "train_digits",
     "with_device",
+    "with_forecasts",
     "with_references",
     "with_robustness",
     "with_train",
@@ -71,6 +72,7 @@ _HOMES = {
     "train_digits": "workbench.runs.opening",
     "with_device": "workbench.runs.run",
     "with_references": "workbench.models.references",
+    "with_forecasts": "workbench.runs.run",
     "with_robustness": "workbench.runs.run",
     "with_train": "workbench.runs.opening",
     "with_votes": "workbench.runs.run",

@@ -233,12 +233,13 @@ def fit_temperature(log_probability: FloatArray, label: IntArray) -> float:
 
 def scale(probability: ProbabilityArray, temperature: float) -> ProbabilityArray:
     """``softmax(log P / T)``, float32 ``(n, K)``."""
-    scaled = _logs(probability) / temperature
+    scaled = log_probabilities(probability) / temperature
     shares = np.exp(scaled - scaled.max(1, keepdims=True))
     return np.asarray(shares / shares.sum(1, keepdims=True), np.float32)
 
 
-def _logs(probability: ProbabilityArray) -> FloatArray:
+def log_probabilities(probability: ProbabilityArray) -> FloatArray:
+    """Natural logarithms, float64 ``(n, K)``; of 0, that of the smallest float32 above it."""
     return np.log(np.maximum(probability, np.finfo(np.float32).smallest_subnormal).astype(np.float64))
 
 
@@ -266,7 +267,7 @@ def temperature(predictions: Predictions, *, fitted_on: Predictions | None = Non
         check_other_rows(predictions, fitted_on)
         fitted = fitted_on.take(np.random.default_rng(seed).permutation(len(fitted_on))[:most])
         judged = predictions.take(drawn)
-    found = fit_temperature(_logs(fitted["probability"].to_numpy()), fitted["label"].to_numpy())
+    found = fit_temperature(log_probabilities(fitted["probability"].to_numpy()), fitted["label"].to_numpy())
     label, probability = judged["label"].to_numpy(), judged["probability"].to_numpy()
     before = Predictions.from_arrays(label, probability, predictions.classes)
     after = Predictions.from_arrays(label, scale(probability, found), predictions.classes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -154,6 +154,16 @@ def models(named: Mapping[str, Predictions]) -> pl.DataFrame:
 def _aligned(first: Predictions, other: Predictions) -> Predictions:
     pair_rows(first, other)  # refuses other rows and labels
     return Predictions(other.take(np.argsort(other.index)[np.argsort(np.argsort(first.index))]).lazy(), other.classes)
+
+
+def mean_answers(models: Sequence[Predictions]) -> IntArray:
+    """The answers of the mean of models' probabilities, int64 ``(N,)``, on the same rows in the same order.
+
+    If one has no probabilities, those of the majority.
+    """
+    if all(model.has_probabilities for model in models):
+        return np.asarray(np.mean([model.probability for model in models], 0).argmax(1), np.int64)
+    return majority(np.stack([model.predicted for model in models], 1), len(models[0].classes))
 
 
 def majority(answers: IntArray, classes: int) -> IntArray:

@@ -56,14 +56,14 @@ def read_robustness(folder: Path, predictions: Predictions) -> Robustness:
     return Robustness(values, fragility, _table(folder, CURVES, values, pl.read_csv))
 
 
-def check_origin(folder: Path, values: Mapping[str, Any], predictions: Predictions) -> None:
+def check_origin(folder: Path, values: Mapping[str, Any], predictions: Predictions, of: str = "robustness") -> None:
     """Raise `DataError` if a manifest is of another model or of other images than predictions, as far as both say."""
     own = predictions.provenance
-    for name, of in (("checkpoint", own.checkpoint), ("data", own.data)):
+    for name, mine in (("checkpoint", own.checkpoint), ("data", own.data)):
         measured = values.get("provenance", {}).get(name)
-        if None not in (measured, of) and measured != of:
+        if None not in (measured, mine) and measured != mine:
             what = "another model" if name == "checkpoint" else "other images"
-            raise DataError(f"{folder} was measured with {what}: measure these with `robustness --out` another folder")
+            raise DataError(f"{folder} was measured with {what}: measure these with `{of} --out` another folder")
 
 
 def _table(folder: Path, name: str, values: Mapping[str, Any], read: Any) -> pl.DataFrame | None:

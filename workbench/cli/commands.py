@@ -6,7 +6,7 @@ import argparse
 import functools
 from typing import TYPE_CHECKING, Any
 
-from workbench.cli.inputs import bad_option, classifier_named, complete_run, execution_of, value_range
+from workbench.cli.inputs import bad_option, classifier_named, complete_run, execution_of, run_with_model, value_range
 
 if TYPE_CHECKING:
     from workbench.attribution.method import Method
@@ -190,6 +190,45 @@ def robustness(options: argparse.Namespace) -> int:
         found = write_robustness(
             run, options.out, asked, rank=rank, world=world, force=options.force, progress=progress
         )
+    print(*found, f"written to {options.out}", sep="\n")
+    return 0
+
+
+def forecast(options: argparse.Namespace) -> int:
+    """Forecast what repairs would bring."""
+    from tqdm import tqdm
+
+    from workbench import store
+    from workbench.analysis.forecasts import MANIFEST
+    from workbench.core.files import refuse_to_overwrite
+    from workbench.reports.forecasts import Repairs, write_forecasts
+    from workbench.runs.opening import with_train
+    from workbench.runs.run import with_robustness
+    from workbench.runs.seeds import seeds_beside
+
+    refuse_to_overwrite([options.out / MANIFEST], options.force)
+    run, precision = run_with_model(options)
+    if options.train is not None:
+        run = with_train(run, options.train, options.data)
+    if options.robustness is not None:
+        run = with_robustness(run, options.robustness)
+    asked = Repairs(
+        fixes=options.fixes,
+        collect=None if options.collect is None else names_in(options.collect),
+        augment=names_in(options.augment),
+        seeds=[store.read(path) for path in options.other_seed] or seeds_beside(run),
+        validation=None if options.validation is None else store.read(options.validation),
+        after=None if options.after is None else store.read(options.after),
+        precision=precision,
+        seed=options.seed,
+    )
+    with tqdm(unit="action", disable=None) as bar:
+
+        def progress(name: str) -> None:
+            bar.set_description(name)
+            bar.update()
+
+        found = write_forecasts(run, options.out, asked, force=options.force, progress=progress)
     print(*found, f"written to {options.out}", sep="\n")
     return 0
 

@@ -110,3 +110,17 @@ def complete_run(options: argparse.Namespace) -> tuple[Run, Classifier, ImageSet
         classifier = with_references(classifier, load_images(options.references, "train"))
     classifier, precision = execution_of(classifier, options)
     return dataclasses.replace(run, classifier=classifier), classifier, images, precision
+
+
+def run_with_model(options: argparse.Namespace) -> tuple[Run, Precision]:
+    """The run of ``--predictions``, with the model that is named or lies beside them, if any, and its precision."""
+    from workbench.runs.opening import open_predictions
+
+    model = classifier_named(None, options.model) if options.model else None
+    beside = Path(options.predictions).parent
+    checkpoint = options.checkpoint or (beside if model is None and (beside / "model.json").is_file() else None)
+    run = open_predictions(options.predictions, checkpoint, options.data, classifier=model)
+    if run.classifier is None:
+        return run, "float32"
+    classifier, precision = execution_of(run.classifier, options)
+    return dataclasses.replace(run, classifier=classifier, checkpoint=checkpoint or run.checkpoint), precision

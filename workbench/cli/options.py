@@ -102,6 +102,10 @@ class ReportOptions:
         default=None,
         metadata=_option("what the command robustness wrote of this model and these images", path=True, type=Path),
     )
+    forecasts: Path | None = field(
+        default=None,
+        metadata=_option("what the command forecast wrote of this model and these images", path=True, type=Path),
+    )
     costs: str = field(
         default="1,1",
         metadata=_option(

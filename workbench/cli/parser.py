@@ -30,6 +30,7 @@ def parser() -> argparse.ArgumentParser:
     _attribute(added.add_parser("attribute", help="compute attribution maps of many rows once and cache them"))
     _evidence(added.add_parser("evidence", help="evaluate attribution methods and rank them"))
     _robustness(added.add_parser("robustness", help="measure how the answers change with the image"))
+    _forecast(added.add_parser("forecast", help="forecast what repairs would bring, before anything is trained"))
     _card(added.add_parser("card", help="write a checkpoint's MODEL_CARD.md from its predictions"))
     _verify(
         added.add_parser("verify", help="regenerate a figure, table, page or predictions; report same or different")
@@ -184,6 +185,32 @@ def _robustness(one: argparse.ArgumentParser) -> None:
     one.add_argument("--out", type=Path, required=True, help="folder for tables and figures")
     one.add_argument("--force", action="store_true", help="replace what is in --out")
     one.set_defaults(run=commands.robustness, references=None)
+
+
+def _forecast(one: argparse.ArgumentParser) -> None:
+    _complete(one)
+    one.add_argument(
+        "--train", type=Path, help="predictions on the train split with embeddings; default: those beside the model"
+    )
+    one.add_argument("--fixes", type=Path, help="decisions on train rows that the explorer exported")
+    one.add_argument(
+        "--after", type=Path, help="predictions of the repaired model on the same rows, to set beside the forecast"
+    )
+    one.add_argument(
+        "--collect", metavar="CLASSES", help="classes to collect more of; default: the three with most errors"
+    )
+    one.add_argument(
+        "--augment", metavar="KINDS", default="", help="kinds of changes to train with, such as rotate,blur"
+    )
+    one.add_argument(
+        "--other-seed", type=Path, action="append", default=[], help="predictions of another seed; may be repeated"
+    )
+    one.add_argument("--validation", type=Path, help="predictions on rows kept aside, to fit a temperature on")
+    one.add_argument("--robustness", type=Path, help="what the command robustness wrote, for test-time augmentation")
+    one.add_argument("--seed", type=int, default=0, help="of what is drawn at random")
+    one.add_argument("--out", type=Path, required=True, help="folder for tables and a figure")
+    one.add_argument("--force", action="store_true", help="replace what is in --out")
+    one.set_defaults(run=commands.forecast)
 
 
 def _card(one: argparse.ArgumentParser) -> None:

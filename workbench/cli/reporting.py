@@ -61,13 +61,15 @@ def _write(
     from workbench.reports.material import join
     from workbench.reports.report import write_report
     from workbench.runs.parts import images_of
-    from workbench.runs.run import Run, with_robustness, with_votes
+    from workbench.runs.run import Run, with_forecasts, with_robustness, with_votes
 
     refuse_to_overwrite([out / MANIFEST], force)  # before anything is computed
     costs = options.error_costs
     run = _opened(options, model)
     if options.robustness is not None:
         run = with_robustness(run, options.robustness)
+    if options.forecasts is not None:
+        run = with_forecasts(run, options.forecasts)
     read = functools.partial(_read, options=options, classes=run.predictions.classes)
     train = None if options.train is None else read(options.train)
     votes = None if options.votes is None else read_votes(options.votes)

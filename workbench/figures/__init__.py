@@ -12,6 +12,7 @@ from workbench.figures.classes import (
     whole_matrix,
 )
 from workbench.figures.curves import precision_recall, roc
+from workbench.figures.forecasts import forecasts
 from workbench.figures.images import attribution_grid, group_map, image_grid
 from workbench.figures.methods import method_ranking
 from workbench.figures.robustness import corruption_curves, flips
@@ -36,6 +37,7 @@ __all__ = [
     "figure_of",
     "findings",
     "flips",
+    "forecasts",
     "group_map",
     "human_against_model",
     "image_grid",

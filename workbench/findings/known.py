@@ -14,10 +14,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench.analysis.calibration import check_other_rows
 from workbench.analysis.copies import join_copies
+from workbench.analysis.forecasts import RepairForecast
 from workbench.analysis.pictures import Pictures, pictures
 from workbench.analysis.robustness import COLUMNS, Robustness
 from workbench.core.predictions import CORE, Predictions
 from workbench.core.records import FloatArray, ImageSet, IntArray, ProbabilityArray
+from workbench.core.rows import aligned
 from workbench.errors import DataError
 from workbench.runs.run import Run
 from workbench.runs.seeds import seeds_beside
@@ -57,6 +59,8 @@ class Known:
         Of the same model on rows that are not judged, to fit a temperature on.
     robustness : Robustness or None
         How the answers change with the image.
+    forecasts : sequence of RepairForecast
+        What repairs would bring.
     """
 
     predictions: Predictions
@@ -69,6 +73,7 @@ class Known:
     layer: str | None = None
     validation: Predictions | None = None
     robustness: Robustness | None = None
+    forecasts: Sequence[RepairForecast] = ()
 
     @cached_property
     def label(self) -> IntArray:
@@ -146,12 +151,7 @@ class Known:
     @cached_property
     def others(self) -> list[Predictions]:
         """The other seeds' predictions of these rows, in their order."""
-        aligned = []
-        for other in self.seeds:
-            order = np.argsort(other.index, kind="stable")
-            places = order[np.searchsorted(other.index[order], self.predictions.index)]
-            aligned.append(Predictions(other.take(places).lazy(), other.classes, other.provenance))
-        return aligned
+        return [aligned(other, self.predictions.index) for other in self.seeds]
 
     def part(self, mask: NDArray[np.bool_]) -> Known:
         """The same of some rows, bool ``(N,)``."""
@@ -234,4 +234,5 @@ def known_of(
         layer,
         validation,
         run.robustness,
+        run.forecasts,
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from workbench.analysis.forecasts import RepairForecast, read_forecasts
 from workbench.analysis.robustness import Robustness, join_fragility, read_robustness
 from workbench.analysis.votes import join_votes, read_votes
 from workbench.core.predictions import Predictions
@@ -40,6 +41,8 @@ class Run:
         The train split with embeddings, and its images, for the nearest train images.
     robustness : Robustness or None
         How the answers change with the image, where that was measured.
+    forecasts : tuple of RepairForecast
+        What repairs would bring, where that was forecast.
     opened : str
         The Python expression that opens the run again, empty if there is none.
     """
@@ -55,6 +58,7 @@ class Run:
     train_images: ImageSet | None = None
     opened: str = ""
     robustness: Robustness | None = None
+    forecasts: tuple[RepairForecast, ...] = ()
 
 
 def with_votes(run: Run, votes: ArrayLike | Path | str) -> Run:
@@ -103,6 +107,28 @@ def with_robustness(run: Run, folder: Path | str) -> Run:
     measured = read_robustness(Path(folder), run.predictions)
     opened = chain(run, "with_robustness", str(folder))
     return replace(run, predictions=join_fragility(run.predictions, measured), robustness=measured, opened=opened)
+
+
+def with_forecasts(run: Run, folder: Path | str) -> Run:
+    """The run with what ``python -m workbench forecast`` found that repairs would bring, for the findings.
+
+    Parameters
+    ----------
+    run : Run
+    folder : path
+        What the command wrote.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    DataError
+        If the folder holds no forecasts, or those of another model or of other images.
+    """
+    found = read_forecasts(Path(folder), run.predictions)
+    return replace(run, forecasts=found, opened=chain(run, "with_forecasts", str(folder)))
 
 
 def with_device(run: Run, device: str) -> Run:

@@ -6,9 +6,8 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from workbench.analysis.models import majority
+from workbench.analysis.models import majority, mean_answers
 from workbench.analysis.statistics import wilson_interval
-from workbench.core.records import IntArray
 from workbench.findings.gains import paired_gain
 from workbench.findings.known import Known
 from workbench.findings.record import Finding, Forecast, Found
@@ -106,7 +105,7 @@ def _of_seeds(known: Known) -> Found:
     low, high = wilson_interval(count, errors)
     if low < LEAST_SHARE:  # models that differ in a few rows alone settle nothing
         return Found()
-    gain = paired_gain(~known.wrong, _averaged(known) == known.label)
+    gain = paired_gain(~known.wrong, mean_answers([known.predictions, *known.others]) == known.label)
     several = "another seed" if len(known.seeds) == 1 else f"at least one of {len(known.seeds)} other seeds"
     return Found(
         [
@@ -130,13 +129,3 @@ def _of_seeds(known: Known) -> Found:
             )
         ]
     )
-
-
-def _averaged(known: Known) -> IntArray:
-    """The answers of the mean of all models' probabilities; of their majority where one has none."""
-    models = [known.predictions, *known.others]
-    if all(model.has_probabilities for model in models):
-        mean = np.mean([model.probability for model in models], 0)
-        return np.asarray(mean.argmax(1))
-    answers = np.stack([model.predicted for model in models], 1)
-    return majority(answers, len(known.predictions.classes))

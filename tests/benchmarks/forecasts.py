@@ -1,0 +1,187 @@
+"""Forecasts of repairs against what came of them, on digits with planted faults.
+
+``python -m tests.benchmarks.forecasts [--repeats 20]``
+
+Each repeat draws 800 train and 700 judged digits and plants three faults: 40 % of one class are labelled as another, of
+a third class six train rows are left, and a quarter of the judged images are negatives, of which the train rows have
+3 %. Four actions are forecast, then taken: the labels corrected, thirty rows of the rare class added, the negatives
+weighted fivefold, and a random third of the rows left out. A small network is trained again from nothing with the same
+seed, and from its own weights (``--init``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from tests.benchmarks.timing import processor, report
+from training import augment
+from training.checkpoint import Initial
+from training.data import load
+from training.dataset import DataSet, Images, Labels
+from training.fixes import Fixes
+from training.recipe import RECIPES
+from training.session import Session
+from training.train import finish, run_epoch
+from workbench.analysis.forecasts import RepairForecast, training_noise
+from workbench.analysis.retraining import Forecaster
+from workbench.core.predictions import Predictions
+
+TRAIN, JUDGED, LEFT, ADDED, FACTOR = 800, 700, 6, 30, 5.0
+ORDERED = ("relabel", "collect", "drop")
+RECIPE = dataclasses.replace(
+    RECIPES["digits"],
+    architecture="convnet_ln",
+    epochs=30,
+    image_sizes=(16,),
+    workers=0,
+    precision="float32",
+    layout="contiguous",
+)
+
+
+@dataclass(frozen=True)
+class Planted:
+    """Digits with faults, and what each action makes of the train rows."""
+
+    images: Images
+    labels: Labels
+    judged: Images
+    judged_labels: Labels
+    rows: Labels  # of the train rows that there are
+    added: Labels
+    truth: Labels
+    weight: np.ndarray
+    kept: np.ndarray
+
+    def actions(self) -> Mapping[str, tuple[Labels, Labels, np.ndarray | None]]:
+        """Rows, labels and weights (0 leaves a row out) of each action."""
+        return {
+            "relabel": (self.rows, self.truth, None),
+            "collect": (np.concatenate([self.rows, self.added]), self.labels, None),
+            "weight": (self.rows, self.labels, self.weight),
+            "drop": (self.rows, self.labels, self.kept),
+        }
+
+
+def planted(repeat: int, images: Images, labels: Labels) -> Planted:
+    """The faults of one repeat, drawn at random."""
+    drawn = np.random.default_rng(repeat)
+    order = drawn.permutation(len(labels))
+    train, judged = order[:TRAIN], order[TRAIN : TRAIN + JUDGED]
+    own, truth, shown = images[train].copy(), labels[train].copy(), images[judged].copy()
+    given, (of, to, rare) = truth.copy(), drawn.permutation(10)[:3]
+    mine = np.flatnonzero(truth == of)
+    given[drawn.choice(mine, round(0.4 * len(mine)), replace=False)] = to
+    held = np.flatnonzero(truth == rare)[LEFT:]
+    rows = np.setdiff1d(np.arange(TRAIN), held)
+    negative, shown_negative = drawn.random(TRAIN) < 0.03, drawn.random(JUDGED) < 0.25
+    own[negative], shown[shown_negative] = 255 - own[negative], 255 - shown[shown_negative]
+    weight = np.where(negative[rows], FACTOR, 1.0)
+    kept = (drawn.random(len(rows)) >= 1 / 3).astype(float)
+    return Planted(own, given, shown, labels[judged], rows, held[:ADDED], truth, weight, kept)
+
+
+def trained(
+    images: Images, labels: Labels, seed: int, weight: np.ndarray | None = None, initial: Initial | None = None
+) -> Session:
+    """A network trained on some rows; from nothing, or tuned from other weights."""
+    data = DataSet("digits", "train", np.ascontiguousarray(images), labels, tuple("0123456789"))
+    recipe = dataclasses.replace(RECIPE, seed=seed)
+    fixes = None
+    if weight is not None:
+        fixes = Fixes(data, weight > 0, np.where(weight > 0, weight, 1).astype(np.float32), 0, "")
+    session = Session(recipe if initial is None else recipe.for_tuning(), data, None, fixes, initial=initial)
+    while session.epoch < session.recipe.epochs:
+        run_epoch(session, None, lambda *_: None)
+    finish(session)
+    return session
+
+
+@torch.no_grad()
+def predicted(session: Session, images: Images, labels: Labels) -> Predictions:
+    """Its predictions with embeddings."""
+    data = DataSet("digits", "test", np.ascontiguousarray(images), labels, session.train.classes)
+    plain = augment.pipeline(session.recipe, session.statistics, 16, train=False, side=data.side)
+    rows = augment.AugmentedRows(data, np.arange(len(data)), plain, None)
+    features: list[torch.Tensor] = []
+    model = session.model.eval()
+    handle = model.get_submodule("head").register_forward_pre_hook(lambda _, given: features.append(given[0]))
+    try:
+        shares = model(torch.stack([rows[place][0] for place in range(len(rows))])).softmax(1)
+    finally:
+        handle.remove()
+    return Predictions.from_arrays(labels, shares.numpy(), data.classes, embedding=features[0].numpy())
+
+
+def forecasts(case: Planted, base: Session, judged: Predictions) -> dict[str, RepairForecast]:
+    """What each action is forecast to bring."""
+    whole = predicted(base, case.images, case.labels)
+    here = Predictions.from_arrays(
+        case.labels[case.rows], whole.probability[case.rows], whole.classes, embedding=whole.embedding[case.rows]
+    )
+    forecaster = Forecaster(judged, here, training_noise(judged))
+    added = whole.embedding[case.added], case.labels[case.added]
+    return {
+        "relabel": forecaster.fixes("relabel", "relabel", label=case.truth[case.rows]),
+        "collect": forecaster.more("collect", "collect", np.arange(len(case.rows)), *added),
+        "weight": forecaster.fixes("weight", "weight", weight=case.weight),
+        "drop": forecaster.fixes("drop", "drop", weight=case.kept),
+    }
+
+
+def repeated(repeat: int, images: Images, labels: Labels) -> dict[str, list[tuple[RepairForecast, float]]]:
+    """Forecast and outcome of each action, in the order of the actions, from nothing and from its own weights."""
+    case = planted(repeat, images, labels)
+    base = trained(case.images[case.rows], case.labels[case.rows], repeat)
+    judged = predicted(base, case.judged, case.judged_labels)
+    forecast = forecasts(case, base, judged)
+    weights = {name: value.clone() for name, value in base.model.state_dict().items()}
+    start = Initial(weights, "", base.statistics)
+    found: dict[str, list[tuple[RepairForecast, float]]] = {"from nothing": [], "from its weights": []}
+    for name, (rows, given, weight) in case.actions().items():
+        for how, initial in (("from nothing", None), ("from its weights", start)):
+            again = trained(case.images[rows], given[rows], repeat, weight, initial)
+            accuracy = predicted(again, case.judged, case.judged_labels).accuracy
+            found[how].append((forecast[name], accuracy - judged.accuracy))
+    return found
+
+
+def main() -> None:
+    """Repeat, count how often intervals cover and orders agree, and report."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--repeats", type=int, default=20)
+    repeats = options.parse_args().repeats
+    torch.set_num_threads(1)
+    splits = [load("digits", split) for split in ("train", "test")]
+    images, labels = (np.concatenate([getattr(one, name) for one in splits]) for name in ("images", "labels"))
+    runs = [repeated(repeat, images, labels) for repeat in range(repeats)]
+    names = ["relabel", "collect", "weight", "drop"]
+    figures: dict[str, object] = {"processor": processor(), "repeats": repeats, "precision": "float32"}
+    for how, key in (("from nothing", ""), ("from its weights", "_tuned")):
+        pairs = [run[how] for run in runs]
+        low, high, gain = (
+            np.array([[getattr(one, name) for one, _ in pair] for pair in pairs]) for name in ("low", "high", "gain")
+        )
+        outcome = np.array([[value for _, value in pair] for pair in pairs])
+        covers = (low <= outcome) & (outcome <= high)
+        places = [names.index(name) for name in ORDERED]
+        same = np.argsort(gain[:, places], 1) == np.argsort(outcome[:, places], 1)
+        figures[f"forecast_coverage{key}"] = round(float(covers.mean()), 3)
+        figures[f"forecast_order{key}"] = round(float(same.all(1).mean()), 3)
+        for k, name in enumerate(names):
+            means = (100 * gain[:, k].mean(), 100 * (high - low)[:, k].mean() / 2, 100 * outcome[:, k].mean())
+            figures[f"{name}{key}"] = [
+                *(round(float(value), 2) for value in means),
+                round(float(covers[:, k].mean()), 2),
+            ]
+    report("forecasts", figures)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from tests.factories import predictions
+from workbench.analysis.refit import FrozenFeatures
+from workbench.core.predictions import Predictions
+from workbench.errors import DataError
+
+CLASSES = ("a", "b", "c")
+
+
+def blobs(count: int, seed: int, width: int = 6) -> Predictions:
+    drawn = np.random.default_rng(seed)
+    label = drawn.integers(0, 3, count)
+    centres = np.random.default_rng(0).normal(size=(3, width)) * 0.8
+    features = (centres[label] + drawn.normal(size=(count, width))).astype(np.float32)
+    return Predictions.from_arrays(label, np.full((count, 3), 1 / 3, np.float32), CLASSES, embedding=features)
+
+
+def test_answers_are_those_of_logistic_regression_on_standardised_features() -> None:
+    test, train = blobs(300, 1), blobs(400, 2)
+    features = FrozenFeatures(test, train)
+    assert train.embedding is not None
+    assert test.embedding is not None
+    np.testing.assert_allclose(features.train.std(0), 1, atol=1e-4)
+    weight = np.random.default_rng(3).choice([0.0, 1.0, 3.0], len(train))
+    # the same by repeated rows: a weight of 3 is a row three times
+    times = np.repeat(np.arange(len(train)), weight.astype(int))
+    mean, deviation = train.embedding.mean(0), train.embedding.std(0)
+    plain = LogisticRegression(C=1e6, max_iter=2000, tol=1e-8)
+    plain.fit((train.embedding[times] - mean) / deviation, train.label[times])
+    free = FrozenFeatures(test, train, penalty=1e-9)  # without a penalty the choice of directions does not matter
+    agree = free.answers(weight=weight) == plain.predict((test.embedding - mean) / deviation)
+    assert agree.mean() > 0.98
+    assert (features.before == test.label).mean() > 0.6
+
+
+def test_a_row_that_is_left_out_is_as_good_as_absent() -> None:
+    test, train = blobs(200, 1), blobs(300, 2)
+    features, kept = FrozenFeatures(test, train), np.arange(300) % 2
+    by_weight = features.answers(weight=kept.astype(float))
+    by_rows = features.answers(rows=np.flatnonzero(kept))
+    assert (by_weight == by_rows).all()
+    more = features.of(train.embedding[kept == 0]), train.label[kept == 0]  # type: ignore[index]
+    both = features.answers(rows=np.flatnonzero(kept), more=more)
+    assert (both == features.before).mean() > 0.98
+
+
+def test_rows_out_of_fold_are_judged_by_others() -> None:
+    train = blobs(300, 2)
+    label = train.label.copy()
+    label[:30] = (label[:30] + 1) % 3
+    wrong = Predictions.from_arrays(label, train.probability, CLASSES, embedding=train.embedding)
+    features = FrozenFeatures(blobs(50, 1), wrong)
+    probability = features.out_of_fold()
+    np.testing.assert_allclose(probability.sum(1), 1, atol=1e-5)
+    assert (probability.argmax(1)[:30] == train.label[:30]).mean() > 0.5
+    few = Predictions.from_arrays(
+        np.r_[np.zeros(9), 1, 2].astype(int),
+        np.full((11, 3), 1 / 3),
+        CLASSES,
+        embedding=np.random.default_rng(0).normal(size=(11, 6)).astype(np.float32),
+    )
+    with pytest.raises(DataError, match="at least 5 train rows of each class; b has 1"):
+        FrozenFeatures(blobs(50, 1), few).out_of_fold()
+
+
+def test_bad_input_is_named() -> None:
+    test, train = blobs(50, 1), blobs(60, 2)
+    with pytest.raises(DataError, match="with embeddings of the judged and the train rows"):
+        FrozenFeatures(test, predictions(20))
+    with pytest.raises(DataError, match="same classes, same width"):
+        FrozenFeatures(test, blobs(60, 2, width=5))
+    rows = np.flatnonzero(train.label != 2)
+    without = Predictions.from_arrays(
+        train.label[rows],
+        train.probability[rows],
+        CLASSES,
+        embedding=train.embedding[rows],  # type: ignore[index]
+    )
+    with pytest.raises(DataError, match="train rows of every class; c has none"):
+        FrozenFeatures(test, without)
+    with pytest.raises(DataError, match="leave out fewer rows"):
+        FrozenFeatures(test, train).answers(weight=(train.label != 0).astype(float))

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+import workbench
+from tests.factories import classifier, data_set, image_folder, image_set
+from workbench.__main__ import main
+from workbench.analysis.forecasts import MANIFEST, RepairForecast, forecast_of_answers
+from workbench.core.predictions import Predictions
+from workbench.core.records import ImageSet
+from workbench.errors import DataError, OutputError
+from workbench.findings.find import find
+from workbench.models.predict import predict
+from workbench.reports.forecasts import Repairs, write_forecasts
+from workbench.robustness.augmenting import augmented
+from workbench.robustness.kinds import KINDS
+from workbench.runs.run import Run
+
+
+@pytest.fixture(scope="module")
+def run() -> Run:
+    """An untrained model with its judged and train rows."""
+    model, images = classifier(), image_set(90)
+    data = data_set(120, "train", seed=5)
+    train = ImageSet(data.images, data.labels, data.classes, "train", data.fingerprint)
+    return Run("tiny", predict(model, images), images, model, train=predict(model, train), train_images=train)
+
+
+def test_a_bundle_has_a_table_a_figure_and_what_is_missing(run: Run, tmp_path: Path) -> None:
+    told: list[str] = []
+    asked = Repairs(augment=("flip", "brightness"), collect=("ant",), seeds=[run.predictions], after=run.predictions)
+    said = write_forecasts(run, tmp_path, asked, progress=told.append)
+    assert {"last layer", "relabel", "collect ant", "augment flip", "augment brightness"} <= set(told)
+    table = pl.read_csv(tmp_path / "forecasts.csv")
+    assert {"average", "calibrate", "collect", "augment"} <= set(table["kind"])
+    assert (table["low"] <= table["gain"]).all()
+    assert (table["gain"] <= table["high"]).all()
+    curves = pl.read_csv(tmp_path / "learning_curves.csv")
+    assert curves["class"].to_list() == ["ant"]
+    assert (tmp_path / "forecasts.png").is_file()
+    values = json.loads((tmp_path / MANIFEST).read_text())
+    assert values["outcome"]["difference"] == 0
+    assert any(line.startswith("outcome: accuracy +0.00") for line in said)
+    assert any(line.startswith("not forecast: test-time augmentation") for line in said)
+    assert not any("copies" in line for line in said[-4:])  # they were looked for, and there are none
+    joined = workbench.with_forecasts(run, tmp_path)
+    assert [one.kind for one in joined.forecasts] == table["kind"].to_list()
+    assert not any(line.startswith("repairs") for line in find(joined).missing)
+    assert any(line.startswith("repairs: what actions would bring") for line in find(run).missing)
+    with pytest.raises(OutputError, match="exists already"):
+        write_forecasts(run, tmp_path, asked)
+    write_forecasts(run, tmp_path, asked, force=True)
+
+
+def test_fixes_are_set_beside_what_came_of_them(run: Run, tmp_path: Path) -> None:
+    fixes = tmp_path / "fixes.json"
+    rows = [{"index": 0, "action": "drop"}, {"index": 1, "action": "relabel", "label": "cow"}]
+    origin = run.train.provenance.data  # type: ignore[union-attr]
+    fixes.write_text(json.dumps({"format": 1, "data": origin, "split": "train", "rows": rows}))
+    said = write_forecasts(run, tmp_path / "out", Repairs(fixes=fixes, after=run.predictions))
+    assert any("train with the fixes (1 relabelled, 1 dropped, 0 weighted)" in line for line in said)
+    assert any("within the forecast of the fixes" in line for line in said)
+
+
+def test_without_train_rows_or_model_the_rest_runs(run: Run, tmp_path: Path) -> None:
+    bare = Run("bare", run.predictions, run.images)
+    said = write_forecasts(bare, tmp_path / "bare", Repairs(augment=("flip",)))
+    assert any(line.startswith("divide the logits") for line in said)
+    assert any("train images: the run has no predictions on the train split" in s for s in said)
+    without = dataclasses.replace(run, classifier=None)
+    said = write_forecasts(without, tmp_path / "without", Repairs(augment=("flip",)))
+    assert any("augment flip: the model and the train images are needed" in line for line in said)
+    numbers = run.predictions.table.select("index", "label", "predicted")
+    classes = Predictions(numbers, run.predictions.classes)
+    with pytest.raises(DataError, match="nothing can be forecast"):
+        write_forecasts(Run("classes", classes), tmp_path / "nothing", Repairs())
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [({"augment": ("swirl",)}, "not 'swirl'"), ({"collect": ("cat",)}, "not 'cat'")],
+)
+def test_bad_input_is_refused_before_anything_is_written(asked, words: str, run: Run, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=words):
+        write_forecasts(run, tmp_path, Repairs(**asked))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_changed_train_images_have_the_features_of_changed_pixels(run: Run) -> None:
+    assert run.classifier is not None
+    assert run.train_images is not None
+    rows = np.array([7, 3, 50])
+    found = augmented(run.classifier, run.train_images, rows, KINDS["flip"], 1)
+    mirrored = ImageSet(
+        np.stack([run.train_images.image(int(row))[:, ::-1] for row in rows]),
+        run.train_images.labels[rows],
+        run.train_images.classes,
+        "train",
+        "0" * 64,
+    )
+    np.testing.assert_allclose(found.embedding, predict(run.classifier, mirrored).embedding, atol=1e-5)
+    assert found.label.tolist() == run.train_images.labels[rows].tolist()
+    stronger = augmented(run.classifier, run.train_images, rows, KINDS["brightness"], 0.3)
+    assert not np.allclose(stronger.embedding, found.embedding)
+
+
+def planned(corrected: int, broken: int, noise: float = 0.0) -> tuple[Run, RepairForecast]:
+    """A run of 1,000 rows with 100 errors, and a repair that corrects and breaks some."""
+    label = np.arange(1000) % 3
+    answers = np.where(np.arange(1000) < 100, (label + 1) % 3, label)
+    probability = np.full((1000, 3), 0.15)
+    probability[np.arange(1000), answers] = 0.7
+    test = Predictions.from_arrays(label, probability, ("a", "b", "c"))
+    after = answers.copy()
+    after[:corrected] = label[:corrected]
+    after[500 : 500 + broken] = (label[500 : 500 + broken] + 1) % 3
+    one = forecast_of_answers("relabel", "relabel some", "a basis", test, answers, after, noise=noise, trains=True)
+    return Run("planned", test, forecasts=(one,)), one
+
+
+def test_a_repair_that_would_help_is_a_finding() -> None:
+    run, one = planned(40, 5)
+    (finding,) = find(run).of("repairs")
+    assert finding.sentence.startswith("40 answers would be corrected and 5 broken by this repair: relabel some")
+    assert finding.rows.tolist() == list(range(40))
+    assert finding.cost == 35
+    assert not finding.explains
+    assert finding.forecast is not None
+    assert (finding.forecast.gain, finding.forecast.low) == (one.gain, one.low)
+
+
+@pytest.mark.parametrize(("corrected", "broken", "noise"), [(5, 4, 0.0), (5, 20, 0.0), (40, 5, 0.03)])
+def test_a_repair_that_may_be_chance_is_none(corrected: int, broken: int, noise: float) -> None:
+    assert not find(planned(corrected, broken, noise)[0]).of("repairs")
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from training import run as training
+
+    data, model = image_folder(tmp_path / "data", rows=90), tmp_path / "model"
+    options = ["--epochs", "1", "--width", "8", "--batch-size", "16", "--workers", "0", "--image-sizes", "32"]
+    assert training.main(["--recipe", "fast", "--data", str(data), "--out", str(model), *options]) == 0
+    for split in ("test", "train"):
+        place = ["--checkpoint", str(model), "--data", str(data), "--out", str(tmp_path / split)]
+        assert main(["predict", "--split", split, *place]) == 0
+    given = ["--predictions", str(tmp_path / "test"), "--checkpoint", str(model), "--data", str(data)]
+    asked = ["--augment", "flip", "--collect", "ant", "--out", str(tmp_path / "f")]
+    command = ["forecast", *given, "--train", str(tmp_path / "train"), *asked]
+    capsys.readouterr()
+    assert main(command) == 0
+    said = capsys.readouterr().out
+    assert "train with flip: accuracy" in said
+    assert "collect twice as many of" in said
+    assert main(command) == 2
+    report = ["findings", *given, "--forecasts", str(tmp_path / "f"), "--out", str(tmp_path / "findings")]
+    assert main(report) == 0
+    assert "repairs: what actions" not in capsys.readouterr().out
+    assert main([*command, "--force", "--collect", "cat"]) == 2
+    assert "not 'cat'" in capsys.readouterr().err

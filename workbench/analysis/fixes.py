@@ -1,0 +1,41 @@
+"""Decisions on train rows, as the explorer exports them, as labels and weights of the train rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from workbench.core.predictions import Predictions
+from workbench.core.records import FloatArray, IntArray
+from workbench.core.rows import positions
+from workbench.errors import DataError
+
+
+def fixed_labels(values: Mapping[str, Any], train: Predictions) -> tuple[IntArray, FloatArray]:
+    """Labels and weights ``(N,)`` of train rows after the fixes that the explorer exports (`training.fixes`).
+
+    Raises
+    ------
+    DataError
+        If it is not such a file, or names rows, classes or actions that do not exist.
+    """
+    label, weight = train.label.copy(), np.ones(len(train))
+    try:
+        rows = [(int(row["index"]), str(row["action"]), row) for row in values["rows"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"fixes: not a fixes file ({error}): export it from the explorer") from error
+    of = train.provenance
+    if values.get("split") != "train" or (of.data is not None and values.get("data") != of.data):
+        raise DataError("fixes: they belong to other data than the train predictions: export them for these")
+    for place, (_, action, row) in zip(positions(train, np.array([row[0] for row in rows])), rows, strict=True):
+        if action == "drop":
+            weight[place] = 0
+        elif action == "relabel" and row.get("label") in train.classes:
+            label[place] = train.classes.index(row["label"])
+        elif action == "weight" and isinstance(row.get("weight"), int | float) and 0 < row["weight"] <= 10:
+            weight[place] = row["weight"]
+        else:
+            raise DataError(f"fixes: row {row['index']}: expected drop, relabel with a class, or weight of 0 to 10")
+    return label, weight

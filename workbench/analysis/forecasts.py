@@ -1,0 +1,151 @@
+"""What a repair would bring, before it is made: forecasts of actions from predictions and frozen features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from workbench.analysis.compare import newcombe_paired
+from workbench.analysis.robustness import check_origin
+from workbench.analysis.statistics import Z_95, sign_test
+from workbench.core.predictions import Predictions
+from workbench.core.records import IntArray
+from workbench.core.texts import read_json
+from workbench.errors import DataError
+
+MANIFEST = "forecasts.json"
+ACCURACY, LOG_LOSS, KEPT = "accuracy", "log loss (nats)", "accuracy of the answers kept"
+
+
+@dataclass(frozen=True)
+class RepairForecast:
+    """What an action would bring.
+
+    Parameters
+    ----------
+    kind : str
+        Such as ``relabel`` or ``collect``.
+    action : str
+        What would be done, as an imperative.
+    measure : str
+        What ``gain`` is the change of: accuracy, the log loss (a fall is a gain), or the accuracy of the answers kept.
+    gain, low, high : float
+        With a 95 % interval.
+    basis : str
+        What it was computed from.
+    trains : bool
+        Whether the network would be trained again: the interval then holds the noise of training, too.
+    fixed, broken : int64 array
+        Row ids that the action corrects and misclassifies, as far as it is known.
+    p_value : float or None
+        Exact McNemar test of fixed against broken rows, for a change of accuracy.
+    """
+
+    kind: str
+    action: str
+    measure: str
+    gain: float
+    low: float
+    high: float
+    basis: str
+    trains: bool
+    fixed: IntArray
+    broken: IntArray
+    p_value: float | None = None
+
+    @property
+    def sentence(self) -> str:
+        """The forecast in words."""
+        if self.measure == LOG_LOSS:
+            words = f"log loss falls by {self.gain:.4f} ({self.low:.4f} to {self.high:.4f})"
+        else:
+            points = [100 * value for value in (self.gain, self.low, self.high)]
+            words = "{} {:+.2f} points ({:+.2f} to {:+.2f})".format(self.measure, *points)
+        return f"{self.action}: {words}; {self.basis}"
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as JSON values."""
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {**values, "fixed": self.fixed.tolist(), "broken": self.broken.tolist()}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> RepairForecast:
+        """The forecast that `to_json` describes."""
+        rows = {name: np.array(values[name], np.int64) for name in ("fixed", "broken")}
+        return cls(**{**values, **rows})
+
+
+def read_forecasts(folder: Path, predictions: Predictions) -> tuple[RepairForecast, ...]:
+    """The forecasts that ``python -m workbench forecast`` made for the model and images that predictions are of.
+
+    Raises
+    ------
+    DataError
+        If the folder holds none, damaged ones, or those of another model or of other images.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise DataError(f"{folder} has no {MANIFEST}: expected a folder that `python -m workbench forecast` wrote")
+    values = read_json(path)
+    try:
+        check_origin(folder, values, predictions, "forecast")
+        return tuple(RepairForecast.from_json(one) for one in values["forecasts"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{path} is damaged ({error}): write it again with `forecast --force`") from error
+
+
+def training_noise(predictions: Predictions, seeds: Sequence[Predictions] = ()) -> float:
+    """The standard deviation of the change of accuracy that training once more brings by chance alone.
+
+    With other seeds of the recipe (on the same rows, in the same order) the mean share c of rows on which one of two
+    models is correct gives the square root of c / N; or, with two or more, √2 times the deviation of the models'
+    accuracies, if that is larger. Without them c is taken as the error rate: two trainings of a calibrated kind of
+    model disagree as often as one of them errs (Jiang et al. 2022, arXiv 2106.13799).
+    """
+    own = predictions.correct
+    if not seeds:
+        return float(np.sqrt((~own).mean() / len(own)))
+    others = [other.correct for other in seeds]
+    churn = float(np.sqrt(np.mean([(other != own).mean() for other in others]) / len(own)))
+    if len(others) == 1:
+        return churn
+    return max(churn, float(np.sqrt(2) * np.std([own.mean(), *(other.mean() for other in others)], ddof=1)))
+
+
+def forecast_of_answers(
+    kind: str,
+    action: str,
+    basis: str,
+    test: Predictions,
+    before: IntArray,
+    after: IntArray,
+    *,
+    noise: float = 0.0,
+    trains: bool = False,
+) -> RepairForecast:
+    """A forecast of accuracy from answers ``(N,)`` without the action and with it."""
+    was, now = before == test.label, after == test.label
+    fixed, broken = now & ~was, was & ~now
+    counts = int((was & now).sum()), int(fixed.sum()), int(broken.sum()), int((~was & ~now).sum())
+    gain = (counts[1] - counts[2]) / len(was)
+    return RepairForecast(
+        kind,
+        action,
+        ACCURACY,
+        gain,
+        *joined(gain, *newcombe_paired(*counts), noise),
+        basis,
+        trains,
+        test.index[fixed],
+        test.index[broken],
+        sign_test(counts[1], counts[2]),
+    )
+
+
+def joined(value: float, low: float, high: float, noise: float) -> tuple[float, float]:
+    """The limits of a value to which normal noise of a standard deviation is added."""
+    return value - float(np.hypot(value - low, Z_95 * noise)), value + float(np.hypot(high - value, Z_95 * noise))
