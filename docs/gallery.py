@@ -23,11 +23,13 @@ from workbench.analysis.classes import class_report
 from workbench.analysis.compare import compare
 from workbench.analysis.confusion import asymmetries, confusion_matrix
 from workbench.analysis.dynamics import read_dynamics
+from workbench.analysis.forecasts import RepairForecast
 from workbench.analysis.index import sample_errors
 from workbench.analysis.influence import influence
 from workbench.analysis.labels import label_suspects
 from workbench.analysis.neighbours import join_neighbours
 from workbench.analysis.projection import principal
+from workbench.analysis.retraining import Forecaster
 from workbench.analysis.votes import human_confusion, join_votes
 from workbench.attribution.attribute import attribute
 from workbench.attribution.stages import stage_maps
@@ -98,6 +100,11 @@ class Material:
             measured.measure()
             return accuracy_curves(measured.answers(), self.predictions)
 
+    def repairs(self) -> list[RepairForecast]:
+        """What more of three digits would bring."""
+        forecaster = Forecaster(self.predictions, predict(self.classifier, self.train_images), 0.0)
+        return [forecaster.collect(digit)[0] for digit in (1, 8, 9)]
+
     def maps(self, count: int) -> Any:
         """Grad-CAM of some errors for the predicted class."""
         rows = sample_errors(self.predictions, count)
@@ -139,6 +146,7 @@ def drawn(of: Material) -> dict[str, Callable[[], Axes | Figure]]:
         "corruption_curves": lambda: figures.corruption_curves(of.corrupted()),
         "embedding_map": lambda: figures.embedding_map(principal(embedding_of(p)), p.label, classes, chosen),
         "flips": lambda: figures.flips(flipped(of, errors[:5])),
+        "forecasts": lambda: figures.forecasts(of.repairs()),
         "group_map": lambda: figures.group_map(mean_map(maps), region_of(mean_map(maps), 32, 0.15)),
         "human_against_model": lambda: figures.human_against_model(class_report(matrix), class_report(human)),
         "image_grid": lambda: figures.image_grid(of.images, p, errors),

@@ -119,12 +119,15 @@ def _wait(execution: Execution) -> None:
         torch.cuda.synchronize(execution.device)
 
 
-def pick_for_training(model: nn.Module, recipe: Recipe) -> Execution:
+def pick_for_training(model: nn.Module, recipe: Recipe, *, measure: bool = True) -> Execution:
     """The execution that the recipe asks for; of what it leaves open, the fastest for a step at its last image size.
 
-    The weights stay as they are. Of several processes the first measures for all.
+    The weights stay as they are. Of several processes the first measures for all. Without ``measure`` the first of
+    those that are open, for a run that resumes with the one it began with.
     """
     found = candidates(recipe.precision, recipe.layout, pick_device(recipe.device))
+    if not measure:
+        return found[0]
     side = recipe.image_sizes[-1]
     batch = torch.zeros(min(recipe.batch_size, PROBE_BATCH), 3, side, side)
 

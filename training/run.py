@@ -144,7 +144,8 @@ def open_session(options: argparse.Namespace) -> Session:
     train, test = data.load_both(root, max(recipe.image_sizes), download=options.download)
     mended = None if options.fixes is None else fixes.read_fixes(options.fixes, train)
     initial = None if options.init is None else initial_from(options.init, recipe, train)
-    session = Session(recipe, train, test, mended, initial=initial, watch_test=options.watch_test)
+    flags = {"watch_test": options.watch_test, "resumes": options.resume}
+    session = Session(recipe, train, test, mended, initial=initial, **flags)
     if options.resume:
         session.restore(out)
     return session

@@ -67,6 +67,7 @@ class Session:
         *,
         initial: Initial | None = None,
         watch_test: bool = False,
+        resumes: bool = False,
     ) -> None:
         self.recipe, self.train, self.test, self.fixes = recipe, train, test, fixes
         self.initial, self.watch_test = initial, watch_test
@@ -91,7 +92,7 @@ class Session:
         model = build_for(recipe, len(train.classes))
         if initial is not None:
             model.load_state_dict(initial.weights)
-        self.execution = pick_for_training(model, recipe)
+        self.execution = pick_for_training(model, recipe, measure=not resumes)  # else `restore` names it
         self.model = self.execution.place(model)
         self.average = WeightAverage(self.model, recipe.average) if recipe.average else None
         self.optimisation = Optimisation(self.model, recipe, recipe.epochs * self.steps_per_epoch)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -63,7 +64,7 @@ def concepts(page: Page) -> None:
     """The concepts that decide in a cell."""
     view(page, "Selection")
     page.locator(".wb-tile").nth(2).click()
-    page.get_by_role("button", name="Which concepts decide").click(timeout=LIMIT_MS)
+    page.get_by_role("button", name=re.compile("Why .+ and not")).click(timeout=LIMIT_MS)
     expect(page.locator(".wb-concept")).to_have_count(6, timeout=LIMIT_MS)
     page.locator(".wb-concepts").evaluate("node => node.scrollIntoView()")
     page.wait_for_timeout(500)

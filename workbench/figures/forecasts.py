@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 
 import matplotlib as mpl
@@ -20,12 +19,16 @@ def forecasts(found: Sequence[RepairForecast], *, ax: Axes | None = None) -> Axe
     with mpl.rc_context(STYLE):
         ax = own_axes(ax, 0.55 * max(len(shown), 2) + 1.4)
         rate = Rate(*(np.array([getattr(one, name) for one in shown]) for name in ("gain", "low", "high")))
-        notes = [f"{100 * one.gain:+.2f}".replace("-", "−") for one in shown]
-        interval_dots(ax, [textwrap.fill(one.action, 38) for one in shown], rate, notes, colour=ACCENT)
+        notes = [_points(one.gain) for one in shown]
+        interval_dots(ax, [one.action for one in shown], rate, notes, colour=ACCENT)
         ax.axvline(0, color=INK, linewidth=1)
-        ax.xaxis.set_major_formatter(lambda value, _: f"{100 * value:+.1f}".replace("-", "−"))
+        ax.xaxis.set_major_formatter(lambda value, _: _points(value) if value else "0")
         ax.set_xlabel(
             "Forecast change of accuracy in points, 95 % interval\n(with the noise of training, where the network is "
             "trained again)"
         )
     return ax
+
+
+def _points(value: float) -> str:
+    return f"{100 * value:+.2f}".replace("-", "−")

@@ -46,11 +46,12 @@ def test_a_measurement_changes_no_weight_and_no_random_number() -> None:
 
 def test_a_resumed_run_computes_as_it_began(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
     recipe = dataclasses.replace(TINY, layout="auto")
-    monkeypatch.setattr("training.session.pick_for_training", lambda *_: Execution(CPU, channels_last=False))
+    monkeypatch.setattr("training.session.pick_for_training", lambda *_, **__: Execution(CPU, channels_last=False))
     begun = Session(recipe, data_set(60), data_set(24, "test"))
     begun.save(tmp_path)
-    monkeypatch.setattr("training.session.pick_for_training", lambda *_: Execution(CPU, channels_last=True))
-    resumed = Session(recipe, data_set(60), data_set(24, "test"))
+    monkeypatch.undo()
+    monkeypatch.setattr("training.execution.fastest", lambda *_: pytest.fail("a resumed run measures nothing"))
+    resumed = Session(recipe, data_set(60), data_set(24, "test"), resumes=True)
     resumed.restore(tmp_path)
     assert resumed.execution == begun.execution
     assert resumed.model.get_parameter("stem_conv.weight").is_contiguous()

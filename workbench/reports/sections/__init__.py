@@ -13,6 +13,7 @@ from workbench.reports.sections import (
     cohorts,
     comparison,
     findings,
+    forecasts,
     groups,
     human,
     labels,
@@ -44,6 +45,7 @@ SECTIONS: dict[str, Section] = {
     "scores": Section("How well do the scores rank, and what has to go to a person?", scores.section),
     "labels": Section("Which labels are doubtful?", labels.section),
     "robustness": Section("How do the answers change with the image?", robustness.section),
+    "forecasts": Section("What would repairs bring?", forecasts.section),
     "pictures": Section("What do the errors look like, and where does the model look?", pictures.section),
     "training": Section("How was it trained?", training.section),
 }
