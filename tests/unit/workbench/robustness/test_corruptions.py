@@ -3,6 +3,7 @@ import io
 
 import numpy as np
 import pytest
+import scipy
 from PIL import Image
 
 from workbench.errors import DataError
@@ -82,6 +83,32 @@ def test_what_is_not_random_is_as_published() -> None:
         file = io.BytesIO()
         Image.fromarray(image).save(file, "JPEG", quality=(80, 65, 58, 50, 40)[strength - 1])
         assert (corrupt(image, "jpeg", strength) == np.array(Image.open(file))).all()
+
+
+def test_blurs_are_as_a_second_implementation_computes_them() -> None:
+    image = picture()
+    scaled, offsets = image / 255, np.arange(-8, 9)
+    for strength in range(1, 6):
+        radius, sigma = ((0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (1, 0.2), (1.5, 0.1))[strength - 1]
+        disc = (offsets[:, None] ** 2 + offsets**2 <= radius**2).astype(float)
+        edge = np.exp(-np.array([1, 0, 1]) / (2 * sigma**2))
+        kernel = scipy.ndimage.correlate(disc / disc.sum(), np.outer(edge, edge) / edge.sum() ** 2, mode="mirror")
+        expected = np.stack([scipy.ndimage.correlate(scaled[..., k], kernel, mode="mirror") for k in range(3)], 2)
+        assert np.abs(corrupt(image, "defocus blur", strength) - (expected * 255).astype(int)).max() <= 1
+
+        beyond = (1.06, 1.11, 1.16, 1.21, 1.26)[strength - 1]
+        total, factors = scaled.copy(), np.arange(1, beyond, 0.01)
+        for factor in factors:
+            inner = int(np.ceil(32 / factor))
+            first = (32 - inner) // 2
+            size = round(inner * factor)
+            where = np.linspace(0, inner - 1, size)[(size - 32) // 2 :][:32] + first
+            low = np.minimum(where.astype(int), 30)
+            share = where - low
+            rows = scaled[low] * (1 - share)[:, None, None] + scaled[low + 1] * share[:, None, None]
+            total += rows[:, low] * (1 - share)[None, :, None] + rows[:, low + 1] * share[None, :, None]
+        expected = (total / (len(factors) + 1)).clip(0, 1)
+        assert np.abs(corrupt(image, "zoom blur", strength) - (expected * 255).astype(int)).max() <= 1
 
 
 def test_blurs_of_a_point_have_the_published_spread() -> None:
