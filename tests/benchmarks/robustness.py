@@ -75,9 +75,10 @@ def held(classifier: Classifier, images: ImageArray, rows: IntArray, found: Frag
         for values in found.table.filter(found.table[f"{name}_strength"].is_not_null()).iter_rows(named=True):
             k, strength = place[values["index"]], values[f"{name}_strength"]
             make = kind.variants[values[f"{name}_variant"]]
-            flips.append(answers(apply(images[k], make(strength))[None])[0] != before[k])
+            row = values["index"]
+            flips.append(answers(apply(images[k], make(strength).seeded(row))[None])[0] != before[k])
             if not kind.is_switch and not kind.whole and CLOSE * strength > LEAST * kind.grid(images.shape[1])[0]:
-                keeps.append(answers(apply(images[k], make(CLOSE * strength))[None])[0] == before[k])
+                keeps.append(answers(apply(images[k], make(CLOSE * strength).seeded(row))[None])[0] == before[k])
     return float(np.mean(flips)), float(np.mean(keeps))
 
 

@@ -17,29 +17,28 @@ MISSING = (
 
 
 def find(known: Known) -> Found:
-    """Actions whose forecast of accuracy lies above 0.
+    """Actions on train rows whose forecast of accuracy lies above 0.
 
-    Of the forecasts of accuracy, those whose 95 % interval (with the noise of training, where the network would be
-    trained again) lies above 0 and whose exact McNemar test holds when multiplied by their number (Bonferroni). The
+    Averaging models and changed copies are reported by the rules *unsettled* and *fragile*. Of the actions after which
+    the network is trained again, those whose 95 % interval (with the noise of training) lies above 0 and whose exact McNemar test holds when multiplied by their number (Bonferroni). The
     rows are the errors that the action corrects in the forecast. That an action would correct them does not say why
     they are made, so that they do not count as explained.
     """
     if not known.forecasts:
         return Found(missing=(MISSING,))
-    tried = [one for one in known.forecasts if one.measure == ACCURACY and one.p_value is not None]
-    held = [one for one in tried if one.low > 0 and (one.p_value or 0.0) * len(tried) <= LEVEL]
+    tried = [one for one in known.forecasts if one.trains and one.measure == ACCURACY]
+    held = [one for one in tried if one.low > 0 and one.p_value is not None and one.p_value * len(tried) <= LEVEL]
     return Found([_finding(known, one) for one in held], len(tried))
 
 
 def _finding(known: Known, one: RepairForecast) -> Finding:
     rows = _errors(known, one.fixed)
     net = len(one.fixed) - len(one.broken)
-    how = "the last layer fitted again on frozen features" if one.trains else "counted on these rows"
     return Finding(
         "repairs",
         one.action,
-        f"{len(one.fixed):,} answers would be corrected and {len(one.broken):,} broken by this repair: {one.action} "
-        f"({how}).",
+        f"{len(one.fixed):,} answers would be corrected and {len(one.broken):,} broken by this repair, if the features "
+        f"stay: {one.action}.",
         rows,
         one.gain,
         one.low,

@@ -127,7 +127,7 @@ def planned(corrected: int, broken: int, noise: float = 0.0) -> tuple[Run, Repai
 def test_a_repair_that_would_help_is_a_finding() -> None:
     run, one = planned(40, 5)
     (finding,) = find(run).of("repairs")
-    assert finding.sentence.startswith("40 answers would be corrected and 5 broken by this repair: relabel some")
+    assert finding.sentence.startswith("40 answers would be corrected and 5 broken by this repair, if the ")
     assert finding.rows.tolist() == list(range(40))
     assert finding.cost == 35
     assert not finding.explains
