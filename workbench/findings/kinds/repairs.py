@@ -20,9 +20,10 @@ def find(known: Known) -> Found:
     """Actions on train rows whose forecast of accuracy lies above 0.
 
     Averaging models and changed copies are reported by the rules *unsettled* and *fragile*. Of the actions after which
-    the network is trained again, those whose 95 % interval (with the noise of training) lies above 0 and whose exact McNemar test holds when multiplied by their number (Bonferroni). The
-    rows are the errors that the action corrects in the forecast. That an action would correct them does not say why
-    they are made, so that they do not count as explained.
+    the network is trained again, those whose 95 % interval (with the noise of training) lies above 0 and whose exact
+    McNemar test holds when multiplied by their number (Bonferroni). The rows are the errors that the action corrects in
+    the forecast. That an action would correct them does not say why they are made, so that they do not count as
+    explained.
     """
     if not known.forecasts:
         return Found(missing=(MISSING,))
