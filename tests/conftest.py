@@ -39,7 +39,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope="session")
 def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The digits model in its default place, trained if it is not there yet, once for all workers."""
-    from workbench.runs.opening import DIGITS, train_digits
+    from workbench.runs.examples import DIGITS, train_digits
 
     with FileLock(tmp_path_factory.getbasetemp().parent / "digits.lock"):
         assert train_digits().predictions.accuracy >= 0.97

@@ -20,15 +20,9 @@ if TYPE_CHECKING:
     from workbench.models.references import with_references
     from workbench.models.weights import load_weights
     from workbench.runs.cohorts import cohorts
+    from workbench.runs.examples import open_example, train_digits
     from workbench.runs.ood import out_of_distribution
-    from workbench.runs.opening import (
-        analyse,
-        open_example,
-        open_predictions,
-        open_run,
-        train_digits,
-        with_train,
-    )
+    from workbench.runs.opening import analyse, open_predictions, open_run, with_train
     from workbench.runs.run import Run, with_device, with_forecasts, with_robustness, with_votes
 
 __all__ = [
@@ -66,10 +60,10 @@ _HOMES = {
     "out_of_distribution": "workbench.runs.ood",
     "load_images": "workbench.images",
     "load_weights": "workbench.models.weights",
-    "open_example": "workbench.runs.opening",
+    "open_example": "workbench.runs.examples",
     "open_predictions": "workbench.runs.opening",
     "open_run": "workbench.runs.opening",
-    "train_digits": "workbench.runs.opening",
+    "train_digits": "workbench.runs.examples",
     "with_device": "workbench.runs.run",
     "with_references": "workbench.models.references",
     "with_forecasts": "workbench.runs.run",

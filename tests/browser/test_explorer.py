@@ -436,7 +436,7 @@ def test_the_page_opens_from_disk_with_the_network_cut(
 ) -> None:
     from workbench.explorer import page as pages
     from workbench.explorer.state import ExplorerState
-    from workbench.runs.opening import train_digits
+    from workbench.runs.examples import train_digits
 
     text, left_out = pages.page(ExplorerState(train_digits(digits_run)))
     assert left_out == []

@@ -307,7 +307,7 @@ NOTEBOOK = """() => {
 def test_a_page_keeps_decisions_and_exports_them(browser, digits_run: Path, tmp_path: Path) -> None:
     from workbench.explorer import page as pages
     from workbench.explorer.state import ExplorerState
-    from workbench.runs.opening import train_digits
+    from workbench.runs.examples import train_digits
 
     state = ExplorerState(train_digits(digits_run))
     state.cohorts._file = None  # kept in memory: the run is everybody's
