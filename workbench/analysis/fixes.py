@@ -27,6 +27,8 @@ def fixed_labels(values: Mapping[str, Any], train: Predictions) -> tuple[IntArra
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"fixes: not a fixes file ({error}): export it from the explorer") from error
     of = train.provenance
+    if values.get("format") != 1 or len({index for index, *_ in rows}) < len(rows):
+        raise DataError("fixes: expected format 1 and each row at most once: export them from the explorer again")
     if values.get("split") != "train" or (of.data is not None and values.get("data") != of.data):
         raise DataError("fixes: they belong to other data than the train predictions: export them for these")
     for place, (_, action, row) in zip(positions(train, np.array([row[0] for row in rows])), rows, strict=True):

@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy
 
 from workbench.analysis.compare import newcombe_paired
 from workbench.analysis.robustness import check_origin
-from workbench.analysis.statistics import Z_95, sign_test
+from workbench.analysis.statistics import Z_95, paired_interval, sign_test
 from workbench.core.predictions import Predictions
-from workbench.core.records import IntArray
+from workbench.core.records import FloatArray, IntArray
 from workbench.core.texts import read_json
 from workbench.errors import DataError
 
 MANIFEST = "forecasts.json"
+LEAST_JUDGED, BOOTSTRAPPED = 50, 20_000
 ACCURACY, LOG_LOSS, KEPT = "accuracy", "log loss (nats)", "accuracy of the answers kept"
 
 
@@ -42,7 +44,9 @@ class RepairForecast:
     fixed, broken : int64 array
         Row ids that the action corrects and misclassifies, as far as it is known.
     p_value : float or None
-        Exact McNemar test of fixed against broken rows, for a change of accuracy.
+        Of a change of accuracy: exact McNemar test of fixed against broken rows; where the network would be trained
+        again the larger of it and of the normal test with the noise of training. Whoever chose the action for the
+        errors on these rows has to discount it.
     """
 
     kind: str
@@ -61,7 +65,9 @@ class RepairForecast:
     def sentence(self) -> str:
         """The forecast in words."""
         if self.measure == LOG_LOSS:
-            words = f"log loss falls by {self.gain:.4f} ({self.low:.4f} to {self.high:.4f})"
+            words = "log loss {:+.4f} ({:+.4f} to {:+.4f})".format(
+                *(-value for value in (self.gain, self.high, self.low))
+            )
         else:
             points = [100 * value for value in (self.gain, self.low, self.high)]
             words = "{} {:+.2f} points ({:+.2f} to {:+.2f})".format(self.measure, *points)
@@ -132,20 +138,35 @@ def forecast_of_answers(
     fixed, broken = now & ~was, was & ~now
     counts = int((was & now).sum()), int(fixed.sum()), int(broken.sum()), int((~was & ~now).sum())
     gain = (counts[1] - counts[2]) / len(was)
+    low, high = joined(gain, *newcombe_paired(*counts), noise)
+    p_value = sign_test(counts[1], counts[2])
+    if noise:
+        p_value = max(p_value, normal_p_value(gain, low, high))
     return RepairForecast(
-        kind,
-        action,
-        ACCURACY,
-        gain,
-        *joined(gain, *newcombe_paired(*counts), noise),
-        basis,
-        trains,
-        test.index[fixed],
-        test.index[broken],
-        sign_test(counts[1], counts[2]),
+        kind, action, ACCURACY, gain, low, high, basis, trains, test.index[fixed], test.index[broken], p_value
     )
 
 
 def joined(value: float, low: float, high: float, noise: float) -> tuple[float, float]:
     """The limits of a value to which normal noise of a standard deviation is added."""
     return value - float(np.hypot(value - low, Z_95 * noise)), value + float(np.hypot(high - value, Z_95 * noise))
+
+
+def normal_p_value(value: float, low: float, high: float) -> float:
+    """Two-sided, that a value with a 95 % interval is 0, by the half of the interval that lies towards 0."""
+    half = value - low if value > 0 else high - value
+    return float(2 * scipy.stats.norm.sf(Z_95 * abs(value) / half)) if half > 0 else 1.0
+
+
+def mean_interval(values: FloatArray) -> tuple[float, float, float]:
+    """The mean of differences ``(n,)`` with its 95 % interval: by bootstrap, for many rows normal."""
+    if len(values) <= BOOTSTRAPPED:
+        return paired_interval(values)
+    mean, half = float(values.mean()), Z_95 * float(values.std(ddof=1) / np.sqrt(len(values)))
+    return mean, mean - half, mean + half
+
+
+def check_rows(what: str, predictions: Predictions) -> None:
+    """Raise `DataError` for too few judged rows to forecast from."""
+    if len(predictions) < LEAST_JUDGED:
+        raise DataError(f"{what}: expected at least {LEAST_JUDGED} judged rows, not {len(predictions)}")

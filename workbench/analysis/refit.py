@@ -44,6 +44,7 @@ class FrozenFeatures:
                 f"refit: expected train rows of every class; {train.classes[int(counts.argmin())]} has none"
             )
         self.label, self.classes, self.penalty = train.label, train.classes, penalty
+        self.predicted = test.predicted
         self._directions = principal_directions(train.embedding, min(width, train.embedding.shape[1]))
         own = np.asarray(train.embedding, np.float32) @ self._directions
         deviation = own.std(0)
@@ -84,7 +85,7 @@ class FrozenFeatures:
             raise DataError(f"refit: expected at least {folds} train rows of each class; {few} has {counts.min()}")
         found = np.zeros((len(self.label), len(self.classes)), np.float32)
         for kept, held in StratifiedKFold(folds, shuffle=True, random_state=seed).split(self.train, self.label):
-            head = fitted_head(self.train[kept], self.label[kept], np.ones(len(kept)), self.penalty)  # from nothing
+            head = fitted_head(self.train[kept], self.label[kept], np.ones(len(kept)), self.penalty)
             found[held] = head.predict_proba(self.train[held])
         return found
 
@@ -93,9 +94,7 @@ class FrozenFeatures:
         label: IntArray | None = None,
         weight: FloatArray | None = None,
         *,
-        rows: IntArray | None = None,
-        more: tuple[ProbabilityArray, IntArray] | None = None,
-        of: ProbabilityArray | None = None,
+        more: tuple[ProbabilityArray, IntArray, FloatArray] | None = None,
     ) -> IntArray:
         """The answers of the last layer fitted again, int64 ``(n,)``.
 
@@ -103,23 +102,33 @@ class FrozenFeatures:
         ----------
         label, weight : array (N,), optional
             Of the train rows in the fit; a weight of 0 leaves a row out.
-        rows : int64 array, optional
-            Positions of the train rows that are fitted; default: all.
-        more : (features (m, width), labels (m,)), optional
+        more : (features (m, width), labels (m,), weights (m,)), optional
             Further rows to fit.
-        of : float32 array (n, width), optional
-            What is answered; default: the judged rows.
+
+        Raises
+        ------
+        DataError
+            If a class is left without a row.
         """
         label = self.label if label is None else label
         weight = np.ones(len(label)) if weight is None else np.asarray(weight, np.float64)
-        kept = np.flatnonzero(weight > 0) if rows is None else rows[weight[rows] > 0]
+        kept = np.flatnonzero(weight > 0)
         features, label, weight = self.train[kept], label[kept], weight[kept]
         if more is not None:
             features, label = np.concatenate([features, more[0]]), np.concatenate([label, more[1]])
-            weight = np.append(weight, np.ones(len(more[1])))
-        shown = self.test if of is None else of
+            weight = np.concatenate([weight, more[2]])
+        counts = np.bincount(label, minlength=len(self.classes))
+        if not counts.all():
+            raise DataError(
+                f"refit: expected train rows of every class, and {self.classes[int(counts.argmin())]} has none left"
+            )
         head = fitted_head(features, label, weight, self.penalty, start=self._as_it_is)
-        return np.asarray(head.predict(shown), np.int64)
+        return np.asarray(head.predict(self.test), np.int64)
+
+    @property
+    def agreement(self) -> float:
+        """The share of the judged rows on which the refitted last layer, with the train rows as they are, agrees."""
+        return float((self.before == self.predicted).mean())
 
 
 def fitted_head(
@@ -131,7 +140,5 @@ def fitted_head(
     inverse = 1 / (penalty * float(weight.sum()))
     model = LogisticRegression(C=inverse, max_iter=ROUNDS, tol=TOLERANCE, warm_start=True)
     if start is not None:
-        if len(np.unique(label)) < len(start.classes_):
-            raise DataError("refit: expected rows of every class in the fit: leave out fewer rows")
         model.coef_, model.intercept_, model.classes_ = start.coef_.copy(), start.intercept_.copy(), start.classes_
     return model.fit(features, label, sample_weight=weight)

@@ -9,10 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.analysis.calibration import check_other_rows, fit_temperature, log_probabilities
-from workbench.analysis.forecasts import ACCURACY, KEPT, LOG_LOSS, RepairForecast, forecast_of_answers
-from workbench.analysis.statistics import Z_95, paired_interval
+from workbench.analysis.forecasts import (
+    ACCURACY,
+    KEPT,
+    LOG_LOSS,
+    RepairForecast,
+    check_rows,
+    forecast_of_answers,
+    mean_interval,
+)
+from workbench.analysis.statistics import newcombe
 from workbench.core.predictions import Predictions
 from workbench.core.records import FloatArray, IntArray
+from workbench.errors import DataError
+
+LEAST_KEPT = 50
+NO_THRESHOLD = "reject: no threshold of confidence leaves half the error rate to 50 answers or more"
 
 
 def average(test: Predictions, seeds: Sequence[Predictions], answers: IntArray) -> RepairForecast:
@@ -42,6 +54,7 @@ def test_time_augmentation(averaged: Mapping[str, Any]) -> RepairForecast:
 
 def calibrate(test: Predictions, validation: Predictions | None = None, seed: int = 0) -> RepairForecast:
     """A temperature (Guo et al. 2017, arXiv 1706.04599), fitted on validation rows, else on each half for the other."""
+    check_rows("calibrate", test)
     logs, label = log_probabilities(test.probability), test.label
     before = -logs[np.arange(len(label)), label]
     after = np.empty(len(label))
@@ -62,7 +75,7 @@ def calibrate(test: Predictions, validation: Predictions | None = None, seed: in
         "calibrate",
         "divide the logits by a temperature, which changes no answer",
         LOG_LOSS,
-        *paired_interval(before - after),
+        *mean_interval(before - after),
         f"temperature {divisors}, fitted on {where}",
         False,
         nothing,
@@ -70,37 +83,35 @@ def calibrate(test: Predictions, validation: Predictions | None = None, seed: in
     )
 
 
-def reject(test: Predictions, seed: int = 0) -> RepairForecast | None:
-    """Refuse the least confident answers until half the error rate is left; None if no threshold does.
+def reject(test: Predictions, seed: int = 0) -> RepairForecast:
+    """Refuse the least confident answers until half the error rate is left.
 
-    The threshold is chosen on each half of the rows for the other. The interval is that of a ratio of means
-    (linearised; Cochran 1977, section 6.3), with the thresholds taken as given.
+    The threshold is chosen on each half of the rows for the other, the lowest from which on at least 50 answers have
+    the accuracy wanted. The interval is that of two independent shares (Newcombe 1998), accuracy of the answers kept
+    and of all; as the former are among the latter, it is wider than need be.
+
+    Raises
+    ------
+    DataError
+        If no threshold halves the error rate, or there are fewer than 50 judged rows.
     """
+    check_rows("reject", test)
     confidence, correct = test.confidence.astype(np.float64), test.correct
     wanted = 1 - (1 - correct.mean()) / 2
     halves = np.array_split(np.random.default_rng(seed).permutation(len(correct)), 2)
-    kept = np.zeros(len(correct), bool)
-    thresholds = []
+    kept, thresholds = np.zeros(len(correct), bool), []
     for chosen, held in (halves, halves[::-1]):
-        threshold = _threshold(confidence[chosen], correct[chosen], float(wanted))
-        if threshold is None:
-            return None
-        thresholds.append(threshold)
-        kept[held] = confidence[held] >= threshold
-    if not kept.any() or correct.all():
-        return None
-    share, accuracy = kept.mean(), correct[kept].mean()
-    gain = float(accuracy - correct.mean())
-    residual = kept * (correct - accuracy) / share - (correct - correct.mean())
-    half = Z_95 * float(residual.std(ddof=1) / np.sqrt(len(residual)))
+        thresholds.append(_threshold(confidence[chosen], correct[chosen], float(wanted)))
+        kept[held] = confidence[held] >= thresholds[-1]
+    if not kept.any():
+        raise DataError(NO_THRESHOLD)
+    counts = int(correct[kept].sum()), int(kept.sum()), int(correct.sum()), len(correct)
     words = " and ".join(f"{threshold:.2f}" for threshold in thresholds)
     return RepairForecast(
         "reject",
-        f"refuse answers of low confidence, {1 - share:.1%} of all",
+        f"refuse answers of low confidence, {1 - kept.mean():.1%} of all",
         KEPT,
-        gain,
-        gain - half,
-        gain + half,
+        *newcombe(*counts),
         f"confidence of at least {words}, chosen on each half of the rows for the other so that half the error rate is "
         "left",
         False,
@@ -109,9 +120,12 @@ def reject(test: Predictions, seed: int = 0) -> RepairForecast | None:
     )
 
 
-def _threshold(confidence: FloatArray, correct: NDArray[np.bool_], wanted: float) -> float | None:
-    """The lowest confidence from which on the answers have an accuracy of at least ``wanted``."""
+def _threshold(confidence: FloatArray, correct: NDArray[np.bool_], wanted: float) -> float:
+    """The lowest confidence from which on the answers, at least 50, have an accuracy of at least ``wanted``."""
     order = np.argsort(-confidence, kind="stable")
-    accuracy = np.cumsum(correct[order]) / np.arange(1, len(order) + 1)
-    enough = np.flatnonzero(accuracy >= wanted)
-    return None if not len(enough) else float(confidence[order[enough[-1]]])
+    ranked, count = confidence[order], np.arange(1, len(order) + 1)
+    last_of_ties = np.append(ranked[1:] < ranked[:-1], True)
+    enough = (np.cumsum(correct[order]) / count >= wanted) & (count >= LEAST_KEPT) & last_of_ties
+    if correct.all() or not enough.any():
+        raise DataError(NO_THRESHOLD)
+    return float(ranked[np.flatnonzero(enough)[-1]])

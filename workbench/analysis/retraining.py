@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from workbench.analysis.forecasts import ACCURACY, RepairForecast, forecast_of_answers, joined
+from workbench.analysis.forecasts import (
+    ACCURACY,
+    RepairForecast,
+    check_rows,
+    forecast_of_answers,
+    joined,
+    mean_interval,
+    normal_p_value,
+)
 from workbench.analysis.labels import label_suspects
 from workbench.analysis.refit import FrozenFeatures
-from workbench.analysis.statistics import paired_interval, sign_test
+from workbench.analysis.statistics import sign_test
 from workbench.core.predictions import Predictions
 from workbench.core.records import FloatArray, IntArray, ProbabilityArray
 from workbench.core.rows import positions
@@ -21,7 +29,8 @@ class Forecaster:
 
     A gain is that of the refitted last layer over the one refitted without the action, on the judged rows. Its interval
     joins that of paired proportions (Newcombe 1998) and 1.96 times the noise of training, as those of independent
-    sums are joined (Zou & Donner 2008, doi 10.1002/sim.3095). What new features would bring is not in it.
+    sums are joined (Zou & Donner 2008, doi 10.1002/sim.3095). What new features would bring is not in it, and what
+    these features learnt from the rows stays: a forecast, not a bound.
 
     Parameters
     ----------
@@ -35,14 +44,22 @@ class Forecaster:
         self.test, self.train, self.noise = test, train, noise
         self.features = FrozenFeatures(test, train)
 
-    def relabel(self) -> RepairForecast | None:
-        """Give the doubtful train labels the classes that a last layer fitted without them names; None without any."""
+    def relabel(self) -> RepairForecast:
+        """Give the doubtful train labels the classes that a last layer fitted without them names.
+
+        The features were learnt with these labels; what the network memorised is not doubtful to it.
+
+        Raises
+        ------
+        DataError
+            If no train row is doubtful, or a class has fewer than five.
+        """
         judge = Predictions.from_arrays(
             self.train.label, self.features.out_of_fold(), self.train.classes, index=self.train.index
         )
         suspects = label_suspects(judge)
         if not len(suspects):
-            return None
+            raise DataError("relabel: no train row is doubtful to last layers that were fitted without it")
         label = self.train.label.copy()
         label[positions(self.train, suspects["index"].to_numpy())] = suspects["suggested"].to_numpy()
         action = f"relabel the {len(suspects):,} doubtful train rows as suggested"
@@ -52,30 +69,33 @@ class Forecaster:
         self, kind: str, action: str, *, label: IntArray | None = None, weight: FloatArray | None = None
     ) -> RepairForecast:
         """Other labels or weights ``(N,)`` of the train rows; a weight of 0 leaves a row out."""
-        return self._gain(kind, action, self.features.answers(label, weight), self.features.before)
+        return self._gain(kind, action, self.features.answers(label, weight))
 
     def more(
-        self, kind: str, action: str, rows: IntArray, embedding: ProbabilityArray, label: IntArray
+        self, kind: str, action: str, embedding: ProbabilityArray, label: IntArray, weight: float = 1.0
     ) -> RepairForecast:
-        """Further rows beside those at the positions ``rows``, such as changed copies of them."""
-        before = self.features.answers(rows=rows)
-        after = self.features.answers(rows=rows, more=(self.features.of(embedding), label))
-        return self._gain(kind, action, after, before)
+        """Further rows, such as changed copies of train rows, each of a weight."""
+        further = self.features.of(embedding), label, np.full(len(label), weight)
+        return self._gain(kind, action, self.features.answers(more=further))
 
     def collect(self, number: int, seed: int = 0) -> tuple[RepairForecast, list[float]]:
-        """Twice as many train rows of a class: what the last doubling brought; and accuracy with 1/4, 1/2 and all.
+        """Twice as many train rows of a class: half of what the last doubling brought; and accuracy with 1/4, 1/2, all.
 
-        The last layer is fitted with shares of the class's rows, twice each. Learning curves flatten (as power laws:
-        Hestness et al. 2017, arXiv 1712.00409), so that the next doubling brings less than the last one, if the
-        features stay. Fixed are the rows that no fit with half of them has correct, broken the reverse.
+        The last layer is fitted with shares of the class's rows, twice each. Their weights make up for the rows left
+        out, so that the class keeps its share of the loss: with that share alone accuracy moves, too, and in which
+        direction depends on the shares among the judged rows. The excess error of a fitted layer falls as one over the
+        number of rows (for maximum likelihood: van der Vaart 1998, chapter 5), so that the next doubling brings half of
+        the last; the upper limit is that of the last, as if the curve did not flatten. Fixed are the rows that no fit
+        with half of the class's rows has correct, broken the reverse.
 
         Raises
         ------
         DataError
-            If the class has fewer than 20 train rows.
+            If the class has fewer than 20 train rows, or there are fewer than 50 judged rows.
         """
         mine = np.flatnonzero(self.train.label == number)
         name = self.train.classes[number]
+        check_rows("collect", self.test)
         if len(mine) < LEAST_ROWS:
             raise DataError(f"collect: expected at least {LEAST_ROWS} train rows of {name}, not {len(mine)}")
         generator = np.random.default_rng((seed, number))
@@ -83,26 +103,37 @@ class Forecaster:
         for _ in range(DRAWS):
             order = generator.permutation(mine)
             for share in SHARES:
+                count = round(share * len(mine))
                 weight = np.ones(len(self.train))
-                weight[order[round(share * len(mine)) :]] = 0
+                weight[order[:count]], weight[order[count:]] = len(mine) / count, 0
                 correct[share] += (self.features.answers(weight=weight) == self.test.label) / DRAWS
         whole = self.features.before == self.test.label
-        value, low, high = paired_interval(whole - correct[0.5])
+        value, low, high = mean_interval(whole - correct[0.5])
+        value, low = value / 2, min(low, low / 2)
+        low, high = joined(value, low, high, self.noise)
         fixed, broken = whole & (correct[0.5] == 0), ~whole & (correct[0.5] == 1)
+        tested = sign_test(int(fixed.sum()), int(broken.sum()))
+        what = f"half of what the last doubling of its {len(mine):,} train rows brought, its share of the loss held"
         found = RepairForecast(
             "collect",
             f"collect twice as many of {name}",
             ACCURACY,
             value,
-            *joined(value, low, high, self.noise),
-            f"what the last doubling of its {len(mine):,} train rows brought the last layer on frozen features",
+            low,
+            high,
+            f"{what}: {self._basis}",
             True,
             self.test.index[fixed],
             self.test.index[broken],
-            sign_test(int(fixed.sum()), int(broken.sum())),
+            max(tested, normal_p_value(value, low, high)) if self.noise else tested,
         )
         return found, [*(float(correct[share].mean()) for share in SHARES), float(whole.mean())]
 
-    def _gain(self, kind: str, action: str, after: IntArray, before: IntArray) -> RepairForecast:
-        basis = "last layer fitted again on frozen features"
-        return forecast_of_answers(kind, action, basis, self.test, before, after, noise=self.noise, trains=True)
+    @property
+    def _basis(self) -> str:
+        agreement = f"which agrees with the model on {self.features.agreement:.1%} of these rows"
+        return f"the last layer alone, fitted again on frozen features ({agreement})"
+
+    def _gain(self, kind: str, action: str, after: IntArray) -> RepairForecast:
+        before = self.features.before
+        return forecast_of_answers(kind, action, self._basis, self.test, before, after, noise=self.noise, trains=True)

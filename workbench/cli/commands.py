@@ -207,7 +207,7 @@ def forecast(options: argparse.Namespace) -> int:
     from workbench.runs.seeds import seeds_beside
 
     refuse_to_overwrite([options.out / MANIFEST], options.force)
-    run, precision = run_with_model(options)
+    run, precision = run_with_model(options, computes=bool(options.augment))
     if options.train is not None:
         run = with_train(run, options.train, options.data)
     if options.robustness is not None:
@@ -219,6 +219,7 @@ def forecast(options: argparse.Namespace) -> int:
         seeds=[store.read(path) for path in options.other_seed] or seeds_beside(run),
         validation=None if options.validation is None else store.read(options.validation),
         after=None if options.after is None else store.read(options.after),
+        data=options.data,
         precision=precision,
         seed=options.seed,
     )

@@ -112,15 +112,19 @@ def complete_run(options: argparse.Namespace) -> tuple[Run, Classifier, ImageSet
     return dataclasses.replace(run, classifier=classifier), classifier, images, precision
 
 
-def run_with_model(options: argparse.Namespace) -> tuple[Run, Precision]:
-    """The run of ``--predictions``, with the model that is named or lies beside them, if any, and its precision."""
+def run_with_model(options: argparse.Namespace, *, computes: bool) -> tuple[Run, Precision]:
+    """The run of ``--predictions``, with the model that is named or lies beside them, if any, and its precision.
+
+    Unless it ``computes``, the model stays where it is and nothing is measured.
+    """
     from workbench.runs.opening import open_predictions
 
     model = classifier_named(None, options.model) if options.model else None
     beside = Path(options.predictions).parent
     checkpoint = options.checkpoint or (beside if model is None and (beside / "model.json").is_file() else None)
     run = open_predictions(options.predictions, checkpoint, options.data, classifier=model)
-    if run.classifier is None:
+    run = dataclasses.replace(run, checkpoint=checkpoint or run.checkpoint)
+    if run.classifier is None or not computes:
         return run, "float32"
     classifier, precision = execution_of(run.classifier, options)
-    return dataclasses.replace(run, classifier=classifier, checkpoint=checkpoint or run.checkpoint), precision
+    return dataclasses.replace(run, classifier=classifier), precision

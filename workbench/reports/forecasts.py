@@ -13,10 +13,10 @@ import polars as pl
 
 from workbench import figures
 from workbench.analysis import remedies
-from workbench.analysis.compare import Comparison, compare
+from workbench.analysis.compare import Comparison, compare, pair_rows
 from workbench.analysis.copies import join_copies
 from workbench.analysis.fixes import fixed_labels
-from workbench.analysis.forecasts import ACCURACY, MANIFEST, RepairForecast, training_noise
+from workbench.analysis.forecasts import ACCURACY, MANIFEST, RepairForecast, check_rows, training_noise
 from workbench.analysis.models import mean_answers
 from workbench.analysis.retraining import Forecaster
 from workbench.core.files import refuse_to_overwrite, write_atomically, write_json
@@ -32,7 +32,7 @@ from workbench.runs.origins import train_of
 from workbench.runs.run import Run
 
 TABLE, CURVES, FIGURE = "forecasts.csv", "learning_curves.csv", "forecasts"
-AUGMENTED_ROWS, MOST_TRAIN, CLASSES = 5000, 50_000, 3
+AUGMENTED_ROWS, MOST_TRAIN, CLASSES = 5000, 200_000, 3
 Progress = Callable[[str], None]
 
 
@@ -54,6 +54,12 @@ class Repairs:
         Of the same model on rows that are not judged, to fit a temperature on.
     after : Predictions or None
         Of the repaired model on the same rows, to be set beside the forecast of ``fixes``.
+    data : str or None
+        Folder or table with the images, for those of train rows that are kept beside the checkpoint.
+    precision : "float32" or "bfloat16"
+        Of the features of changed images.
+    seed : int
+        Of what is drawn at random.
     """
 
     fixes: Path | None = None
@@ -62,6 +68,7 @@ class Repairs:
     seeds: Sequence[Predictions] = ()
     validation: Predictions | None = None
     after: Predictions | None = None
+    data: str | None = None
     precision: Precision = "float32"
     seed: int = 0
 
@@ -78,19 +85,18 @@ def write_forecasts(
     Raises
     ------
     DataError
-        If a kind of change, a class or the fixes do not exist or fit, or nothing can be forecast.
+        If a kind of change or a class does not exist, seeds, fixes or the repaired model's predictions do not fit, or
+        nothing can be forecast.
     OutputError
         If ``out`` holds forecasts and ``force`` is off, the disk is full or the folder can't be written.
     """
     refuse_to_overwrite([out / MANIFEST], force)
-    if asked.augment:
-        kinds_named(asked.augment)
+    outcome = None if asked.after is None else compare(run.predictions, asked.after)
     work = _Work(run, asked, progress or (lambda _: None))
     work.without_training()
     work.with_training()
     if not work.found:
         raise DataError("forecast: nothing can be forecast: " + "; ".join(work.missing))
-    outcome = None if asked.after is None else compare(run.predictions, asked.after)
     _write(run, out, work, asked, outcome)
     lines = [one.sentence for one in sorted(work.found, key=lambda one: (one.measure, -one.gain))]
     if outcome is not None:
@@ -99,73 +105,27 @@ def write_forecasts(
 
 
 class _Work:
-    """The forecasts as they are made."""
+    """The forecasts as they are made, after what was asked for is checked."""
 
     def __init__(self, run: Run, asked: Repairs, progress: Progress) -> None:
         self.run, self.asked, self.progress = run, asked, progress
         self.found: list[RepairForecast] = []
         self.missing: list[str] = []
         self.curves: dict[str, list[float]] = {}
+        if asked.augment:
+            kinds_named(asked.augment)
+        self.classes = self._classes()
+        self.seeds = [self._seed(one) for one in asked.seeds]
+        self.fixes = None if asked.fixes is None else read_json(asked.fixes, "export it from the explorer again")
 
-    def without_training(self) -> None:
-        """Actions that leave the weights as they are."""
-        predictions, asked = self.run.predictions, self.asked
-        if asked.seeds:
-            seeds = [aligned(one, predictions.index) for one in asked.seeds]
-            self.found.append(remedies.average(predictions, seeds, mean_answers([predictions, *seeds])))
-        else:
-            self.missing.append("average of seeds: give another seed's predictions (--other-seed)")
-        averaged = None if self.run.robustness is None else self.run.robustness.values.get("consistency")
-        if averaged is None:
-            self.missing.append("test-time augmentation: measure it (robustness --parts consistency): --robustness DIR")
-        else:
-            self.found.append(remedies.test_time_augmentation(averaged))
-        if not predictions.has_probabilities:
-            self.missing.append("calibration and rejection: give the model's probabilities")
-            return
-        self.found.append(remedies.calibrate(predictions, asked.validation, asked.seed))
-        rejected = remedies.reject(predictions, asked.seed)
-        if rejected is None:
-            self.missing.append("rejection: no threshold of confidence halves the error rate")
-        else:
-            self.found.append(rejected)
-
-    def with_training(self) -> None:
-        """Actions on train rows, by the last layer fitted again."""
-        try:
-            train, images = train_of(self.run)
-            if len(train) > MOST_TRAIN and self.asked.fixes is None:
-                drawn = np.sort(np.random.default_rng(self.asked.seed).choice(len(train), MOST_TRAIN, replace=False))
-                train = Predictions(train.take(drawn).lazy(), train.classes, train.provenance)
-            noise = training_noise(self.run.predictions, self.asked.seeds)
-            self.progress("last layer")
-            forecaster = Forecaster(self.run.predictions, train, noise)
-        except DataError as error:
-            self.missing.append(str(error))
-            return
-        if self.asked.fixes is not None:
-            label, weight = fixed_labels(read_json(self.asked.fixes), train)
-            changed, dropped = int((label != train.label).sum()), int((weight == 0).sum())
-            words = f"{changed} relabelled, {dropped} dropped, {int((weight != 1).sum()) - dropped} weighted"
-            action = f"train with the fixes ({words})"
-            self._try("fixes", lambda: forecaster.fixes("fixes", action, label=label, weight=weight))
-        self._try("relabel", forecaster.relabel)
-        self._try("copies", lambda: _without_copies(self.run, train, images, forecaster))
-        for name in self._classes():
-            self._try(f"collect {name}", functools.partial(self._collect, forecaster, name))
-        for name in self.asked.augment:
-            self._try(f"augment {name}", functools.partial(self._augment, forecaster, train, images, name))
-
-    def _try(self, name: str, make: Callable[[], RepairForecast | None]) -> None:
-        """One forecast, or the line why there is none."""
-        self.progress(name)
-        try:
-            found = make()
-        except DataError as error:
-            self.missing.append(str(error))
-            return
-        if found is not None:
-            self.found.append(found)
+    def _seed(self, other: Predictions) -> Predictions:
+        """Another seed's predictions in the order of the run's."""
+        own = self.run.predictions
+        pair_rows(own, other)
+        first, second = own.provenance.checkpoint, other.provenance.checkpoint
+        if first is not None and first == second:
+            raise DataError("other seed: expected other weights than the judged model's, not the same")
+        return aligned(other, own.index)
 
     def _classes(self) -> list[str]:
         predictions = self.run.predictions
@@ -177,6 +137,63 @@ class _Work:
         errors = np.bincount(predictions.label[~predictions.correct], minlength=len(predictions.classes))
         return [predictions.classes[k] for k in np.argsort(-errors, kind="stable")[:CLASSES] if errors[k]]
 
+    def without_training(self) -> None:
+        """Actions that leave the weights as they are."""
+        predictions, asked = self.run.predictions, self.asked
+        voters = 2 if all(one.has_probabilities for one in (predictions, *self.seeds)) else 3
+        if 1 + len(self.seeds) >= voters and self.seeds:
+            self.found.append(remedies.average(predictions, self.seeds, mean_answers([predictions, *self.seeds])))
+        else:
+            self.missing.append(
+                "average of seeds: give other seeds' predictions, best with probabilities (--other-seed)"
+            )
+        averaged = None if self.run.robustness is None else self.run.robustness.values.get("consistency")
+        if averaged is None:
+            self.missing.append("test-time augmentation: measure it (robustness --parts consistency): --robustness DIR")
+        else:
+            self.found.append(remedies.test_time_augmentation(averaged))
+        if not predictions.has_probabilities:
+            self.missing.append("calibration and rejection: give the model's probabilities")
+            return
+        self._try("temperature", lambda: remedies.calibrate(predictions, asked.validation, asked.seed))
+        self._try("rejection", lambda: remedies.reject(predictions, asked.seed))
+
+    def with_training(self) -> None:
+        """Actions on train rows, by the last layer fitted again."""
+        try:
+            check_rows("actions on train rows", self.run.predictions)
+            train, images = train_of(self.run, self.asked.data)
+            if len(train) > MOST_TRAIN:
+                raise DataError(f"actions on train rows: more than {MOST_TRAIN:,}: give predictions on a part of them")
+            self.progress("last layer")
+            noise = training_noise(self.run.predictions, self.seeds)
+            forecaster = Forecaster(self.run.predictions, train, noise)
+        except DataError as error:
+            if self.fixes is not None:
+                raise
+            self.missing.append(str(error))
+            return
+        if self.fixes is not None:
+            label, weight = fixed_labels(self.fixes, train)
+            changed, dropped = int((label != train.label).sum()), int((weight == 0).sum())
+            words = f"{changed} relabelled, {dropped} dropped, {int((weight != 1).sum()) - dropped} weighted"
+            action = f"train with the fixes ({words})"
+            self._try("fixes", lambda: forecaster.fixes("fixes", action, label=label, weight=weight))
+        self._try("relabel", forecaster.relabel)
+        self._try("copies", lambda: _without_copies(self.run, train, images, forecaster))
+        for name in self.classes:
+            self._try(f"collect {name}", functools.partial(self._collect, forecaster, name))
+        for name in self.asked.augment:
+            self._try(f"augment {name}", functools.partial(self._augment, forecaster, train, images, name))
+
+    def _try(self, name: str, make: Callable[[], RepairForecast]) -> None:
+        """One forecast, or the line why there is none."""
+        self.progress(name)
+        try:
+            self.found.append(make())
+        except DataError as error:
+            self.missing.append(str(error))
+
     def _collect(self, forecaster: Forecaster, name: str) -> RepairForecast:
         found, curve = forecaster.collect(self.run.predictions.classes.index(name), self.asked.seed)
         self.curves[name] = curve
@@ -185,7 +202,7 @@ class _Work:
     def _augment(
         self, forecaster: Forecaster, train: Predictions, images: ImageSet | None, name: str
     ) -> RepairForecast:
-        """An augmentation of a kind, on a random sample of the train rows."""
+        """An augmentation of a kind: changed copies of some train rows, which stand for copies of all."""
         if self.run.classifier is None or images is None:
             raise DataError(f"augment {name}: the model and the train images are needed (--checkpoint, --data)")
         kind = KINDS[name]
@@ -196,8 +213,9 @@ class _Work:
         )
         if changed.embedding is None:
             raise DataError("augmentation: expected a model with a linear last layer")
-        up_to = "" if kind.is_switch else f" up to {strength:g} {kind.unit.partition(' (')[0]}"
-        return forecaster.more("augment", f"train with {name}{up_to}", rows, changed.embedding, train.label[rows])
+        up_to = "" if kind.is_switch else f" up to {strength:.3g} {kind.unit.partition(' (')[0]}"
+        weight = len(train) / len(rows)
+        return forecaster.more("augment", f"train with {name}{up_to}", changed.embedding, train.label[rows], weight)
 
     def _strength(self, name: str, side: int) -> float:
         """The harmless strength where it was measured, else the middle of the kind's grid."""
@@ -209,10 +227,8 @@ class _Work:
         return grid[len(grid) // 2]
 
 
-def _without_copies(
-    run: Run, train: Predictions, images: ImageSet | None, forecaster: Forecaster
-) -> RepairForecast | None:
-    """The train rows left out that are near-duplicates of judged rows; None if there are none."""
+def _without_copies(run: Run, train: Predictions, images: ImageSet | None, forecaster: Forecaster) -> RepairForecast:
+    """The train rows left out that are near-duplicates of judged rows."""
     known = run.predictions
     if "copy_row" not in known.table.collect_schema():
         if run.images is None or images is None:
@@ -220,15 +236,17 @@ def _without_copies(
         known = join_copies(known, run.images, train, images)
     copies = known.columns("copy_row")["copy_row"].drop_nulls().unique().to_numpy()
     if not len(copies):
-        return None
+        raise DataError("copies: no train row is a near-duplicate of a judged one")
     weight = np.ones(len(train))
     weight[positions(train, copies)] = 0
     action = f"leave out {len(copies):,} train rows that are copies of judged ones"
-    return forecaster.fixes("drop", action, weight=weight)
+    return forecaster.fixes("copies", action, weight=weight)
 
 
 def _write(run: Run, out: Path, work: _Work, asked: Repairs, outcome: Comparison | None) -> None:
-    """The table, the figure, the learning curves, and last the manifest."""
+    """The table, the figure, the learning curves, and last the manifest; what was there goes first."""
+    for path in (out / MANIFEST, out / TABLE, out / CURVES, *out.glob(f"{FIGURE}.*")):
+        path.unlink(missing_ok=True)
     stamp = stamp_of(run.predictions, "forecasts", "", {"seed": asked.seed, "precision": asked.precision})
     names = ("kind", "action", "measure", "gain", "low", "high", "p_value", "basis")
     table = pl.DataFrame(
@@ -267,4 +285,5 @@ def _outcome_words(outcome: Comparison, forecast: Sequence[RepairForecast]) -> s
         return words
     one = forecast[0]
     where = "within" if one.low <= outcome.difference <= one.high else "outside"
-    return f"{words}, {where} the forecast of the fixes ({100 * one.low:+.2f} to {100 * one.high:+.2f})"
+    limits = f"{100 * one.low:+.2f} to {100 * one.high:+.2f}"
+    return f"{words}, whose value lies {where} the forecast of the fixes ({limits})"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from workbench.analysis.forecasts import ACCURACY, RepairForecast
-from workbench.core.records import IntArray
 from workbench.findings.known import Known
 from workbench.findings.record import Finding, Forecast, Found
 
@@ -20,8 +19,8 @@ def find(known: Known) -> Found:
     """Actions on train rows whose forecast of accuracy lies above 0.
 
     Averaging models and changed copies are reported by the rules *unsettled* and *fragile*. Of the actions after which
-    the network is trained again, those whose 95 % interval (with the noise of training) lies above 0 and whose exact
-    McNemar test holds when multiplied by their number (Bonferroni). The rows are the errors that the action corrects in
+    the network is trained again, those whose 95 % interval (with the noise of training) lies above 0 and whose p-value
+    holds when multiplied by their number (Bonferroni). The rows are the errors that the action corrects in
     the forecast. That an action would correct them does not say why they are made, so that they do not count as
     explained.
     """
@@ -33,31 +32,25 @@ def find(known: Known) -> Found:
 
 
 def _finding(known: Known, one: RepairForecast) -> Finding:
-    rows = _errors(known, one.fixed)
-    net = len(one.fixed) - len(one.broken)
+    errors = known.rows(known.wrong)
+    rows = errors[np.isin(errors, one.fixed)]
     return Finding(
         "repairs",
         one.action,
-        f"{len(one.fixed):,} answers would be corrected and {len(one.broken):,} broken by this repair, if the features "
-        f"stay: {one.action}.",
+        f"Fitted again after this repair, the last layer corrects {len(one.fixed):,} rows and breaks "
+        f"{len(one.broken):,}: {one.action}.",
         rows,
         one.gain,
         one.low,
         one.high,
         "forecast of the change of accuracy",
         "the same model without the repair",
-        f"{one.basis}; exact McNemar test",
+        f"{one.basis}; McNemar's exact test and the noise of training",
         one.action,
         errors=len(rows),
-        cost=float(max(0, net)),
+        cost=max(0.0, one.gain * len(known.label)),
         p_value=one.p_value,
         forecast=Forecast(one.gain, one.low, one.high, one.basis),
         needed=("forecasts",),
         explains=False,
     )
-
-
-def _errors(known: Known, fixed: IntArray) -> IntArray:
-    """Row ids of errors, of those judged, that a repair corrects."""
-    errors = known.rows(known.wrong)
-    return errors[np.isin(errors, fixed)]

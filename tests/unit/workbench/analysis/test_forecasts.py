@@ -38,6 +38,9 @@ def test_a_gain_counts_rows_and_holds_the_noise_of_training() -> None:
     noisy = forecast_of_answers("k", "a", "b", test, test.predicted, after, noise=0.02, trains=True)
     assert noisy.gain - noisy.low == pytest.approx(np.hypot(plain.gain - plain.low, 1.96 * 0.02), rel=1e-3)
     assert noisy.high > plain.high
+    assert noisy.p_value == pytest.approx(
+        2 * scipy.stats.norm.sf(1.96 * noisy.gain / (noisy.gain - noisy.low)), rel=1e-3
+    )
     assert "accuracy +6.25 points" in plain.sentence
 
 
@@ -61,32 +64,54 @@ def test_exchanged_labels_are_forecast_to_pay_and_clean_ones_not() -> None:
     assert corrected.gain == pytest.approx(truth - (forecaster.features.before == test.label).mean())
     assert corrected.low > 0.02
     found = [Forecaster(blobs(500, seed), blobs(300, 100 + seed), 0.0).relabel() for seed in range(12)]
-    assert sum(one is not None and one.low > 0 for one in found) <= 1
+    assert sum(one.low > 0 for one in found) <= 1
+    apart = np.eye(3, 6, dtype=np.float32)[train.label] * 50
+    sure = Predictions.from_arrays(train.label, train.probability, CLASSES, embedding=apart)
+    with pytest.raises(DataError, match="no train row is doubtful"):
+        Forecaster(test, sure, 0.0).relabel()
 
 
-def test_more_of_a_class_is_worth_its_last_doubling() -> None:
-    test, train = blobs(2000, 1), blobs(900, 2)
-    few = np.concatenate([np.flatnonzero(train.label != 2), np.flatnonzero(train.label == 2)[:24]])
-    starved = Predictions.from_arrays(
-        train.label[few],
-        train.probability[few],
-        CLASSES,
-        embedding=train.embedding[few],  # type: ignore[index]
+def part_of(whole: Predictions, rows: np.ndarray) -> Predictions:
+    assert whole.embedding is not None
+    return Predictions.from_arrays(
+        whole.label[rows], whole.probability[rows], CLASSES, embedding=whole.embedding[rows], index=whole.index[rows]
     )
-    forecaster = Forecaster(test, starved, 0.0)
-    found, curve = forecaster.collect(2)
-    assert found.low > 0
-    assert found.gain == pytest.approx(curve[2] - curve[1], abs=1e-6)
-    assert curve == sorted(curve)
+
+
+def test_a_doubling_is_worth_nothing_where_a_class_has_plenty() -> None:
+    test, train = blobs(3000, 1), blobs(3000, 2)
+    for number in range(3):  # overlapping classes: their shares alone would move the answers
+        found, curve = Forecaster(test, train, 0.0).collect(number)
+        assert abs(found.gain) < 0.006
+        assert curve[2] == pytest.approx(curve[1] + 2 * found.gain, abs=1e-6)
+
+
+def test_a_doubling_is_forecast_as_it_comes() -> None:
+    gains = []
+    for seed in range(15):
+        test, train = blobs(1500, seed, width=40), blobs(900, 100 + seed, width=40)
+        mine, others = np.flatnonzero(train.label == 2), np.flatnonzero(train.label != 2)
+        few = part_of(train, np.concatenate([others, mine[:24]]))
+        forecaster = Forecaster(test, few, 0.0)
+        found, _ = forecaster.collect(2)
+        twice = part_of(train, np.concatenate([others, mine[:48]]))
+        weight = np.ones(len(twice))
+        weight[len(others) :] = 0.5  # the class keeps its share
+        after = Forecaster(test, twice, 0.0).features.answers(weight=weight)
+        came = (after == test.label).mean() - (forecaster.features.before == test.label).mean()
+        gains.append((found.gain, float(came)))
+    forecast, outcome = np.array(gains).T
+    assert forecast.mean() == pytest.approx(outcome.mean(), abs=0.005)
+    assert outcome.mean() > 0.005
+
+
+def test_too_few_rows_of_a_class_are_named() -> None:
+    train = blobs(900, 2)
+    rows = np.concatenate([np.flatnonzero(train.label != 2), np.flatnonzero(train.label == 2)[:12]])
     with pytest.raises(DataError, match="at least 20 train rows of c, not 12"):
-        less = few[:-12]
-        Forecaster(
-            test,
-            Predictions.from_arrays(
-                train.label[less], train.probability[less], CLASSES, embedding=train.embedding[less]
-            ),  # type: ignore[index]
-            0.0,
-        ).collect(2)
+        Forecaster(blobs(200, 1), part_of(train, rows), 0.0).collect(2)
+    with pytest.raises(DataError, match="at least 50 judged rows, not 30"):
+        Forecaster(blobs(30, 1), train, 0.0).collect(2)
 
 
 def test_a_temperature_pays_where_confidence_is_off_and_not_where_it_is_true() -> None:
@@ -116,7 +141,24 @@ def test_half_the_error_rate_is_left_after_rejection() -> None:
     assert error - found.gain == pytest.approx(error / 2, rel=0.15)
     assert found.low < error / 2 < found.high
     same = Predictions.from_arrays(label, np.full((4000, 3), 1 / 3, np.float32), CLASSES)
-    assert remedies.reject(same) is None
+    with pytest.raises(DataError, match="no threshold of confidence leaves half the error rate"):
+        remedies.reject(same)
+
+
+def test_confidence_that_says_nothing_promises_nothing() -> None:
+    generator, covered, found = np.random.default_rng(0), 0, 0
+    for _ in range(60):
+        confidence = generator.uniform(0.5, 1, 400)
+        label = np.where(generator.random(400) < 0.75, 0, 1)
+        shares = np.stack([confidence, 1 - confidence], 1).astype(np.float32)
+        try:
+            one = remedies.reject(Predictions.from_arrays(label, shares, ("a", "b")))
+        except DataError:
+            continue
+        found += 1
+        covered += one.low <= 0 <= one.high
+    assert covered >= 0.9 * found
+    assert found <= 15
 
 
 def test_fixes_become_labels_and_weights() -> None:
@@ -126,14 +168,19 @@ def test_fixes_become_labels_and_weights() -> None:
         {"index": 4, "action": "relabel", "label": "class 2"},
         {"index": 5, "action": "weight", "weight": 0.5},
     ]
-    label, weight = fixed_labels({"split": "train", "rows": rows}, train)
+    label, weight = fixed_labels({"format": 1, "split": "train", "rows": rows}, train)
     assert (weight[3], label[4], weight[5]) == (0, 2, 0.5)
     assert (weight != 1).sum() == 2
     for bad, words in (
-        ({"split": "train"}, "not a fixes file"),
-        ({"split": "test", "rows": rows}, "other data"),
-        ({"split": "train", "rows": [{"index": 99, "action": "drop"}]}, "not among them"),
-        ({"split": "train", "rows": [{"index": 1, "action": "relabel", "label": "cat"}]}, "row 1: expected drop"),
+        ({"format": 1, "split": "train"}, "not a fixes file"),
+        ({"format": 2, "split": "train", "rows": rows}, "expected format 1"),
+        ({"format": 1, "split": "train", "rows": rows * 2}, "each row at most once"),
+        ({"format": 1, "split": "test", "rows": rows}, "other data"),
+        ({"format": 1, "split": "train", "rows": [{"index": 99, "action": "drop"}]}, "not among them"),
+        (
+            {"format": 1, "split": "train", "rows": [{"index": 1, "action": "relabel", "label": "cat"}]},
+            "row 1: expected drop",
+        ),
     ):
         with pytest.raises(DataError, match=words):
             fixed_labels(bad, train)

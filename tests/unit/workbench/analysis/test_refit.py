@@ -42,11 +42,18 @@ def test_a_row_that_is_left_out_is_as_good_as_absent() -> None:
     test, train = blobs(200, 1), blobs(300, 2)
     features, kept = FrozenFeatures(test, train), np.arange(300) % 2
     by_weight = features.answers(weight=kept.astype(float))
-    by_rows = features.answers(rows=np.flatnonzero(kept))
-    assert (by_weight == by_rows).all()
-    more = features.of(train.embedding[kept == 0]), train.label[kept == 0]  # type: ignore[index]
-    both = features.answers(rows=np.flatnonzero(kept), more=more)
+    rest = np.flatnonzero(kept == 0)
+    more = features.of(train.embedding[rest]), train.label[rest], np.ones(len(rest))  # type: ignore[index]
+    both = features.answers(weight=kept.astype(float), more=more)
     assert (both == features.before).mean() > 0.98
+    part = Predictions.from_arrays(
+        train.label[kept == 1],
+        train.probability[kept == 1],
+        CLASSES,
+        embedding=train.embedding[kept == 1],  # type: ignore[index]
+    )
+    assert (by_weight == FrozenFeatures(test, part).before).mean() > 0.97  # but for the directions' scale
+    assert features.agreement == (features.before == test.predicted).mean()
 
 
 def test_rows_out_of_fold_are_judged_by_others() -> None:
@@ -83,5 +90,5 @@ def test_bad_input_is_named() -> None:
     )
     with pytest.raises(DataError, match="train rows of every class; c has none"):
         FrozenFeatures(test, without)
-    with pytest.raises(DataError, match="leave out fewer rows"):
+    with pytest.raises(DataError, match="and a has none left"):
         FrozenFeatures(test, train).answers(weight=(train.label != 0).astype(float))
