@@ -20,7 +20,9 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 
 import numpy as np
 import torch
@@ -100,6 +102,7 @@ def planted(repeat: int, images: Images, labels: Labels) -> Planted:
         one[second] = one[first]
     weight = np.where(negative[rows], FACTOR, 1.0)
     without, thin = (~np.isin(rows, second)).astype(float), (drawn.random(len(rows)) >= 1 / 3).astype(float)
+    thin[truth[rows] == rare] = 1  # which would else be left without a row
     more = held[: ADDED[1]], others[: COLLECTED[1]]
     return Planted(own, given, shown, labels[judged], rows, *more, int(few), truth, weight, without, thin)
 
@@ -156,6 +159,7 @@ def forecasts(case: Planted, base: Session, judged: Predictions) -> dict[str, Re
 
 def repeated(repeat: int, images: Images, labels: Labels) -> dict[str, list[tuple[RepairForecast, float]]]:
     """Forecast and outcome of each action, in the order of the actions, from nothing and from its own weights."""
+    torch.set_num_threads(1)  # the repeats share the cores
     case = planted(repeat, images, labels)
     base = trained(case.images[case.rows], case.labels[case.rows], repeat)
     judged = predicted(base, case.judged, case.judged_labels)
@@ -176,10 +180,10 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--repeats", type=int, default=20)
     repeats = options.parse_args().repeats
-    torch.set_num_threads(1)
     splits = [load("digits", split) for split in ("train", "test")]
     images, labels = (np.concatenate([getattr(one, name) for one in splits]) for name in ("images", "labels"))
-    runs = [repeated(repeat, images, labels) for repeat in range(repeats)]
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        runs = list(pool.map(repeated, range(repeats), [images] * repeats, [labels] * repeats))
     names = [*REPAIRS, "thin"]
     figures: dict[str, object] = {"processor": processor(), "repeats": repeats, "precision": "float32"}
     for how, key in (("from nothing", ""), ("from its weights", "_tuned")):
