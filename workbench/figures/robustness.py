@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ from workbench.core.records import ImageArray
 from workbench.figures.base import ACCENT, INK, MUTED, STYLE, plain_grid
 from workbench.figures.images import draw_picture
 
-COLUMNS = 5
+COLUMNS, CHANGE_WIDTH = 5, 20
 
 
 def corruption_curves(frame: pl.DataFrame, *, kind: str = "all", group: str = "all") -> Figure:
@@ -79,14 +80,14 @@ class Flip:
 def flips(shown: Sequence[Flip]) -> Figure:
     """A column for each image: the image with its answer, and the changed image with its own."""
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(1.45 * len(shown) + 0.4, 3.75), layout="constrained")
+        figure = Figure(figsize=(1.45 * len(shown) + 0.4, 3.9), layout="constrained")
         grid = figure.subplots(2, len(shown), squeeze=False)
         for one, (above, below) in zip(shown, grid.T, strict=True):
             draw_picture(above, one.before)
             draw_picture(below, one.after)
             above.set_title(f"{one.label} #{one.row}", fontsize=8, color=INK)
             above.set_xlabel(f"predicted as\n{one.answer}", fontsize=8)
-            below.set_title(one.change, fontsize=8, color=INK)
+            below.set_title(textwrap.fill(one.change, CHANGE_WIDTH), fontsize=8, color=INK)
             corrected = one.flipped == one.label
             words = "corrected to" if corrected else "predicted as"
             below.set_xlabel(f"{words}\n{one.flipped}", fontsize=8, color=INK if corrected else ACCENT)

@@ -91,7 +91,8 @@ class Fragility:
                 f"{_share(corrects, len(self.table))}"
             )
         if self.omitted:
-            lines.append(f"{self.omitted:,} rows are correct when predicted here and are left out")
+            rows = "1 row is" if self.omitted == 1 else f"{self.omitted:,} rows are"
+            lines.append(f"{rows} correct when predicted here and left out")
         return lines
 
     def to_json(self) -> dict[str, Any]:

@@ -64,7 +64,7 @@ export function corruptionsView({ header }) {
       "Accuracy in per cent with its 95 % interval at five strengths of each corruption; strength 0 is the images as they are.";
     const more = group ? " The thin line is that of all images." : "";
     const plots = measured.names.map((name, k) => plotOf(name, points[k], behind[k], lowest));
-    redraw(node, said, h("div", { className: "wb-bar" }, pick), h("p", { className: "wb-note", textContent: words + more }), h("div", { className: "wb-plots" }, plots));
+    redraw(node, h("div", { className: "wb-bar" }, pick), h("p", { className: "wb-note", textContent: words + more }), h("div", { className: "wb-plots" }, plots), said);
   }
   draw();
   return { node, update() {} };
