@@ -206,7 +206,8 @@ class _Work:
         if self.run.classifier is None or images is None:
             raise DataError(f"augment {name}: the model and the train images are needed (--checkpoint, --data)")
         kind = KINDS[name]
-        strength = self._strength(name, min(images.image(int(train.index[0])).shape[:2]))
+        grid = kind.grid(min(images.image(int(train.index[0])).shape[:2]))
+        strength = grid[len(grid) // 2]  # a strength that is seen, and leaves most images what they are
         rows = np.sort(np.random.default_rng(self.asked.seed).permutation(len(train))[:AUGMENTED_ROWS])
         changed = augmented(
             self.run.classifier, images, train.index[rows], kind, strength, precision=self.asked.precision
@@ -216,15 +217,6 @@ class _Work:
         up_to = "" if kind.is_switch else f" up to {strength:.3g} {kind.unit.partition(' (')[0]}"
         weight = len(train) / len(rows)
         return forecaster.more("augment", f"train with {name}{up_to}", changed.embedding, train.label[rows], weight)
-
-    def _strength(self, name: str, side: int) -> float:
-        """The harmless strength where it was measured, else the middle of the kind's grid."""
-        measured = {} if self.run.robustness is None else self.run.robustness.values.get("fragility", {})
-        for level in measured.get("harmless", []):
-            if level["kind"] == name and level["strength"]:
-                return float(level["strength"])
-        grid = KINDS[name].grid(side)
-        return grid[len(grid) // 2]
 
 
 def _without_copies(run: Run, train: Predictions, images: ImageSet | None, forecaster: Forecaster) -> RepairForecast:
