@@ -216,7 +216,7 @@ def test_rows_that_are_correct_here_are_left_out() -> None:
     found = fragility(model, images, stored, changes=["flip"])
     assert len(found.table) == 20
     assert found.omitted == 1
-    assert "1 rows are correct when predicted here" in found.sentences()[-1]
+    assert "1 row is correct when predicted here" in found.sentences()[-1]
 
 
 def test_noise_is_drawn_for_each_row() -> None:
