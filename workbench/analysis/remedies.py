@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.analysis.calibration import check_other_rows, fit_temperature, log_probabilities
 from workbench.analysis.forecasts import (
     ACCURACY,
     KEPT,
@@ -18,6 +17,7 @@ from workbench.analysis.forecasts import (
     forecast_of_answers,
     mean_interval,
 )
+from workbench.analysis.scaling import check_other_rows, fit_temperature, log_probabilities, losses
 from workbench.analysis.statistics import newcombe
 from workbench.core.predictions import Predictions
 from workbench.core.records import FloatArray, IntArray
@@ -56,7 +56,7 @@ def calibrate(test: Predictions, validation: Predictions | None = None, seed: in
     """A temperature (Guo et al. 2017, arXiv 1706.04599), fitted on validation rows, else on each half for the other."""
     check_rows("calibrate", test)
     logs, label = log_probabilities(test.probability), test.label
-    before = -logs[np.arange(len(label)), label]
+    before = losses(logs, label, 1.0)
     after = np.empty(len(label))
     if validation is not None:
         check_other_rows(test, validation)
@@ -65,9 +65,7 @@ def calibrate(test: Predictions, validation: Predictions | None = None, seed: in
         halves = np.array_split(np.random.default_rng(seed).permutation(len(label)), 2)
         parts = [(held, fit_temperature(logs[kept], label[kept])) for kept, held in (halves, halves[::-1])]
     for held, divisor in parts:
-        scaled = logs[held] / divisor
-        top = scaled.max(1)
-        after[held] = top + np.log(np.exp(scaled - top[:, None]).sum(1)) - scaled[np.arange(len(held)), label[held]]
+        after[held] = losses(logs[held], label[held], divisor)
     where = "validation rows" if validation is not None else "each half for the other"
     nothing = np.zeros(0, np.int64)
     divisors = " and ".join(f"{divisor:.2f}" for _, divisor in parts)

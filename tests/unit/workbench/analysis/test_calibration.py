@@ -8,13 +8,11 @@ from sklearn import metrics
 from tests.factories import predictions
 from workbench.analysis.calibration import (
     class_reliability,
-    fit_temperature,
     proper_scores,
     reliability,
     risk_coverage,
-    scale,
-    temperature,
 )
+from workbench.analysis.scaling import fit_temperature, scale, temperature
 from workbench.core.predictions import Predictions
 from workbench.errors import DataError
 
