@@ -1,4 +1,4 @@
-"""Whether 90 % confidence means nine correct in ten: reliability, its summary numbers, risk and coverage."""
+"""Whether 90 % confidence means nine correct in ten: reliability, its summary numbers, temperature, risk, coverage."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from workbench.analysis.gaps import CalibrationError, debiased
+from workbench.analysis.gaps import CalibrationError, Gap, debiased, signed_gap
+from workbench.analysis.scaling import TEMPERATURES, fit_temperature, log_probabilities, scale
 from workbench.analysis.statistics import wilson_interval
 from workbench.core.predictions import DERIVED, Predictions
 from workbench.core.records import FloatArray, IntArray
 from workbench.errors import DataError
 
 Binning = Literal["equal width", "equal mass"]
+SAMPLE = 100_000
+CELLS = 2**24
 _SQUARES = (pl.col("probability") * pl.col("probability")).arr.sum().cast(pl.Float64)
 
 
@@ -188,3 +191,81 @@ def risk_coverage(predictions: Predictions, *, points: int = 2000) -> RiskCovera
     best = np.maximum(rows - (total - error_count), 0) / rows
     kept = np.unique(np.linspace(0, total - 1, min(points, total)).astype(np.int64))
     return RiskCoverage((rows / total)[kept], risk[kept], float(risk.mean()), float(best.mean()))
+
+
+@dataclass(frozen=True)
+class Temperature:
+    """A fitted temperature; NLL and ECE (15 bins) before and after, and the gap after, on rows it was not fitted on."""
+
+    temperature: float
+    fitted_rows: int
+    judged_rows: int
+    nll_before: float
+    nll_after: float
+    ece_before: float
+    ece_after: float
+    gap_after: Gap
+
+    @property
+    def at_bound(self) -> bool:
+        """Whether the search ended at one of its bounds."""
+        low, high = TEMPERATURES
+        return not low * 1.001 < self.temperature < high / 1.001
+
+
+def temperature(predictions: Predictions, *, fitted_on: Predictions | None = None, seed: int = 0) -> Temperature:
+    """A temperature fitted on rows that it is not judged on.
+
+    ``fitted_on``: predictions of the same model on other rows, such as a validation split; without them it is fitted on
+    a random half of the rows and judged on the other. Beyond 200,000 rows (fewer for many classes), a random sample of
+    that size is used.
+
+    Raises
+    ------
+    DataError
+        If there are fewer than two rows, or ``fitted_on`` has other classes, no probabilities or rows of the
+        predictions.
+    """
+    if len(predictions) < 2:
+        raise DataError("temperature: expected at least 2 rows, one to fit on and one to judge")
+    most = min(SAMPLE, max(1, CELLS // len(predictions.classes)))
+    drawn = np.random.default_rng(seed).permutation(len(predictions))[: 2 * most]
+    if fitted_on is None:
+        half = len(drawn) // 2
+        fitted, judged = predictions.take(drawn[:half]), predictions.take(drawn[half:])
+    else:
+        check_other_rows(predictions, fitted_on)
+        fitted = fitted_on.take(np.random.default_rng(seed).permutation(len(fitted_on))[:most])
+        judged = predictions.take(drawn)
+    found = fit_temperature(log_probabilities(fitted["probability"].to_numpy()), fitted["label"].to_numpy())
+    label, probability = judged["label"].to_numpy(), judged["probability"].to_numpy()
+    before = Predictions.from_arrays(label, probability, predictions.classes)
+    after = Predictions.from_arrays(label, scale(probability, found), predictions.classes)
+    return Temperature(
+        found,
+        len(fitted),
+        len(judged),
+        proper_scores(before).nll,
+        proper_scores(after).nll,
+        reliability(before).ece,
+        reliability(after).ece,
+        signed_gap(after.confidence.astype(np.float64), after.correct),
+    )
+
+
+def check_other_rows(predictions: Predictions, other: Predictions) -> None:
+    """Check that ``other`` are predictions of the same model on rows that ``predictions`` does not hold.
+
+    Raises
+    ------
+    DataError
+        If the classes differ, there are no probabilities, or both are of one split of the same data.
+    """
+    other.require_probabilities("a temperature")
+    if other.classes != predictions.classes:
+        raise DataError("validation: expected the classes of the predictions, in their order")
+    here, there = predictions.provenance, other.provenance
+    if here.checkpoint and there.checkpoint and here.checkpoint != there.checkpoint:
+        raise DataError("validation: its rows were predicted with other weights: predict them with the same")
+    if here.data is not None and here.data == there.data and np.isin(other.index, predictions.index).any():
+        raise DataError("validation: its rows are among the predictions: give rows that are not judged")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.analysis.calibration import check_other_rows
 from workbench.analysis.forecasts import (
     ACCURACY,
     KEPT,
@@ -17,7 +18,7 @@ from workbench.analysis.forecasts import (
     forecast_of_answers,
     mean_interval,
 )
-from workbench.analysis.scaling import check_other_rows, fit_temperature, log_probabilities, losses
+from workbench.analysis.scaling import fit_temperature, log_probabilities, losses
 from workbench.analysis.statistics import newcombe
 from workbench.core.predictions import Predictions
 from workbench.core.records import FloatArray, IntArray

@@ -62,7 +62,8 @@ class Forecaster:
             raise DataError("relabel: no train row is doubtful to last layers that were fitted without it")
         label = self.train.label.copy()
         label[positions(self.train, suspects["index"].to_numpy())] = suspects["suggested"].to_numpy()
-        action = f"relabel the {len(suspects):,} doubtful train rows as suggested"
+        rows = "train row" if len(suspects) == 1 else "train rows"
+        action = f"relabel the {len(suspects):,} doubtful {rows} as suggested"
         return self.fixes("relabel", action, label=label)
 
     def fixes(

@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 
 from workbench.analysis.baselines import baselines
-from workbench.analysis.calibration import proper_scores, reliability, risk_coverage
+from workbench.analysis.calibration import proper_scores, reliability, risk_coverage, temperature
 from workbench.analysis.classes import class_report
 from workbench.analysis.compare import Churn, Comparison
 from workbench.analysis.confusion import confusion_matrix, most_confused, top_k_accuracy
 from workbench.analysis.gaps import signed_gap, smooth_ece
 from workbench.analysis.labels import confident_joint
-from workbench.analysis.scaling import temperature
 from workbench.analysis.statistics import wilson_interval
 from workbench.analysis.votes import shared_errors, soft_cross_entropy
 from workbench.core.predictions import Predictions

@@ -12,11 +12,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.analysis.calibration import check_other_rows
 from workbench.analysis.copies import join_copies
 from workbench.analysis.forecasts import RepairForecast
 from workbench.analysis.pictures import Pictures, pictures
 from workbench.analysis.robustness import COLUMNS, Robustness
-from workbench.analysis.scaling import check_other_rows
 from workbench.core.predictions import CORE, Predictions
 from workbench.core.records import FloatArray, ImageSet, IntArray, ProbabilityArray
 from workbench.core.rows import aligned

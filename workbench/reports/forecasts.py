@@ -231,7 +231,7 @@ def _without_copies(run: Run, train: Predictions, images: ImageSet | None, forec
         raise DataError("copies: no train row is a near-duplicate of a judged one")
     weight = np.ones(len(train))
     weight[positions(train, copies)] = 0
-    action = f"leave out {len(copies):,} train rows that are copies of judged ones"
+    action = f"leave out {len(copies):,} train rows that are near-duplicates of judged ones"
     return forecaster.fixes("copies", action, weight=weight)
 
 

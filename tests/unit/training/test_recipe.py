@@ -1,5 +1,6 @@
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 
@@ -72,6 +73,6 @@ def test_unknown_field_is_named() -> None:
 
 
 @pytest.mark.parametrize("option", ["--epochs", "--batch-size"])
-def test_bad_values_end_with_one_line(option: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--data", "digits", "--out", "nowhere", option, "0"]) == 2
+def test_bad_values_end_with_one_line(option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--data", "digits", "--out", str(tmp_path / "nowhere"), option, "0"]) == 2
     assert capsys.readouterr().err == f"error: {option}: expected at least 1, not 0\n"

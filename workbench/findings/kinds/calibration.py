@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.analysis.calibration import temperature
 from workbench.analysis.gaps import calibration_p_value, signed_gap
-from workbench.analysis.scaling import temperature
 from workbench.core.records import FloatArray
 from workbench.findings.groups import gap_of
 from workbench.findings.known import Known

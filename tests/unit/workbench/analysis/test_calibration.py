@@ -11,8 +11,9 @@ from workbench.analysis.calibration import (
     proper_scores,
     reliability,
     risk_coverage,
+    temperature,
 )
-from workbench.analysis.scaling import fit_temperature, scale, temperature
+from workbench.analysis.scaling import fit_temperature, scale
 from workbench.core.predictions import Predictions
 from workbench.errors import DataError
 
