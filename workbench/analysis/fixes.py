@@ -12,9 +12,32 @@ from workbench.core.records import FloatArray, IntArray
 from workbench.core.rows import positions
 from workbench.errors import DataError
 
+FORMAT = 1  # of what `python -m training.run --fixes` reads
+
+
+def fixes_of_labels(train: Predictions, label: IntArray, weight: FloatArray) -> dict[str, Any] | None:
+    """The file of fixes that gives train rows other labels and weights ``(N,)``, the reverse of `fixed_labels`.
+
+    None if it is not known which data the rows are of, or a row is both relabelled and weighted, which no fix is.
+    """
+    of = train.provenance
+    changed, weighted = label != train.label, weight != 1
+    if of.data is None or of.split != "train" or bool((changed & weighted & (weight > 0)).any()):
+        return None
+    rows: list[dict[str, Any]] = []
+    for place in np.flatnonzero(changed | weighted):
+        row = {"index": int(train.index[place])}
+        if weight[place] == 0:
+            rows.append({**row, "action": "drop"})
+        elif changed[place]:
+            rows.append({**row, "action": "relabel", "label": train.classes[label[place]]})
+        else:
+            rows.append({**row, "action": "weight", "weight": float(weight[place])})
+    return {"format": FORMAT, "data": of.data, "split": "train", "rows": rows}
+
 
 def fixed_labels(values: Mapping[str, Any], train: Predictions) -> tuple[IntArray, FloatArray]:
-    """Labels and weights ``(N,)`` of train rows after the fixes that the explorer exports (`training.fixes`).
+    """Labels and weights ``(N,)`` of train rows after fixes, as the explorer exports them (`training.fixes`).
 
     Raises
     ------
@@ -27,7 +50,7 @@ def fixed_labels(values: Mapping[str, Any], train: Predictions) -> tuple[IntArra
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"fixes: not a fixes file ({error}): export it from the explorer") from error
     of = train.provenance
-    if values.get("format") != 1 or len({index for index, *_ in rows}) < len(rows):
+    if values.get("format") != FORMAT or len({index for index, *_ in rows}) < len(rows):
         raise DataError("fixes: expected format 1 and each row at most once: export them from the explorer again")
     if values.get("split") != "train" or (of.data is not None and values.get("data") != of.data):
         raise DataError("fixes: they belong to other data than the train predictions: export them for these")

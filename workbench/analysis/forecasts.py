@@ -47,6 +47,8 @@ class RepairForecast:
         Of a change of accuracy: exact McNemar test of fixed against broken rows; where the network would be trained
         again the larger of it and of the normal test with the noise of training. Whoever chose the action for the
         errors on these rows has to discount it.
+    where : str
+        Of an action on a slice of the train rows, the expression that holds of them.
     """
 
     kind: str
@@ -60,6 +62,7 @@ class RepairForecast:
     fixed: IntArray
     broken: IntArray
     p_value: float | None = None
+    where: str = ""
 
     @property
     def sentence(self) -> str:

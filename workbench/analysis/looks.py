@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import polars as pl
 
-from workbench.core.records import ImageArray
+from workbench.core.predictions import Predictions
+from workbench.core.records import ImageArray, ImageSet
 
+LOOKS = ("brightness", "contrast", "sharpness", "colour")
 COLOURS = ("red", "orange", "yellow", "green", "cyan", "blue", "violet", "pink")
 _HUE_ENDS = np.array([20, 45, 70, 160, 200, 260, 300, 340, 360])  # degrees; red is on both sides of 0
 GREY_BELOW = 0.12
@@ -33,3 +36,13 @@ def describe(image: ImageArray) -> dict[str, float | str]:
         "sharpness": float(np.log1p(1e4 * edges)),
         "colour": "grey" if grey else COLOURS[int(weights.argmax())],
     }
+
+
+def with_looks(predictions: Predictions, images: ImageSet) -> Predictions:
+    """The predictions with those columns of `describe` that they lack, of the images of their rows."""
+    lacked = [name for name in LOOKS if name not in predictions.table.collect_schema()]
+    if not lacked:
+        return predictions
+    rows = predictions.index
+    looks = pl.DataFrame([describe(images.image(int(row))) for row in rows]).select(lacked)
+    return predictions.join(looks.with_columns(index=pl.Series(rows)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 
 from workbench.analysis.forecasts import (
@@ -44,8 +46,9 @@ class Forecaster:
         self.test, self.train, self.noise = test, train, noise
         self.features = FrozenFeatures(test, train)
 
-    def relabel(self) -> RepairForecast:
-        """Give the doubtful train labels the classes that a last layer fitted without them names.
+    @cached_property
+    def suggested(self) -> IntArray:
+        """Labels of the train rows, int64 ``(N,)``: the doubtful ones as a last layer fitted without them names them.
 
         The features were learnt with these labels; what the network memorised is not doubtful to it.
 
@@ -62,9 +65,13 @@ class Forecaster:
             raise DataError("relabel: no train row is doubtful to last layers that were fitted without it")
         label = self.train.label.copy()
         label[positions(self.train, suspects["index"].to_numpy())] = suspects["suggested"].to_numpy()
-        rows = "train row" if len(suspects) == 1 else "train rows"
-        action = f"relabel the {len(suspects):,} doubtful {rows} as suggested"
-        return self.fixes("relabel", action, label=label)
+        return np.asarray(label, np.int64)
+
+    def relabel(self) -> RepairForecast:
+        """Give the doubtful train rows the labels that are `suggested`; errors as there."""
+        count = int((self.suggested != self.train.label).sum())
+        rows = "train row" if count == 1 else "train rows"
+        return self.fixes("relabel", f"relabel the {count:,} doubtful {rows} as suggested", label=self.suggested)
 
     def fixes(
         self, kind: str, action: str, *, label: IntArray | None = None, weight: FloatArray | None = None

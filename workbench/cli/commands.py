@@ -201,7 +201,9 @@ def forecast(options: argparse.Namespace) -> int:
     from workbench import store
     from workbench.analysis.forecasts import MANIFEST
     from workbench.core.files import refuse_to_overwrite
-    from workbench.reports.forecasts import Repairs, write_forecasts
+    from workbench.findings.find import find
+    from workbench.reports.forecasts import write_forecasts
+    from workbench.reports.repairs import Repairs
     from workbench.runs.opening import with_train
     from workbench.runs.run import with_robustness
     from workbench.runs.seeds import seeds_beside
@@ -212,9 +214,12 @@ def forecast(options: argparse.Namespace) -> int:
         run = with_train(run, options.train, options.data)
     if options.robustness is not None:
         run = with_robustness(run, options.robustness)
+    slices = {one.subject: one.where for one in find(run) if one.where} if options.by_finding else {}
     asked = Repairs(
         fixes=options.fixes,
         collect=None if options.collect is None else names_in(options.collect),
+        weight={where: where for where in options.weight} | slices,
+        factor=options.factor,
         augment=names_in(options.augment),
         seeds=[store.read(path) for path in options.other_seed] or seeds_beside(run),
         validation=None if options.validation is None else store.read(options.validation),

@@ -200,6 +200,15 @@ def _forecast(one: argparse.ArgumentParser) -> None:
         "--collect", metavar="CLASSES", help="classes to collect more of; default: the three with most errors"
     )
     one.add_argument(
+        "--weight",
+        metavar="EXPRESSION",
+        action="append",
+        default=[],
+        help='train rows to weight, such as "camera = \'old\'" or "sharpness < 3"; may be repeated',
+    )
+    one.add_argument("--by-finding", action="store_true", help="weight the slices that the findings name, too")
+    one.add_argument("--factor", type=float, default=2.0, help="how much more such rows would count; default: 2")
+    one.add_argument(
         "--augment", metavar="KINDS", default="", help="kinds of changes to train with, such as rotate,blur"
     )
     one.add_argument(

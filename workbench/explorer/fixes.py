@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from workbench.analysis.fixes import FORMAT
 from workbench.core.predictions import Predictions
 from workbench.errors import DataError
 from workbench.explorer.words import AMBIGUOUS, IGNORE, WRONG
@@ -12,7 +13,6 @@ from workbench.explorer.words import AMBIGUOUS, IGNORE, WRONG
 if TYPE_CHECKING:
     from workbench.explorer.decisions import Decision
 
-FORMAT = 1  # of what `python -m training.run --fixes` reads
 AMBIGUOUS_WEIGHT = 0.5
 
 

@@ -29,11 +29,16 @@ PATHS = ("path", "file", "filename", "file_name", "image", "image_path")
 
 @dataclass(frozen=True)
 class Feature:
-    """A property of the rows: ``codes`` int64 ``(N,)``, -1 for none, and ``words`` for each code."""
+    """A property of the rows: ``codes`` int64 ``(N,)``, -1 for none, and ``words`` for each code.
+
+    ``where``: for each code the expression that holds of its rows (`analysis.index.select`); none where a value can't
+    be told from columns or looks, such as a cluster.
+    """
 
     name: str
     codes: IntArray
     words: Sequence[str]
+    where: Sequence[str] = ()
 
 
 def answer_codes(known: Known) -> IntArray:
@@ -85,7 +90,7 @@ def _of_column(name: str, column: pl.Series) -> Iterator[Feature]:
             yield from _bins(f"hour of {name}", hours, column.dt.hour())
         return
     if kind.is_numeric() and not (kind.is_integer() and column.n_unique() <= FEW):
-        yield from _bins(name, column.cast(pl.Float64), column)
+        yield from _bins(name, column.cast(pl.Float64), column, is_column=True)
         return
     if kind.is_nested() or kind in (pl.Object, pl.Null, pl.Binary):
         return
@@ -93,19 +98,31 @@ def _of_column(name: str, column: pl.Series) -> Iterator[Feature]:
     if kind == pl.String and (name.lower() in PATHS or _looks_like_paths(words)):
         yield from _path_parts(name, words)
     else:
-        yield from _categories(name, words)
+        yield from _categories(name, words, is_column=True)
 
 
-def _categories(name: str, words: pl.Series) -> Iterator[Feature]:
+def _quoted(name: str) -> str:
+    """A column's name in an expression."""
+    return '"{}"'.format(name.replace('"', '""'))
+
+
+def _equal(name: str, value: str) -> str:
+    return f"CAST({_quoted(name)} AS TEXT) = '{value.replace(chr(39), 2 * chr(39))}'"
+
+
+def _categories(name: str, words: pl.Series, *, is_column: bool = False) -> Iterator[Feature]:
     """The most frequent values, each a code, and whether the value is missing."""
     filled = words.fill_null("missing").alias("value")
     values = sorted(filled.value_counts(sort=True, name="rows").head(MOST_VALUES)["value"].to_list())
     codes = filled.replace_strict({value: k for k, value in enumerate(values)}, default=-1, return_dtype=pl.Int64)
+    where = [_equal(name, value) for value in values]
+    if words.null_count() and "missing" in values:
+        where[values.index("missing")] = f"({_equal(name, 'missing')} OR {_quoted(name)} IS NULL)"
     if len(values) > 1:
-        yield Feature(name, codes.to_numpy(), [f"{name} {value}" for value in values])
+        yield Feature(name, codes.to_numpy(), [f"{name} {value}" for value in values], where if is_column else ())
 
 
-def _bins(name: str, values: pl.Series, shown: pl.Series) -> Iterator[Feature]:
+def _bins(name: str, values: pl.Series, shown: pl.Series, *, is_column: bool = False) -> Iterator[Feature]:
     """Fifths of a number or date, named by their ends; a column of one value tells nothing."""
     numbers = values.fill_nan(None)
     some = numbers.drop_nulls().to_numpy()
@@ -115,11 +132,13 @@ def _bins(name: str, values: pl.Series, shown: pl.Series) -> Iterator[Feature]:
     edges = edges[(edges > some.min())]
     filled = numbers.fill_null(np.nan).to_numpy()
     codes = np.where(np.isnan(filled), -1, np.searchsorted(edges, filled, side="right")).astype(np.int64)
-    words = []
+    words, where = [], []
     for code in range(len(edges) + 1):
         inside = shown.filter(pl.Series(codes == code))
         words.append(f"{name} {_short(inside.min())} to {_short(inside.max())}" if len(inside) else name)
-    yield Feature(name, codes, words)
+        ends = f"{inside.min()!s} AND {inside.max()!s}"
+        where.append("" if not len(inside) or "inf" in ends else f"{_quoted(name)} BETWEEN {ends}")
+    yield Feature(name, codes, words, where if is_column else ())
 
 
 def _short(value: object) -> str:
@@ -150,13 +169,13 @@ def _of_pictures(known: Known) -> Iterator[Feature]:
         values = known.looked_at(name)
         for share, words in SHARES.items():
             low, high = np.nanquantile(values, (share, 1 - share))
-            yield Feature(name, np.where(values <= low, 0, -1), [f"{lowest} {words}"])
-            yield Feature(name, np.where(values >= high, 0, -1), [f"{highest} {words}"])
+            yield Feature(name, np.where(values <= low, 0, -1), [f"{lowest} {words}"], [f'"{name}" <= {low}'])
+            yield Feature(name, np.where(values >= high, 0, -1), [f"{highest} {words}"], [f'"{name}" >= {high}'])
     colours = np.full(len(known.label), None, object)
     colours[known.seen] = known.pictures.table["colour"].to_numpy()
     named = pl.Series("colour", colours.tolist(), dtype=pl.String)
-    for feature in _categories("colour", named):
-        yield Feature("colour", np.where(known.seen, feature.codes, -1), feature.words)
+    for feature in _categories("colour", named, is_column=True):
+        yield Feature("colour", np.where(known.seen, feature.codes, -1), feature.words, feature.where)
     yield _clusters("cluster of colour and texture", known.pictures.descriptor, known.seen)
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from workbench.analysis.gaps import Gap, signed_gap
 from workbench.analysis.strata import Excess, Strata, excess
 from workbench.findings.known import Known
-from workbench.findings.record import Finding
+from workbench.findings.record import Finding, Forecast
 
 LIKE = "the other rows, class by class (Mantel-Haenszel)"
 TEST = "Mantel-Haenszel test within classes"
@@ -46,8 +46,14 @@ def group_finding(
     stable: str = "",
     needed: tuple[str, ...] = (),
     among: NDArray[np.bool_] | None = None,
+    where: str = "",
 ) -> Finding:
-    """The finding that rows ``inside`` ``(N,)``, called ``words``, fail more often; ``among``: the rows judged."""
+    """The finding that rows ``inside`` ``(N,)``, called ``words``, fail more often; ``among``: the rows judged.
+
+    The forecast is that of an action on the train rows of which ``where`` holds, if one was made, and named last.
+    """
+    acted = next((one for one in known.forecasts if where and one.where == where), None)
+    forecast = None if acted is None else Forecast(acted.gain, acted.low, acted.high, acted.basis)
     return Finding(
         kind,
         subject,
@@ -60,13 +66,15 @@ def group_finding(
         MEASURE,
         LIKE,
         checked,
-        action,
+        action if acted is None else f"{action}; {acted.action}",
         errors=int((inside & known.wrong).sum()),
         cost=max(0.0, found.difference) * int(inside.sum()),
         p_value=found.p_value,
         stable=stable,
         needed=needed,
         gap=gap_of(known, inside if among is None else inside & among),
+        where=where,
+        forecast=forecast,
     )
 
 

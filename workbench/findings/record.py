@@ -70,6 +70,9 @@ class Finding:
     gap : Gap or None
         Accuracy less mean confidence of the rows that it was judged on, where these were not chosen by their answers:
         errors alone have an accuracy of 0, whatever the calibration.
+    where : str
+        Expression that holds of such rows, in these predictions and others (`analysis.index.select`, with the columns
+        of `analysis.looks.describe`); empty where none does.
     """
 
     kind: str
@@ -92,6 +95,7 @@ class Finding:
     needed: tuple[str, ...] = ()
     explains: bool = True
     gap: Gap | None = None
+    where: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON values; a number that is not finite is null."""
@@ -186,6 +190,7 @@ class Findings(Sequence[Finding]):
             "p_value",
             "adjusted",
             "action",
+            "where",
         )
         kinds = {
             "errors": pl.Int64,

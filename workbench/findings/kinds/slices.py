@@ -186,4 +186,13 @@ def _finding(
         note=" on the half that it was not found on",
         stable=f"p < .05 in {again} of {SPLITS} random halves of the rows that did not find it",
         among=held,
+        where=_where(candidate, features),
     )
+
+
+def _where(candidate: _Candidate, features: Sequence[Feature]) -> str:
+    """The expression that holds of a slice's rows; empty if one of its values has none."""
+    parts = [features[place].where[code] if features[place].where else "" for place, code in candidate.terms]
+    if candidate.label >= 0:
+        parts.append(f'"label" = {candidate.label}')
+    return " AND ".join(parts) if all(parts) else ""

@@ -14,11 +14,14 @@ import pytest
 
 from tests.benchmarks.planted import MAKERS
 from tests.factories import classifier, image_set
+from workbench.analysis.forecasts import forecast_of_answers
+from workbench.analysis.index import select
+from workbench.analysis.looks import with_looks
 from workbench.analysis.robustness import Robustness, join_fragility
 from workbench.analysis.statistics import sign_test
 from workbench.analysis.votes import join_votes
 from workbench.core.predictions import Predictions
-from workbench.core.records import ImageSet, Provenance
+from workbench.core.records import ImageSet, Provenance, Query
 from workbench.errors import DataError
 from workbench.findings.control import adjusted
 from workbench.findings.features import features_of
@@ -453,6 +456,50 @@ def test_an_hour_is_a_slice() -> None:
     taken = [datetime(2026, 1, 1) + timedelta(days=int(d), hours=int(h)) for d, h in zip(days, hours, strict=True)]
     found = only(run_of(label, sure(label, predicted), taken=taken), "slices")
     assert re.search(r"hour of taken (19|20) to 23", found.sentence)
+
+
+def test_a_slice_has_the_expression_that_selects_its_rows() -> None:
+    generator, count = np.random.default_rng(0), 400
+    label = generator.integers(0, 4, count)
+    values = generator.normal(size=count)
+    columns = {
+        "small": (1e-5 * generator.random(count)).astype(np.float32),
+        "gaps": np.where(generator.random(count) < 0.1, np.nan, values),
+        "ends": np.where(values > 1, np.inf, values),
+        "few": generator.integers(0, 4, count),
+        "flag": generator.random(count) < 0.5,
+        'it\'s "x"': generator.choice(["o'k", "b"], count),
+        "null": pl.Series([None if one < 0.2 else "missing" if one < 0.3 else "q" for one in generator.random(count)]),
+        "kind of": pl.Series(generator.choice(["u", "v w"], count)).cast(pl.Categorical),
+    }
+    run = run_of(label, sure(label, label), **columns)
+    images = image_set(count)
+    seen = with_looks(run.predictions, images)
+    counted = 0
+    for feature in features_of(Known(run.predictions, images)):
+        for code, where in enumerate(feature.where):
+            if where:
+                found = select(seen, Query(where=where, order="index", descending=False))["index"].to_list()
+                assert found == np.flatnonzero(feature.codes == code).tolist(), where
+                counted += 1
+        assert feature.where or feature.name.startswith("cluster of")
+    assert counted >= 30
+
+
+def test_a_slice_carries_what_weighting_its_train_rows_would_bring() -> None:
+    inside = np.random.default_rng(4).random(3000) < 0.2
+    label, answer = failing(5, inside)
+    run = run_of(label, sure(label, answer), camera=np.where(inside, "old", "new"))
+    finding = only(run, "slices")
+    assert finding.where == "CAST(\"camera\" AS TEXT) = 'old'"
+    assert finding.forecast is None
+    made = forecast_of_answers("weight", "weight 9 train rows", "a basis", run.predictions, answer, label, trains=True)
+    again = only(replace(run, forecasts=(replace(made, where=finding.where),)), "slices")
+    assert again.forecast is not None
+    assert again.forecast.to_json() == {"gain": made.gain, "low": made.low, "high": made.high, "basis": "a basis"}
+    assert again.action == f"{finding.action}; weight 9 train rows"
+    other = replace(run, forecasts=(replace(made, where="camera = 'new'"), made))
+    assert only(other, "slices").forecast is None
 
 
 def test_clusters_of_a_layer_are_slices_where_it_is_named() -> None:

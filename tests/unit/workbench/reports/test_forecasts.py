@@ -7,17 +7,21 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
 
 import workbench
 from tests.factories import classifier, data_set, image_folder, image_set, predictions
 from workbench.__main__ import main
-from workbench.analysis.forecasts import MANIFEST, RepairForecast, forecast_of_answers
+from workbench.analysis.fixes import fixed_labels
+from workbench.analysis.forecasts import MANIFEST, RepairForecast, forecast_of_answers, training_noise
+from workbench.analysis.retraining import Forecaster
 from workbench.core.predictions import Predictions
 from workbench.core.records import ImageSet
 from workbench.errors import DataError, OutputError
 from workbench.findings.find import find
 from workbench.models.predict import predict
-from workbench.reports.forecasts import Repairs, write_forecasts
+from workbench.reports.forecasts import write_forecasts
+from workbench.reports.repairs import Repairs
 from workbench.robustness.augmenting import augmented
 from workbench.robustness.kinds import KINDS
 from workbench.runs.run import Run
@@ -74,6 +78,39 @@ def test_fixes_are_set_beside_what_came_of_them(run: Run, tmp_path: Path) -> Non
     assert any("within the forecast of the fixes" in line for line in said)
 
 
+def test_slices_of_the_train_rows_are_weighted(run: Run, tmp_path: Path) -> None:
+    train = run.train
+    assert train is not None
+    camera = pl.DataFrame({"index": train.index, "camera": np.where(np.arange(len(train)) % 3, "new", "old")})
+    images = [run.train_images.image(int(row)) for row in train.index]  # type: ignore[union-attr]
+    light = np.array([np.asarray(Image.fromarray(image).convert("L")).mean() / 255 for image in images])
+    middle = np.median(light[train.label == 1])
+    dark = f"brightness < {middle:.6f} AND label = 1"
+    slices = {"old": "camera = 'old'", "dark": dark, "none": "label = 99", "odd": "lens = 3"}
+    asked = Repairs(weight=slices, factor=5)
+    said = write_forecasts(dataclasses.replace(run, train=train.join(camera)), tmp_path / "out", asked)
+    values = json.loads((tmp_path / "out" / MANIFEST).read_text())
+    found = {one["where"]: one for one in values["forecasts"] if one["kind"] == "weight"}
+    assert list(found) == [slices["old"], dark]
+    assert found["camera = 'old'"]["action"] == "weight 40 train rows 5-fold (old)"
+    weight = np.where(np.arange(len(train)) % 3, 1.0, 5.0)
+    plain = Forecaster(run.predictions, train, training_noise(run.predictions)).fixes("weight", "", weight=weight)
+    assert found["camera = 'old'"]["gain"] == plain.gain
+    rows = int(((light < middle) & (train.label == 1)).sum())
+    assert 0 < rows < (train.label == 1).sum()
+    assert abs(int(found[dark]["action"].split()[1]) - rows) <= 2  # luma is rounded in one of the two
+    rows = pl.read_csv(tmp_path / "out" / "forecasts.csv").filter(kind="weight")
+    fixes = json.loads((tmp_path / "out" / rows["fixes"][0]).read_text())
+    label, again = fixed_labels(fixes, train)
+    assert again.tolist() == weight.tolist()
+    assert label.tolist() == train.label.tolist()
+    assert "not forecast: weight none: of no train row label = 99 holds" in said
+    assert any("lens" in line and "not forecast" in line for line in said)
+    without = dataclasses.replace(run, train_images=None)
+    said = write_forecasts(without, tmp_path / "without", Repairs(weight={"dark": "brightness < 0.5"}))
+    assert any("brightness" in line and "images are needed (--data)" in line for line in said)
+
+
 def test_without_train_rows_or_model_the_rest_runs(run: Run, tmp_path: Path) -> None:
     bare = Run("bare", run.predictions, run.images)
     said = write_forecasts(bare, tmp_path / "bare", Repairs(augment=("flip",)))
@@ -96,6 +133,7 @@ def test_without_train_rows_or_model_the_rest_runs(run: Run, tmp_path: Path) -> 
         ({"seeds": [predictions(90, 3)]}, "other classes"),
         ({"after": predictions(90, 3)}, "other classes"),
         ({"fixes": Path("absent.json")}, "absent.json"),
+        ({"weight": {"ants": "label = 0"}, "factor": 0}, "a factor above 0, at most 10, not 0"),
     ],
 )
 def test_bad_input_is_refused_before_anything_is_written(asked, words: str, run: Run, tmp_path: Path) -> None:
@@ -164,14 +202,23 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         place = ["--checkpoint", str(model), "--data", str(data), "--out", str(tmp_path / split)]
         assert main(["predict", "--split", split, *place]) == 0
     given = ["--predictions", str(tmp_path / "test"), "--checkpoint", str(model), "--data", str(data)]
-    asked = ["--augment", "flip", "--collect", "ant", "--out", str(tmp_path / "f")]
+    asked = ["--augment", "flip", "--collect", "ant", "--weight", "label = 0", "--by-finding"]
+    asked += ["--out", str(tmp_path / "f")]
     command = ["forecast", *given, "--train", str(tmp_path / "train"), *asked]
     capsys.readouterr()
     assert main(command) == 0
     said = capsys.readouterr().out
     assert "train with flip: accuracy" in said
     assert "collect twice as many of" in said
+    assert "train rows 2-fold (label = 0)" in said
     assert main(command) == 2
+    actions = pl.read_csv(tmp_path / "f" / "forecasts.csv")
+    fixes = tmp_path / "f" / actions.filter(kind="weight")["fixes"][0]
+    again = ["--data", str(data), "--init", str(model), "--fixes", str(fixes), "--out", str(tmp_path / "again")]
+    assert training.main([*again, "--epochs", "1"]) == 0
+    sidecar = json.loads((tmp_path / "again" / "model.json").read_text())
+    assert sidecar["fixes"]["weighted"] == len(json.loads(fixes.read_text())["rows"]) > 0
+    capsys.readouterr()
     report = ["findings", *given, "--forecasts", str(tmp_path / "f"), "--out", str(tmp_path / "findings")]
     assert main(report) == 0
     assert "repairs: what actions" not in capsys.readouterr().out
