@@ -214,11 +214,14 @@ def forecast(options: argparse.Namespace) -> int:
         run = with_train(run, options.train, options.data)
     if options.robustness is not None:
         run = with_robustness(run, options.robustness)
-    slices = {one.subject: one.where for one in find(run) if one.where} if options.by_finding else {}
+    slices = None
+    if options.by_finding:
+        slices = {one.subject: one.where for one in find(run) if one.where}
     asked = Repairs(
         fixes=options.fixes,
         collect=None if options.collect is None else names_in(options.collect),
-        weight={where: where for where in options.weight} | slices,
+        weight=options.weight,
+        slices=slices,
         factor=options.factor,
         augment=names_in(options.augment),
         seeds=[store.read(path) for path in options.other_seed] or seeds_beside(run),

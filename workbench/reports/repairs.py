@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +43,11 @@ class Repairs:
         Decisions on train rows that the explorer exported: labels, rows to leave out, weights.
     collect : sequence of str
         Classes of which more would be collected; default: the three with most errors.
-    weight : mapping of str to str
-        Slices of the train rows that would be weighted, by what they are called: expressions of `analysis.index.select`
-        with the train predictions' columns and those of `analysis.looks.describe`.
+    weight : sequence of str
+        Slices of the train rows that would be weighted: expressions of `analysis.index.select` with the train
+        predictions' columns and those of `analysis.looks.describe`.
+    slices : mapping of str to str, or None
+        The same for slices that were found, by what they are called; None if they are not asked for.
     factor : float
         How much more they would count, above 0, at most 10.
     augment : sequence of str
@@ -66,7 +68,8 @@ class Repairs:
 
     fixes: Path | None = None
     collect: Sequence[str] | None = None
-    weight: Mapping[str, str] = field(default_factory=dict)
+    weight: Sequence[str] = ()
+    slices: Mapping[str, str] | None = None
     factor: float = 2.0
     augment: Sequence[str] = ()
     seeds: Sequence[Predictions] = ()
@@ -178,9 +181,12 @@ class Forecasts:
 
     def _weights(self, forecaster: Forecaster, train: Predictions, images: ImageSet | None) -> None:
         """Slices of the train rows that count more."""
+        asked = {where: where for where in self.asked.weight} | dict(self.asked.slices or {})
+        if self.asked.slices is not None and not self.asked.slices:
+            self.missing.append("weight slices: the findings name none by columns or looks")
         columns = train.table.collect_schema()
         looks = [name for name in LOOKS if name not in columns]
-        slices = {name: (where, [one for one in looks if one in where]) for name, where in self.asked.weight.items()}
+        slices = {name: (where, [one for one in looks if one in where]) for name, where in asked.items()}
         if images is not None and any(needed for _, needed in slices.values()):
             self.progress("what the train images look like")
             train = with_looks(train, images)

@@ -13,7 +13,10 @@ from workbench.findings.known import Known
 from workbench.findings.record import Finding, Forecast, Found
 
 LAST, LEAST, LEAST_SHARE = 10, 4, 0.05
-MISSING_EPOCHS = "unsettled: predictions of each epoch (dynamics.parquet, which training.run writes beside the model)"
+MISSING_EPOCHS = (
+    "unsettled: predictions of these rows at each epoch (in dynamics.parquet beside the model: of validation "
+    "rows, and of test rows if it was trained with --watch-test)"
+)
 MISSING_SEED = (
     "unsettled: predictions of another seed of the same recipe (--other-seed, seeds=, or in seeds/N/ beside the model)"
 )

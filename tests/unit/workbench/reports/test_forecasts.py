@@ -87,7 +87,7 @@ def test_slices_of_the_train_rows_are_weighted(run: Run, tmp_path: Path) -> None
     middle = np.median(light[train.label == 1])
     dark = f"brightness < {middle:.6f} AND label = 1"
     slices = {"old": "camera = 'old'", "dark": dark, "none": "label = 99", "odd": "lens = 3"}
-    asked = Repairs(weight=slices, factor=5)
+    asked = Repairs(slices=slices, factor=5)
     said = write_forecasts(dataclasses.replace(run, train=train.join(camera)), tmp_path / "out", asked)
     values = json.loads((tmp_path / "out" / MANIFEST).read_text())
     found = {one["where"]: one for one in values["forecasts"] if one["kind"] == "weight"}
@@ -107,8 +107,9 @@ def test_slices_of_the_train_rows_are_weighted(run: Run, tmp_path: Path) -> None
     assert "not forecast: weight none: of no train row label = 99 holds" in said
     assert any("lens" in line and "not forecast" in line for line in said)
     without = dataclasses.replace(run, train_images=None)
-    said = write_forecasts(without, tmp_path / "without", Repairs(weight={"dark": "brightness < 0.5"}))
+    said = write_forecasts(without, tmp_path / "without", Repairs(weight=["brightness < 0.5"], slices={}))
     assert any("brightness" in line and "images are needed (--data)" in line for line in said)
+    assert "not forecast: weight slices: the findings name none by columns or looks" in said
 
 
 def test_without_train_rows_or_model_the_rest_runs(run: Run, tmp_path: Path) -> None:
@@ -133,7 +134,7 @@ def test_without_train_rows_or_model_the_rest_runs(run: Run, tmp_path: Path) -> 
         ({"seeds": [predictions(90, 3)]}, "other classes"),
         ({"after": predictions(90, 3)}, "other classes"),
         ({"fixes": Path("absent.json")}, "absent.json"),
-        ({"weight": {"ants": "label = 0"}, "factor": 0}, "a factor above 0, at most 10, not 0"),
+        ({"weight": ["label = 0"], "factor": 0}, "a factor above 0, at most 10, not 0"),
     ],
 )
 def test_bad_input_is_refused_before_anything_is_written(asked, words: str, run: Run, tmp_path: Path) -> None:
