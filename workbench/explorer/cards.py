@@ -61,14 +61,9 @@ def _card(column: str, finding: Finding, errors: int, loss: dict[int, float]) ->
         "gap": "" if finding.gap is None or finding.kind == "calibration" else f"there {finding.gap.words}",
         "column": column,
         "share": finding.cost / errors if errors else 0.0,
-        "forecast": "" if forecast is None else _forecast(forecast.gain, forecast.low, forecast.high),
+        "forecast": "" if forecast is None else forecast.words,
         "examples": examples(finding.rows, loss),
     }
-
-
-def _forecast(gain: float, low: float, high: float) -> str:
-    words = f"accuracy {100 * gain:+.2f} points ({100 * low:+.2f} to {100 * high:+.2f})"
-    return words.replace("-", "−")
 
 
 def examples(rows: IntArray, loss: dict[int, float]) -> list[int]:

@@ -13,6 +13,7 @@ from workbench.analysis.gaps import Gap
 from workbench.core.records import IntArray
 
 GAP_COLUMNS = {"confidence_gap": "value", "confidence_gap_low": "low", "confidence_gap_high": "high"}
+FORECAST_COLUMNS = {"forecast": "gain", "forecast_low": "low", "forecast_high": "high"}
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,12 @@ class Forecast:
     low: float
     high: float
     basis: str
+
+    @property
+    def words(self) -> str:
+        """The change of accuracy with its interval, in words."""
+        points = (100 * value for value in (self.gain, self.low, self.high))
+        return "accuracy {:+.2f} points ({:+.2f} to {:+.2f})".format(*points).replace("-", "−")
 
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON values."""
@@ -201,9 +208,11 @@ class Findings(Sequence[Finding]):
             schema={name: kinds.get(name, pl.String) for name in names},
             orient="row",
         )
-        gaps = {name: [getattr(one.gap, part, None) for one in self.found] for name, part in GAP_COLUMNS.items()}
+        gaps, forecasts = [one.gap for one in self.found], [one.forecast for one in self.found]
+        more = {name: [getattr(gap, part, None) for gap in gaps] for name, part in GAP_COLUMNS.items()}
+        more |= {name: [getattr(one, part, None) for one in forecasts] for name, part in FORECAST_COLUMNS.items()}
         return frame.with_columns(
-            **{name: pl.Series(values, dtype=pl.Float64) for name, values in gaps.items()},
+            **{name: pl.Series(values, dtype=pl.Float64) for name, values in more.items()},
             rows=pl.Series([len(finding.rows) for finding in self.found], dtype=pl.Int64),
             examples=pl.Series(
                 [" ".join(map(str, finding.rows[:5].tolist())) for finding in self.found], dtype=pl.String

@@ -82,7 +82,6 @@ def _advice(averaged: dict[str, Any] | None) -> str:
         return (
             "measure whether averaging over changed copies helps (python -m workbench robustness --parts consistency)"
         )
-    words = "{:+.2f} points, {:+.2f} to {:+.2f}".format(*(100 * averaged[name] for name in ("gain", "low", "high")))
     if averaged["low"] > 0:
-        return f"average over changed copies of each image, at {averaged['passes']} times the cost: {words}"
-    return f"averaging over changed copies is not shown to help ({words})"
+        return f"average over changed copies of each image, at {averaged['passes']} times the cost"
+    return "averaging over changed copies is not shown to help"

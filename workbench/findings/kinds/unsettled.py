@@ -74,12 +74,11 @@ def _of_epochs(known: Known) -> Found:
 
 def _advice(gain: tuple[float, float, float], of: str) -> str:
     """What to do, by what averaging was seen to bring on these rows."""
-    value, low, high = gain
-    range_ = f"{100 * value:+.2f} points, {100 * low:+.2f} to {100 * high:+.2f}"
+    _, low, high = gain
     if low > 0:
-        return f"average {of}: on these rows that changes accuracy by {range_}"
+        return f"average {of}"
     seen = "makes accuracy worse" if high < 0 else "is not shown to help"
-    return f"averaging {of} {seen} on these rows ({range_}); more data or regularisation may settle them"
+    return f"more data or regularisation may settle them; averaging {of} {seen} on these rows"
 
 
 def _held_out(correct: NDArray[np.bool_], wrong: NDArray[np.bool_]) -> tuple[float, float, float]:

@@ -498,6 +498,13 @@ def test_a_slice_carries_what_weighting_its_train_rows_would_bring() -> None:
     assert again.forecast is not None
     assert again.forecast.to_json() == {"gain": made.gain, "low": made.low, "high": made.high, "basis": "a basis"}
     assert again.action == f"{finding.action}; weight 9 train rows"
+    table = find(replace(run, forecasts=(replace(made, where=finding.where),))).table().filter(kind="slices")
+    assert table.select("where", "forecast", "forecast_low", "forecast_high").row(0) == (
+        finding.where,
+        made.gain,
+        made.low,
+        made.high,
+    )
     other = replace(run, forecasts=(replace(made, where="camera = 'new'"), made))
     assert only(other, "slices").forecast is None
 
