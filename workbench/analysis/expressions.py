@@ -60,6 +60,14 @@ def check_expression(expression: str, columns: Sequence[str]) -> None:
 _TOKEN_CALL = re.compile(r"\s*\(")
 
 
+def names_in(expression: str) -> frozenset[str]:
+    """The names in an expression that may be columns: its words, in small letters, and whatever is quoted as a name."""
+    tokens = list(_TOKEN.finditer(expression))
+    words = {token["word"].lower() for token in tokens if token["word"] is not None}
+    quoted = {token["quoted"].replace('""', '"') for token in tokens if token["quoted"] is not None}
+    return frozenset((words - OPERATORS) | quoted)
+
+
 def _check_word(expression: str, word: str, columns: set[str], *, called: bool) -> None:
     lower = word.lower()
     if called and lower not in OPERATORS and lower not in FUNCTIONS:

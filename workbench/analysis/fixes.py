@@ -15,15 +15,23 @@ from workbench.errors import DataError
 FORMAT = 1  # of what `python -m training.run --fixes` reads
 
 
-def fixes_of_labels(train: Predictions, label: IntArray, weight: FloatArray) -> dict[str, Any] | None:
-    """The file of fixes that gives train rows other labels and weights ``(N,)``, the reverse of `fixed_labels`.
+def fixes_of_labels(train: Predictions, label: IntArray, weight: FloatArray) -> dict[str, Any]:
+    """The file of fixes that gives train rows other labels or weights ``(N,)``, the reverse of `labels_and_weights`.
 
-    None if it is not known which data the rows are of, or a row is both relabelled and weighted, which no fix is.
+    Raises
+    ------
+    DataError
+        If it is not known which data the rows are of, their images were read in a way in which training does not read
+        them, nothing changes, or a row is both relabelled and weighted.
     """
     of = train.provenance
     changed, weighted = label != train.label, weight != 1
-    if of.data is None or of.split != "train" or bool((changed & weighted & (weight > 0)).any()):
-        return None
+    if of.data is None or of.split != "train":
+        raise DataError("it is not recorded which train split the rows are of: predict it (--split train)")
+    if of.reading is not None:
+        raise DataError(f"training does not read images as these were ({of.reading})")
+    if not (changed | weighted).any() or bool((changed & weighted & (weight > 0)).any()):
+        raise DataError("expected rows to relabel, to weight or to drop, each one of them")
     rows: list[dict[str, Any]] = []
     for place in np.flatnonzero(changed | weighted):
         row = {"index": int(train.index[place])}
@@ -36,7 +44,7 @@ def fixes_of_labels(train: Predictions, label: IntArray, weight: FloatArray) -> 
     return {"format": FORMAT, "data": of.data, "split": "train", "rows": rows}
 
 
-def fixed_labels(values: Mapping[str, Any], train: Predictions) -> tuple[IntArray, FloatArray]:
+def labels_and_weights(values: Mapping[str, Any], train: Predictions) -> tuple[IntArray, FloatArray]:
     """Labels and weights ``(N,)`` of train rows after fixes, as the explorer exports them (`training.fixes`).
 
     Raises

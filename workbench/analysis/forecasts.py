@@ -20,6 +20,7 @@ from workbench.errors import DataError
 
 MANIFEST = "forecasts.json"
 LEAST_JUDGED, BOOTSTRAPPED = 50, 20_000
+SLICE = "slice"  # the kind of a forecast for a slice that was found on the judged rows
 ACCURACY, LOG_LOSS, KEPT = "accuracy", "log loss (nats)", "accuracy of the answers kept"
 
 
@@ -42,7 +43,7 @@ class RepairForecast:
     trains : bool
         Whether the network would be trained again: the interval then holds the noise of training, too.
     fixed, broken : int64 array
-        Row ids that the action corrects and misclassifies, as far as it is known.
+        Row ids that the action corrects and misclassifies, as far as it is known; none where no fit has the action.
     p_value : float or None
         Of a change of accuracy: exact McNemar test of fixed against broken rows; where the network would be trained
         again the larger of it and of the normal test with the noise of training. Whoever chose the action for the
@@ -72,8 +73,7 @@ class RepairForecast:
                 *(-value for value in (self.gain, self.high, self.low))
             )
         else:
-            points = [100 * value for value in (self.gain, self.low, self.high)]
-            words = "{} {:+.2f} points ({:+.2f} to {:+.2f})".format(self.measure, *points)
+            words = f"{self.measure} {in_points(self.gain, self.low, self.high)}"
         return f"{self.action}: {words}; {self.basis}"
 
     def to_json(self) -> dict[str, Any]:
@@ -86,6 +86,11 @@ class RepairForecast:
         """The forecast that `to_json` describes."""
         rows = {name: np.array(values[name], np.int64) for name in ("fixed", "broken")}
         return cls(**{**values, **rows})
+
+
+def in_points(value: float, low: float, high: float) -> str:
+    """A difference of shares with its interval, in points."""
+    return "{:+.2f} points ({:+.2f} to {:+.2f})".format(*(100 * part for part in (value, low, high)))
 
 
 def read_forecasts(folder: Path, predictions: Predictions) -> tuple[RepairForecast, ...]:
@@ -141,7 +146,7 @@ def forecast_of_answers(
     fixed, broken = now & ~was, was & ~now
     counts = int((was & now).sum()), int(fixed.sum()), int(broken.sum()), int((~was & ~now).sum())
     gain = (counts[1] - counts[2]) / len(was)
-    low, high = joined(gain, *newcombe_paired(*counts), noise)
+    low, high = joint_limits(gain, *newcombe_paired(*counts), noise)
     p_value = sign_test(counts[1], counts[2])
     if noise:
         p_value = max(p_value, normal_p_value(gain, low, high))
@@ -150,7 +155,7 @@ def forecast_of_answers(
     )
 
 
-def joined(value: float, low: float, high: float, noise: float) -> tuple[float, float]:
+def joint_limits(value: float, low: float, high: float, noise: float) -> tuple[float, float]:
     """The limits of a value to which normal noise of a standard deviation is added."""
     return value - float(np.hypot(value - low, Z_95 * noise)), value + float(np.hypot(high - value, Z_95 * noise))
 

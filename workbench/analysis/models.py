@@ -159,10 +159,11 @@ def _aligned(first: Predictions, other: Predictions) -> Predictions:
 def mean_answers(models: Sequence[Predictions]) -> IntArray:
     """The answers of the mean of models' probabilities, int64 ``(N,)``, on the same rows in the same order.
 
-    If one has no probabilities, those of the majority.
+    If one has no probabilities, those of the majority. Of two classes the threshold is that of the first model.
     """
     if all(model.has_probabilities for model in models):
-        return np.asarray(np.mean([model.probability for model in models], 0).argmax(1), np.int64)
+        mean, threshold = np.mean([model.probability for model in models], 0), models[0].provenance.threshold
+        return np.asarray(mean.argmax(1) if threshold is None else mean[:, 1] >= threshold, np.int64)
     return majority(np.stack([model.predicted for model in models], 1), len(models[0].classes))
 
 

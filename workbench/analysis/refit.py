@@ -12,15 +12,17 @@ from workbench.core.predictions import Predictions
 from workbench.core.records import FloatArray, IntArray, ProbabilityArray
 from workbench.errors import DataError
 
-WIDTH, PENALTY, TOLERANCE, ROUNDS = 64, 0.01, 1e-3, 300
+WIDTH, PENALTY, TOLERANCE, ROUNDS = 64, 0.01, 1e-6, 1000
 
 
 class FrozenFeatures:
     """A model's features of train and judged rows, on which its last layer can be fitted again.
 
     Multinomial logistic regression (scikit-learn, L-BFGS) on the features in ``width`` principal directions, each
-    divided by its standard deviation, with an L2 ``penalty`` per row. The features were learnt with the train rows as
-    they were, so that a refit shows what the last layer alone makes of a change.
+    divided by its standard deviation, with an L2 ``penalty`` per row, fitted until no part of the mean gradient exceeds
+    1e-6: a few rows among many move it by little more than that. The features were learnt with the train rows as they
+    were, so that a refit shows what the last layer alone makes of a change. Of two classes the judged predictions'
+    threshold decides.
 
     Parameters
     ----------
@@ -41,10 +43,11 @@ class FrozenFeatures:
         counts = np.bincount(train.label, minlength=len(train.classes))
         if not counts.all():
             raise DataError(
-                f"refit: expected train rows of every class; {train.classes[int(counts.argmin())]} has none"
+                f"refit: expected train rows of every class; {train.classes[int(counts.argmin())]} has none: give "
+                "predictions on train rows of each"
             )
         self.label, self.classes, self.penalty = train.label, train.classes, penalty
-        self.predicted = test.predicted
+        self.predicted, self.threshold = test.predicted, test.provenance.threshold
         self._directions = principal_directions(train.embedding, min(width, train.embedding.shape[1]))
         own = np.asarray(train.embedding, np.float32) @ self._directions
         deviation = own.std(0)
@@ -60,12 +63,12 @@ class FrozenFeatures:
     @cached_property
     def _as_it_is(self) -> Any:
         """The last layer fitted with the train rows as they are; other fits begin there."""
-        return fitted_head(self.train, self.label, np.ones(len(self.label)), self.penalty)
+        return last_layer(self.train, self.label, np.ones(len(self.label)), self.penalty)
 
     @cached_property
     def before(self) -> IntArray:
         """The judged rows' answers by the last layer fitted with the train rows as they are, int64 ``(n,)``."""
-        return np.asarray(self._as_it_is.predict(self.test), np.int64)
+        return self._answers(self._as_it_is)
 
     def out_of_fold(self, folds: int = 5, seed: int = 0) -> ProbabilityArray:
         """Probabilities of the train rows by last layers fitted without them, float32 ``(N, K)``.
@@ -85,7 +88,7 @@ class FrozenFeatures:
             raise DataError(f"refit: expected at least {folds} train rows of each class; {few} has {counts.min()}")
         found = np.zeros((len(self.label), len(self.classes)), np.float32)
         for kept, held in StratifiedKFold(folds, shuffle=True, random_state=seed).split(self.train, self.label):
-            head = fitted_head(self.train[kept], self.label[kept], np.ones(len(kept)), self.penalty)
+            head = last_layer(self.train[kept], self.label[kept], np.ones(len(kept)), self.penalty)
             found[held] = head.predict_proba(self.train[held])
         return found
 
@@ -122,8 +125,13 @@ class FrozenFeatures:
             raise DataError(
                 f"refit: expected train rows of every class, and {self.classes[int(counts.argmin())]} has none left"
             )
-        head = fitted_head(features, label, weight, self.penalty, start=self._as_it_is)
-        return np.asarray(head.predict(self.test), np.int64)
+        head = last_layer(features, label, weight, self.penalty, start=self._as_it_is)
+        return self._answers(head)
+
+    def _answers(self, head: Any) -> IntArray:
+        if self.threshold is None:
+            return np.asarray(head.predict(self.test), np.int64)
+        return np.asarray(head.predict_proba(self.test)[:, 1] >= self.threshold, np.int64)
 
     @property
     def agreement(self) -> float:
@@ -131,7 +139,7 @@ class FrozenFeatures:
         return float((self.before == self.predicted).mean())
 
 
-def fitted_head(
+def last_layer(
     features: ProbabilityArray, label: IntArray, weight: FloatArray, penalty: float, start: Any = None
 ) -> Any:
     """scikit-learn's logistic regression with an L2 ``penalty`` per unit of weight; begun at another one's solution."""

@@ -69,10 +69,12 @@ def calibrate(test: Predictions, validation: Predictions | None = None, seed: in
         after[held] = losses(logs[held], label[held], divisor)
     where = "validation rows" if validation is not None else "each half for the other"
     nothing = np.zeros(0, np.int64)
+    fixed = test.provenance.threshold in (None, 0.5)
+    note = "which changes no answer" if fixed else "and move the threshold with them, which changes no answer"
     divisors = " and ".join(f"{divisor:.2f}" for _, divisor in parts)
     return RepairForecast(
         "calibrate",
-        "divide the logits by a temperature, which changes no answer",
+        f"divide the logits by a temperature, {note}",
         LOG_LOSS,
         *mean_interval(before - after),
         f"temperature {divisors}, fitted on {where}",

@@ -11,7 +11,7 @@ from workbench.analysis.forecasts import (
     RepairForecast,
     check_rows,
     forecast_of_answers,
-    joined,
+    joint_limits,
     mean_interval,
     normal_p_value,
 )
@@ -91,10 +91,11 @@ class Forecaster:
 
         The last layer is fitted with shares of the class's rows, twice each. Their weights make up for the rows left
         out, so that the class keeps its share of the loss: with that share alone accuracy moves, too, and in which
-        direction depends on the shares among the judged rows. The excess error of a fitted layer falls as one over the
-        number of rows (for maximum likelihood: van der Vaart 1998, chapter 5), so that the next doubling brings half of
-        the last; the upper limit is that of the last, as if the curve did not flatten. Fixed are the rows that no fit
-        with half of the class's rows has correct, broken the reverse.
+        direction depends on the shares among the judged rows. That the next doubling brings half of the last is an
+        assumption: the excess error falls as one over the number of rows, as the excess log loss of a fit by maximum
+        likelihood does (van der Vaart 1998, chapter 5). The upper limit is that of the last, as if the curve did not
+        flatten. Which rows would be corrected is not known: no fit has the new ones. The p-value is the sign test
+        of the rows that no fit with half of the class's rows has correct against those that all of them have.
 
         Raises
         ------
@@ -118,9 +119,9 @@ class Forecaster:
         whole = self.features.before == self.test.label
         value, low, high = mean_interval(whole - correct[0.5])
         value, low = value / 2, min(low, low / 2)
-        low, high = joined(value, low, high, self.noise)
+        low, high = joint_limits(value, low, high, self.noise)
         fixed, broken = whole & (correct[0.5] == 0), ~whole & (correct[0.5] == 1)
-        tested = sign_test(int(fixed.sum()), int(broken.sum()))
+        tested, nothing = sign_test(int(fixed.sum()), int(broken.sum())), np.zeros(0, np.int64)
         what = f"half of what the last doubling of its {len(mine):,} train rows brought, its share of the loss held"
         found = RepairForecast(
             "collect",
@@ -131,9 +132,10 @@ class Forecaster:
             high,
             f"{what}: {self._basis}",
             True,
-            self.test.index[fixed],
-            self.test.index[broken],
+            nothing,
+            nothing,
             max(tested, normal_p_value(value, low, high)) if self.noise else tested,
+            f'"label" = {number}',
         )
         return found, [*(float(correct[share].mean()) for share in SHARES), float(whole.mean())]
 

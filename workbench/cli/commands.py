@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import functools
 from typing import TYPE_CHECKING, Any
 
@@ -214,14 +215,10 @@ def forecast(options: argparse.Namespace) -> int:
         run = with_train(run, options.train, options.data)
     if options.robustness is not None:
         run = with_robustness(run, options.robustness)
-    slices = None
-    if options.by_finding:
-        slices = {one.subject: one.where for one in find(run) if one.where}
     asked = Repairs(
         fixes=options.fixes,
         collect=None if options.collect is None else names_in(options.collect),
         weight=options.weight,
-        slices=slices,
         factor=options.factor,
         augment=names_in(options.augment),
         seeds=[store.read(path) for path in options.other_seed] or seeds_beside(run),
@@ -231,6 +228,9 @@ def forecast(options: argparse.Namespace) -> int:
         precision=precision,
         seed=options.seed,
     )
+    if options.by_finding:
+        groups = {one.where: one.subject for one in find(run) if one.where}
+        asked = dataclasses.replace(asked, slices=[(name, where) for where, name in groups.items()])
     with tqdm(unit="action", disable=None) as bar:
 
         def progress(name: str) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from workbench.analysis.association import told
+from workbench.analysis.looks import LOOKS
 from workbench.core.records import FloatArray, IntArray
 from workbench.errors import DataError
 from workbench.findings.known import Known
@@ -101,13 +103,25 @@ def _of_column(name: str, column: pl.Series) -> Iterator[Feature]:
         yield from _categories(name, words, is_column=True)
 
 
-def _quoted(name: str) -> str:
+def _column(name: str) -> str:
     """A column's name in an expression."""
     return '"{}"'.format(name.replace('"', '""'))
 
 
+def _is_pattern(name: str) -> bool:
+    """Whether Polars reads a name as a pattern of several."""
+    return name == "*" or (name.startswith("^") and name.endswith("$"))
+
+
 def _equal(name: str, value: str) -> str:
-    return f"CAST({_quoted(name)} AS TEXT) = '{value.replace(chr(39), 2 * chr(39))}'"
+    return f"CAST({_column(name)} AS TEXT) = '{value.replace(chr(39), 2 * chr(39))}'"
+
+
+def _between(name: str, low: float | None, high: float | None) -> str:
+    """From a number on and below another; without one the range is open, and holds no NaN."""
+    parts = [] if low is None else [f"{_column(name)} >= {low}"]
+    parts.append(f"{_column(name)} <= 1e999" if high is None else f"{_column(name)} < {high}")
+    return " AND ".join(parts)
 
 
 def _categories(name: str, words: pl.Series, *, is_column: bool = False) -> Iterator[Feature]:
@@ -117,9 +131,11 @@ def _categories(name: str, words: pl.Series, *, is_column: bool = False) -> Iter
     codes = filled.replace_strict({value: k for k, value in enumerate(values)}, default=-1, return_dtype=pl.Int64)
     where = [_equal(name, value) for value in values]
     if words.null_count() and "missing" in values:
-        where[values.index("missing")] = f"({_equal(name, 'missing')} OR {_quoted(name)} IS NULL)"
+        where[values.index("missing")] = f"({_equal(name, 'missing')} OR {_column(name)} IS NULL)"
+    if not is_column or _is_pattern(name):
+        where = []
     if len(values) > 1:
-        yield Feature(name, codes.to_numpy(), [f"{name} {value}" for value in values], where if is_column else ())
+        yield Feature(name, codes.to_numpy(), [f"{name} {value}" for value in values], where)
 
 
 def _bins(name: str, values: pl.Series, shown: pl.Series, *, is_column: bool = False) -> Iterator[Feature]:
@@ -132,13 +148,13 @@ def _bins(name: str, values: pl.Series, shown: pl.Series, *, is_column: bool = F
     edges = edges[(edges > some.min())]
     filled = numbers.fill_null(np.nan).to_numpy()
     codes = np.where(np.isnan(filled), -1, np.searchsorted(edges, filled, side="right")).astype(np.int64)
-    words, where = [], []
-    for code in range(len(edges) + 1):
-        inside = shown.filter(pl.Series(codes == code))
-        words.append(f"{name} {_short(inside.min())} to {_short(inside.max())}" if len(inside) else name)
-        ends = f"{inside.min()!s} AND {inside.max()!s}"
-        where.append("" if not len(inside) or "inf" in ends else f"{_quoted(name)} BETWEEN {ends}")
-    yield Feature(name, codes, words, where if is_column else ())
+    groups = [shown.filter(pl.Series(codes == code)) for code in range(len(edges) + 1)]
+    words = [f"{name} {_short(group.min())} to {_short(group.max())}" if len(group) else name for group in groups]
+    if len(set(words)) < len(words):  # four digits do not tell the groups apart
+        words = [f"{name} {group.min()!s} to {group.max()!s}" if len(group) else name for group in groups]
+    limits = [None, *edges.tolist(), None]
+    where = [_between(name, low, high) for low, high in pairwise(limits)]
+    yield Feature(name, codes, words, where if is_column and not _is_pattern(name) else ())
 
 
 def _short(value: object) -> str:
@@ -165,16 +181,18 @@ def _path_parts(name: str, words: pl.Series) -> Iterator[Feature]:
 def _of_pictures(known: Known) -> Iterator[Feature]:
     if known.pictures is None:
         return
+    taken = known.columns.intersection(LOOKS)  # an expression would mean the column of that name
     for name, (lowest, highest) in ENDS.items():
         values = known.looked_at(name)
         for share, words in SHARES.items():
             low, high = np.nanquantile(values, (share, 1 - share))
-            yield Feature(name, np.where(values <= low, 0, -1), [f"{lowest} {words}"], [f'"{name}" <= {low}'])
-            yield Feature(name, np.where(values >= high, 0, -1), [f"{highest} {words}"], [f'"{name}" >= {high}'])
+            for end, inside, limit in ((lowest, values <= low, f"<= {low}"), (highest, values >= high, f">= {high}")):
+                where = () if name in taken else (f'"{name}" {limit}',)
+                yield Feature(name, np.where(inside, 0, -1), [f"{end} {words}"], where)
     colours = np.full(len(known.label), None, object)
     colours[known.seen] = known.pictures.table["colour"].to_numpy()
     named = pl.Series("colour", colours.tolist(), dtype=pl.String)
-    for feature in _categories("colour", named, is_column=True):
+    for feature in _categories("colour", named, is_column="colour" not in taken):
         yield Feature("colour", np.where(known.seen, feature.codes, -1), feature.words, feature.where)
     yield _clusters("cluster of colour and texture", known.pictures.descriptor, known.seen)
 

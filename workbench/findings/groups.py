@@ -50,7 +50,8 @@ def group_finding(
 ) -> Finding:
     """The finding that rows ``inside`` ``(N,)``, called ``words``, fail more often; ``among``: the rows judged.
 
-    The forecast is that of an action on the train rows of which ``where`` holds, if one was made, and named last.
+    The forecast is that of an action on the train rows of which ``where`` holds, if one was made; the advice
+    ends with what it shows.
     """
     acted = next((one for one in known.forecasts if where and one.where == where), None)
     forecast = None if acted is None else Forecast(acted.gain, acted.low, acted.high, acted.basis)
@@ -66,7 +67,7 @@ def group_finding(
         MEASURE,
         LIKE,
         checked,
-        action if acted is None else f"{action}; {acted.action}",
+        action if acted is None or forecast is None else f"{action}; to {acted.action} {forecast.verdict}",
         errors=int((inside & known.wrong).sum()),
         cost=max(0.0, found.difference) * int(inside.sum()),
         p_value=found.p_value,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from workbench.analysis.forecasts import in_points
 from workbench.analysis.gaps import Gap
 from workbench.core.records import IntArray
 
@@ -28,8 +29,14 @@ class Forecast:
     @property
     def words(self) -> str:
         """The change of accuracy with its interval, in words."""
-        points = (100 * value for value in (self.gain, self.low, self.high))
-        return "accuracy {:+.2f} points ({:+.2f} to {:+.2f})".format(*points).replace("-", "−")
+        return f"accuracy {in_points(self.gain, self.low, self.high)}".replace("-", "−")
+
+    @property
+    def verdict(self) -> str:
+        """What the interval shows of the action, as the end of a sentence about it."""
+        if self.low > 0:
+            return "helps"
+        return "makes accuracy worse" if self.high < 0 else "is not shown to help"
 
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON values."""

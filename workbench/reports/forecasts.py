@@ -10,7 +10,7 @@ import polars as pl
 
 from workbench import figures
 from workbench.analysis.compare import Comparison, compare
-from workbench.analysis.forecasts import ACCURACY, MANIFEST, RepairForecast
+from workbench.analysis.forecasts import ACCURACY, MANIFEST, RepairForecast, in_points
 from workbench.core.files import refuse_to_overwrite, write_atomically, write_json
 from workbench.core.stamp import stamp_of
 from workbench.core.texts import csv_bytes
@@ -28,8 +28,8 @@ def write_forecasts(
 
     ``forecasts.csv`` has a row for each action, ``forecasts`` the figure, ``learning_curves.csv`` the accuracy with
     shares of a class's train rows, and ``forecasts.json`` all of it, for `workbench.with_forecasts`. An action on train
-    rows has a file ``fixes_N.json``, named in the table, for ``python -m training.run --fixes``. What can't be forecast
-    for lack of something leaves a line.
+    rows has a file such as ``fixes_relabel.json``, named in the table, for ``python -m training.run --fixes``. What
+    can't be forecast for lack of something leaves a line.
 
     Raises
     ------
@@ -40,6 +40,8 @@ def write_forecasts(
         If ``out`` holds forecasts and ``force`` is off, the disk is full or the folder can't be written.
     """
     refuse_to_overwrite([out / MANIFEST], force)
+    if asked.fixes is not None and asked.fixes.resolve().parent == out.resolve():
+        raise DataError(f"{asked.fixes} lies in {out}, whose fixes are written anew: name another folder (--out)")
     outcome = None if asked.after is None else compare(run.predictions, asked.after)
     work = Forecasts(run, asked, progress or (lambda _: None))
     work.without_training()
@@ -50,7 +52,7 @@ def write_forecasts(
     lines = [one.sentence for one in sorted(work.found, key=lambda one: (one.measure, -one.gain))]
     if outcome is not None:
         lines.append(_outcome_words(outcome, [one for one in work.found if one.kind == "fixes"]))
-    return [*lines, *(f"not forecast: {line}" for line in work.missing)]
+    return [*lines, *work.notes, *(f"not forecast: {line}" for line in work.missing)]
 
 
 def _write(run: Run, out: Path, work: Forecasts, asked: Repairs, outcome: Comparison | None) -> None:
@@ -59,7 +61,7 @@ def _write(run: Run, out: Path, work: Forecasts, asked: Repairs, outcome: Compar
         path.unlink(missing_ok=True)
     stamp = stamp_of(run.predictions, "forecasts", "", {"seed": asked.seed, "precision": asked.precision})
     names = ("kind", "action", "measure", "gain", "low", "high", "p_value", "basis")
-    files = {action: f"{FIXES}_{place}.json" for place, action in enumerate(work.fixes_of, 1)}
+    files = _file_names([one for one in work.found if one.action in work.fixes_of])
     for action, name in files.items():
         write_json(out / name, work.fixes_of[action])
     table = pl.DataFrame(
@@ -95,10 +97,19 @@ def _write(run: Run, out: Path, work: Forecasts, asked: Repairs, outcome: Compar
     write_json(out / MANIFEST, values)
 
 
+def _file_names(found: Sequence[RepairForecast]) -> dict[str, str]:
+    """The file of each action's fixes, named after its kind, several of a kind numbered."""
+    kinds = [one.kind for one in found]
+    numbered = [(one, kinds[: place + 1].count(one.kind)) for place, one in enumerate(found)]
+    return {
+        one.action: f"{FIXES}_{one.kind}{f'_{number}' if kinds.count(one.kind) > 1 else ''}.json"
+        for one, number in numbered
+    }
+
+
 def _outcome_words(outcome: Comparison, forecast: Sequence[RepairForecast]) -> str:
     """What came of the repair, beside what was forecast."""
-    points = [100 * value for value in (outcome.difference, outcome.low, outcome.high)]
-    words = "outcome: accuracy {:+.2f} points ({:+.2f} to {:+.2f})".format(*points)
+    words = f"outcome: accuracy {in_points(outcome.difference, outcome.low, outcome.high)}"
     if not forecast:
         return words
     one = forecast[0]

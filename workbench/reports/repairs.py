@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +12,20 @@ import numpy as np
 
 from workbench.analysis import remedies
 from workbench.analysis.compare import pair_rows
-from workbench.analysis.copies import join_copies
-from workbench.analysis.fixes import fixed_labels, fixes_of_labels
 from workbench.analysis.forecasts import RepairForecast, check_rows, training_noise
-from workbench.analysis.index import row_ids, select
-from workbench.analysis.looks import LOOKS, with_looks
 from workbench.analysis.models import mean_answers
 from workbench.analysis.retraining import Forecaster
 from workbench.core.predictions import Predictions
-from workbench.core.records import FloatArray, ImageSet, IntArray, Precision, Query
-from workbench.core.rows import aligned, positions
+from workbench.core.records import Precision
+from workbench.core.rows import aligned
 from workbench.core.texts import read_json
 from workbench.errors import DataError
-from workbench.robustness.augmenting import augmented
-from workbench.robustness.kinds import KINDS, kinds_named
+from workbench.reports.train_rows import TrainRows, slices_of
+from workbench.robustness.kinds import kinds_named
 from workbench.runs.origins import train_of
 from workbench.runs.run import Run
 
-AUGMENTED_ROWS, MOST_TRAIN, CLASSES, HEAVIEST = 5000, 200_000, 3, 10
+MOST_TRAIN, CLASSES, HEAVIEST = 200_000, 3, 10
 Progress = Callable[[str], None]
 
 
@@ -46,10 +42,10 @@ class Repairs:
     weight : sequence of str
         Slices of the train rows that would be weighted: expressions of `analysis.index.select` with the train
         predictions' columns and those of `analysis.looks.describe`.
-    slices : mapping of str to str, or None
-        The same for slices that were found, by what they are called; None if they are not asked for.
+    slices : sequence of (str, str), or None
+        Name and expression of slices that were found on the judged rows; None if they are not asked for.
     factor : float
-        How much more they would count, above 0, at most 10.
+        The weight of their rows, above 0, at most 10, where others have 1.
     augment : sequence of str
         Kinds of `robustness.kinds.KINDS`; they need the model and the train images.
     seeds : sequence of Predictions
@@ -69,7 +65,7 @@ class Repairs:
     fixes: Path | None = None
     collect: Sequence[str] | None = None
     weight: Sequence[str] = ()
-    slices: Mapping[str, str] | None = None
+    slices: Sequence[tuple[str, str]] | None = None
     factor: float = 2.0
     augment: Sequence[str] = ()
     seeds: Sequence[Predictions] = ()
@@ -78,6 +74,13 @@ class Repairs:
     data: str | None = None
     precision: Precision = "float32"
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check what needs no run."""
+        if not 0 < self.factor <= HEAVIEST:
+            raise DataError(f"weight: expected a factor above 0, at most {HEAVIEST}, not {self.factor:g}")
+        if self.augment:
+            kinds_named(self.augment)
 
 
 class Forecasts:
@@ -89,10 +92,7 @@ class Forecasts:
         self.missing: list[str] = []
         self.curves: dict[str, list[float]] = {}
         self.fixes_of: dict[str, dict[str, Any]] = {}  # by action, what `training.run --fixes` reads
-        if asked.augment:
-            kinds_named(asked.augment)
-        if not 0 < asked.factor <= HEAVIEST:
-            raise DataError(f"weight: expected a factor above 0, at most {HEAVIEST}, not {asked.factor:g}")
+        self.notes: list[str] = []
         self.classes = self._classes()
         self.seeds = [self._seed(one) for one in asked.seeds]
         self.fixes = None if asked.fixes is None else read_json(asked.fixes, "export it from the explorer again")
@@ -139,32 +139,37 @@ class Forecasts:
 
     def with_training(self) -> None:
         """Actions on train rows, by the last layer fitted again."""
+        asked = self.asked
         try:
             check_rows("actions on train rows", self.run.predictions)
-            train, images = train_of(self.run, self.asked.data)
+            train, images = train_of(self.run, asked.data)
             if len(train) > MOST_TRAIN:
                 raise DataError(f"actions on train rows: more than {MOST_TRAIN:,}: give predictions on a part of them")
+            self.progress("slices")
+            slices, missing = slices_of(train, images, asked.weight, asked.slices or ())
             self.progress("last layer")
             noise = training_noise(self.run.predictions, self.seeds)
-            forecaster = Forecaster(self.run.predictions, train, noise)
+            rows = TrainRows(self.run, train, images, noise, seed=asked.seed, precision=asked.precision)
         except DataError as error:
-            if self.fixes is not None:
+            if self.fixes is not None or asked.weight:
                 raise
             self.missing.append(str(error))
             return
+        self.missing += missing
+        if asked.slices is not None and not asked.slices:
+            self.missing.append("weight slices: the findings name none by columns or looks")
         if self.fixes is not None:
-            label, weight = fixed_labels(self.fixes, train)
-            changed, dropped = int((label != train.label).sum()), int((weight == 0).sum())
-            words = f"{changed} relabelled, {dropped} dropped, {int((weight != 1).sum()) - dropped} weighted"
-            action = f"train with the fixes ({words})"
-            self._try("fixes", lambda: forecaster.fixes("fixes", action, label=label, weight=weight))
-        self._try("relabel", lambda: self._kept(forecaster.relabel(), train, label=forecaster.suggested))
-        self._try("copies", lambda: self._without_copies(forecaster, train, images))
+            fixes = self.fixes
+            self._try("fixes", lambda: rows.fixes(fixes))
+        self._try("relabel", rows.relabel)
+        self._try("copies", rows.without_copies)
         for name in self.classes:
-            self._try(f"collect {name}", functools.partial(self._collect, forecaster, name))
-        self._weights(forecaster, train, images)
-        for name in self.asked.augment:
-            self._try(f"augment {name}", functools.partial(self._augment, forecaster, train, images, name))
+            self._try(f"collect {name}", functools.partial(self._collect, rows.forecaster, name))
+        for one in slices:
+            self._try(f"weight {one.name}", functools.partial(rows.weight, one, asked.factor))
+        for name in asked.augment:
+            self._try(f"augment {name}", functools.partial(rows.augment, name))
+        self.fixes_of, self.notes = rows.fixes_of, rows.notes
 
     def _try(self, name: str, make: Callable[[], RepairForecast]) -> None:
         """One forecast, or the line why there is none."""
@@ -178,80 +183,3 @@ class Forecasts:
         found, curve = forecaster.collect(self.run.predictions.classes.index(name), self.asked.seed)
         self.curves[name] = curve
         return found
-
-    def _weights(self, forecaster: Forecaster, train: Predictions, images: ImageSet | None) -> None:
-        """Slices of the train rows that count more."""
-        asked = {where: where for where in self.asked.weight} | dict(self.asked.slices or {})
-        if self.asked.slices is not None and not self.asked.slices:
-            self.missing.append("weight slices: the findings name none by columns or looks")
-        columns = train.table.collect_schema()
-        looks = [name for name in LOOKS if name not in columns]
-        slices = {name: (where, [one for one in looks if one in where]) for name, where in asked.items()}
-        if images is not None and any(needed for _, needed in slices.values()):
-            self.progress("what the train images look like")
-            train = with_looks(train, images)
-        for name, (where, needed) in slices.items():
-            if needed and images is None:
-                self.missing.append(f"weight {name}: {' and '.join(needed)}: the train images are needed (--data)")
-            else:
-                self._try(f"weight {name}", functools.partial(self._weight, forecaster, train, name, where))
-
-    def _weight(self, forecaster: Forecaster, train: Predictions, name: str, where: str) -> RepairForecast:
-        rows = row_ids(select(train, Query(where=where, order="index", descending=False)))
-        if not len(rows):
-            raise DataError(f"weight {name}: of no train row {where} holds")
-        weight = np.ones(len(train))
-        weight[positions(train, rows)] = self.asked.factor
-        action = f"weight {len(rows):,} train rows {self.asked.factor:g}-fold ({name})"
-        found = replace(forecaster.fixes("weight", action, weight=weight), where=where)
-        return self._kept(found, train, weight=weight)
-
-    def _kept(
-        self,
-        found: RepairForecast,
-        train: Predictions,
-        *,
-        label: IntArray | None = None,
-        weight: FloatArray | None = None,
-    ) -> RepairForecast:
-        """The forecast, its fixes kept for those who act on it."""
-        fixes = fixes_of_labels(
-            train, train.label if label is None else label, np.ones(len(train)) if weight is None else weight
-        )
-        if fixes is not None:
-            self.fixes_of[found.action] = fixes
-        return found
-
-    def _augment(
-        self, forecaster: Forecaster, train: Predictions, images: ImageSet | None, name: str
-    ) -> RepairForecast:
-        """An augmentation of a kind: changed copies of some train rows, which stand for copies of all."""
-        if self.run.classifier is None or images is None:
-            raise DataError(f"augment {name}: the model and the train images are needed (--checkpoint, --data)")
-        kind = KINDS[name]
-        grid = kind.grid(min(images.image(int(train.index[0])).shape[:2]))
-        strength = grid[len(grid) // 2]  # a strength that is seen, and leaves most images what they are
-        rows = np.sort(np.random.default_rng(self.asked.seed).permutation(len(train))[:AUGMENTED_ROWS])
-        changed = augmented(
-            self.run.classifier, images, train.index[rows], kind, strength, precision=self.asked.precision
-        )
-        if changed.embedding is None:
-            raise DataError("augmentation: expected a model with a linear last layer")
-        up_to = "" if kind.is_switch else f" up to {strength:.3g} {kind.unit.partition(' (')[0]}"
-        weight = len(train) / len(rows)
-        return forecaster.more("augment", f"train with {name}{up_to}", changed.embedding, train.label[rows], weight)
-
-    def _without_copies(self, forecaster: Forecaster, train: Predictions, images: ImageSet | None) -> RepairForecast:
-        """The train rows left out that are near-duplicates of judged rows."""
-        known = self.run.predictions
-        if "copy_row" not in known.table.collect_schema():
-            if self.run.images is None or images is None:
-                raise DataError("copies: the images of both splits are needed (--data)")
-            known = join_copies(known, self.run.images, train, images)
-        copies = known.columns("copy_row")["copy_row"].drop_nulls().unique().to_numpy()
-        if not len(copies):
-            raise DataError("copies: no train row is a near-duplicate of a judged one")
-        weight = np.ones(len(train))
-        weight[positions(train, copies)] = 0
-        action = f"leave out {len(copies):,} train rows that are near-duplicates of judged ones"
-        return self._kept(forecaster.fixes("copies", action, weight=weight), train, weight=weight)

@@ -40,7 +40,7 @@ def find(known: Known) -> Found:
     more, low, high = newcombe(count, errors, broken, correct)
     if low <= 0:
         return Found()
-    changes = of_errors["tried"]
+    changes, forecast = of_errors["tried"], _forecast(measured.get("consistency"))
     return Found(
         [
             Finding(
@@ -56,10 +56,10 @@ def find(known: Known) -> Found:
                 "share of the errors corrected less share of correct rows broken",
                 f"{correct} correct rows, others than those that the changes were chosen on",
                 "an intervention: the images were changed and predicted again",
-                _advice(measured.get("consistency")),
+                _advice(forecast, measured.get("consistency")),
                 errors=count,
                 cost=max(0.0, count - errors * broken / correct),
-                forecast=_forecast(measured.get("consistency")),
+                forecast=forecast,
                 needed=("robustness",),
                 explains=False,
             )
@@ -77,11 +77,11 @@ def _forecast(averaged: dict[str, Any] | None) -> Forecast | None:
     return Forecast(averaged["gain"], averaged["low"], averaged["high"], basis)
 
 
-def _advice(averaged: dict[str, Any] | None) -> str:
-    if averaged is None:
+def _advice(forecast: Forecast | None, averaged: dict[str, Any] | None) -> str:
+    if forecast is None or averaged is None:
         return (
             "measure whether averaging over changed copies helps (python -m workbench robustness --parts consistency)"
         )
-    if averaged["low"] > 0:
+    if forecast.low > 0:
         return f"average over changed copies of each image, at {averaged['passes']} times the cost"
-    return "averaging over changed copies is not shown to help"
+    return f"averaging over changed copies {forecast.verdict}"

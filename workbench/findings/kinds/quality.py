@@ -14,6 +14,12 @@ from workbench.findings.known import NO_IMAGES, Known
 from workbench.findings.record import Found
 
 Mask = NDArray[np.bool_]
+TENTHS = (
+    ("The darkest tenth of the images", "light", "brightness", True),
+    ("The brightest tenth of the images", "light", "brightness", False),
+    ("The tenth of lowest contrast", "contrast", "contrast", True),
+    ("The most blurred tenth of the images", "sharpness", "sharpness", True),
+)
 TENTH, LEAST = 0.1, 20
 ODD_SIZE, ODD_SHAPE = 2.0, 1.5  # times the median, or a part of it
 BLOCKY = 0.25
@@ -39,36 +45,34 @@ def find(known: Known) -> Found:
     if known.pictures is None:
         return Found(missing=(f"quality: {NO_IMAGES}",))
     seen = known.seen
-    tried = [(words, kind, mask) for words, kind, mask in _properties(known) if mask.sum() >= LEAST]
+    tried = [one for one in _properties(known) if one[2].sum() >= LEAST]
     candidates = []
-    for words, kind, mask in tried:
+    for words, kind, mask, where in tried:
         found = excess_within_classes(known, mask, seen)
         if found.p_value <= 0.05:
             candidates.append(
-                group_finding(known, "quality", words.lower(), words, mask, found, ACTIONS[kind], among=seen)
+                group_finding(
+                    known, "quality", words.lower(), words, mask, found, ACTIONS[kind], among=seen, where=where
+                )
             )
     return Found(candidates, len(tried))
 
 
-def _properties(known: Known) -> Iterator[tuple[str, str, Mask]]:
-    """Name, kind and rows ``(N,)`` of each property; rows whose image was not looked at have none."""
+def _properties(known: Known) -> Iterator[tuple[str, str, Mask, str]]:
+    """Name, kind, rows ``(N,)`` and expression of each property; rows whose image was not looked at have none."""
     values = {name: known.looked_at(name) for name in ("brightness", "contrast", "sharpness", "blockiness")}
     width, height = known.looked_at("width"), known.looked_at("height")
-    light, flat, sharp = values["brightness"], values["contrast"], values["sharpness"]
-    blank = flat < BLANK
-    yield "Blank images", "blank", blank
-    yield "The darkest tenth of the images", "light", (light <= _quantile(light, TENTH)) & ~blank
-    yield "The brightest tenth of the images", "light", (light >= _quantile(light, 1 - TENTH)) & ~blank
-    yield "The tenth of lowest contrast", "contrast", (flat <= _quantile(flat, TENTH)) & ~blank
-    yield "The most blurred tenth of the images", "sharpness", (sharp <= _quantile(sharp, TENTH)) & ~blank
-    yield "Strongly compressed images", "compression", values["blockiness"] >= BLOCKY
+    blank = values["contrast"] < BLANK
+    yield "Blank images", "blank", blank, ""
+    for words, kind, name, is_low in TENTHS:
+        limit = float(np.nanquantile(values[name], TENTH if is_low else 1 - TENTH))
+        inside = values[name] <= limit if is_low else values[name] >= limit
+        where = f'"{name}" {"<=" if is_low else ">="} {limit} AND "contrast" >= {BLANK}'
+        yield words, kind, inside & ~blank, "" if known.columns.intersection((name, "contrast")) else where
+    yield "Strongly compressed images", "compression", values["blockiness"] >= BLOCKY, ""
     area, shape = width * height, width / height
-    yield "Unusually large or small images", "size", _odd(area, ODD_SIZE)
-    yield "Unusually wide or high images", "size", _odd(shape, ODD_SHAPE)
-
-
-def _quantile(values: FloatArray, share: float) -> float:
-    return float(np.nanquantile(values, share))
+    yield "Unusually large or small images", "size", _odd(area, ODD_SIZE), ""
+    yield "Unusually wide or high images", "size", _odd(shape, ODD_SHAPE), ""
 
 
 def _odd(values: FloatArray, times: float) -> Mask:

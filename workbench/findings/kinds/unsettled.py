@@ -47,6 +47,7 @@ def _of_epochs(known: Known) -> Found:
     low, high = wilson_interval(count, errors)
     voted = majority(np.flip(known.epochs[:, -LAST:], 1), len(known.predictions.classes))
     gain = paired_gain(~known.wrong, voted == known.label)
+    forecast = Forecast(*gain, basis="majority of the last ten epochs' answers, counted on these rows")
     half = int((correct.mean(1) >= 0.5)[known.wrong].sum())
     never = int((~(known.epochs == known.label[:, None]).any(1) & known.wrong).sum())
     finding = Finding(
@@ -62,23 +63,19 @@ def _of_epochs(known: Known) -> Found:
         "errors that no late epoch got correct",
         f"held-out epochs: called unsettled by every other epoch, these rows are correct in {share:.0%} of the epochs "
         f"between" + (f", the other errors in {base:.0%}" if np.isfinite(base) else ""),
-        _advice(gain, "the last ten epochs' answers"),
+        _advice(forecast, "the last ten epochs' answers"),
         errors=count,
         cost=float((correct.mean(1) * unsettled).sum()),
         p_value=p_value,
-        forecast=Forecast(*gain, basis="majority of the last ten epochs' answers, counted on these rows"),
+        forecast=forecast,
         needed=("predictions of each epoch",),
     )
     return Found([finding], 1)
 
 
-def _advice(gain: tuple[float, float, float], of: str) -> str:
+def _advice(forecast: Forecast, of: str) -> str:
     """What to do, by what averaging was seen to bring on these rows."""
-    _, low, high = gain
-    if low > 0:
-        return f"average {of}"
-    seen = "makes accuracy worse" if high < 0 else "is not shown to help"
-    return f"more data or regularisation may settle them; averaging {of} {seen} on these rows"
+    return f"average {of}" if forecast.low > 0 else f"averaging {of} {forecast.verdict} on these rows"
 
 
 def _held_out(correct: NDArray[np.bool_], wrong: NDArray[np.bool_]) -> tuple[float, float, float]:
@@ -108,6 +105,7 @@ def _of_seeds(known: Known) -> Found:
     if low < LEAST_SHARE:  # models that differ in a few rows alone settle nothing
         return Found()
     gain = paired_gain(~known.wrong, mean_answers([known.predictions, *known.others]) == known.label)
+    forecast = Forecast(*gain, basis="mean of the models' probabilities, counted on these rows")
     several = "another seed" if len(known.seeds) == 1 else f"at least one of {len(known.seeds)} other seeds"
     return Found(
         [
@@ -123,10 +121,10 @@ def _of_seeds(known: Known) -> Found:
                 "share of the errors",
                 "errors that every seed makes",
                 "another seed's predictions of the same rows",
-                _advice(gain, "the models"),
+                _advice(forecast, "the models"),
                 errors=count,
                 cost=float((others.mean(1) * variance).sum()),
-                forecast=Forecast(*gain, basis="mean of the models' probabilities, counted on these rows"),
+                forecast=forecast,
                 needed=("predictions of another seed",),
             )
         ]

@@ -10,7 +10,7 @@ import scipy
 from tests.factories import predictions
 from tests.unit.workbench.analysis.test_refit import CLASSES, blobs
 from workbench.analysis import remedies
-from workbench.analysis.fixes import fixed_labels
+from workbench.analysis.fixes import labels_and_weights
 from workbench.analysis.forecasts import ACCURACY, MANIFEST, forecast_of_answers, read_forecasts, training_noise
 from workbench.analysis.retraining import Forecaster
 from workbench.core.predictions import Predictions
@@ -168,7 +168,7 @@ def test_fixes_become_labels_and_weights() -> None:
         {"index": 4, "action": "relabel", "label": "class 2"},
         {"index": 5, "action": "weight", "weight": 0.5},
     ]
-    label, weight = fixed_labels({"format": 1, "split": "train", "rows": rows}, train)
+    label, weight = labels_and_weights({"format": 1, "split": "train", "rows": rows}, train)
     assert (weight[3], label[4], weight[5]) == (0, 2, 0.5)
     assert (weight != 1).sum() == 2
     for bad, words in (
@@ -183,7 +183,7 @@ def test_fixes_become_labels_and_weights() -> None:
         ),
     ):
         with pytest.raises(DataError, match=words):
-            fixed_labels(bad, train)
+            labels_and_weights(bad, train)
 
 
 def test_forecasts_of_another_model_are_refused(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 import workbench
 from tests.factories import classifier, data_set, image_folder, image_set, predictions
 from workbench.__main__ import main
-from workbench.analysis.fixes import fixed_labels
+from workbench.analysis.fixes import labels_and_weights
 from workbench.analysis.forecasts import MANIFEST, RepairForecast, forecast_of_answers, training_noise
 from workbench.analysis.retraining import Forecaster
 from workbench.core.predictions import Predictions
@@ -87,10 +87,10 @@ def test_slices_of_the_train_rows_are_weighted(run: Run, tmp_path: Path) -> None
     middle = np.median(light[train.label == 1])
     dark = f"brightness < {middle:.6f} AND label = 1"
     slices = {"old": "camera = 'old'", "dark": dark, "none": "label = 99", "odd": "lens = 3"}
-    asked = Repairs(slices=slices, factor=5)
+    asked = Repairs(slices=list(slices.items()), factor=5)
     said = write_forecasts(dataclasses.replace(run, train=train.join(camera)), tmp_path / "out", asked)
     values = json.loads((tmp_path / "out" / MANIFEST).read_text())
-    found = {one["where"]: one for one in values["forecasts"] if one["kind"] == "weight"}
+    found = {one["where"]: one for one in values["forecasts"] if one["kind"] == "slice"}
     assert list(found) == [slices["old"], dark]
     assert found["camera = 'old'"]["action"] == "weight 40 train rows 5-fold (old)"
     weight = np.where(np.arange(len(train)) % 3, 1.0, 5.0)
@@ -99,15 +99,15 @@ def test_slices_of_the_train_rows_are_weighted(run: Run, tmp_path: Path) -> None
     rows = int(((light < middle) & (train.label == 1)).sum())
     assert 0 < rows < (train.label == 1).sum()
     assert abs(int(found[dark]["action"].split()[1]) - rows) <= 2  # luma is rounded in one of the two
-    rows = pl.read_csv(tmp_path / "out" / "forecasts.csv").filter(kind="weight")
+    rows = pl.read_csv(tmp_path / "out" / "forecasts.csv").filter(kind="slice")
     fixes = json.loads((tmp_path / "out" / rows["fixes"][0]).read_text())
-    label, again = fixed_labels(fixes, train)
+    label, again = labels_and_weights(fixes, train)
     assert again.tolist() == weight.tolist()
     assert label.tolist() == train.label.tolist()
     assert "not forecast: weight none: of no train row label = 99 holds" in said
     assert any("lens" in line and "not forecast" in line for line in said)
     without = dataclasses.replace(run, train_images=None)
-    said = write_forecasts(without, tmp_path / "without", Repairs(weight=["brightness < 0.5"], slices={}))
+    said = write_forecasts(without, tmp_path / "without", Repairs(weight=["brightness < 0.5"], slices=[]))
     assert any("brightness" in line and "images are needed (--data)" in line for line in said)
     assert "not forecast: weight slices: the findings name none by columns or looks" in said
 
