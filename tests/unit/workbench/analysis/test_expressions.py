@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from tests.factories import predictions
-from workbench.analysis.expressions import DEEPEST, FUNCTIONS, check_expression
+from workbench.analysis.expressions import DEEPEST, FUNCTIONS, check_expression, names_in
 from workbench.analysis.index import select
 from workbench.core.records import Query
 from workbench.errors import DataError
@@ -108,6 +108,11 @@ def test_every_function_of_the_list_is_one_of_polars() -> None:
         check_expression(call, ["x"])
         pl.sql_expr(call)
     assert len(frame.select(pl.sql_expr(calls["pow"])).collect()) == 1
+
+
+def test_names_in_an_expression_are_words_and_quoted_names_but_no_literals() -> None:
+    where = 'skin_colour = \'a brightness\' AND "my ""x""" > 3 AND Sharpness < 1e3'
+    assert names_in(where) == {"skin_colour", 'my "x"', "sharpness"}
 
 
 def test_expressions_of_a_selection_of_many_rows_are_allowed() -> None:

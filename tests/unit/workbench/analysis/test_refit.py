@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 import pytest
 from sklearn.linear_model import LogisticRegression
 
 from tests.factories import predictions
-from workbench.analysis.refit import FrozenFeatures
+from workbench.analysis import remedies
+from workbench.analysis.models import mean_answers
+from workbench.analysis.refit import FrozenFeatures, last_layer
 from workbench.core.predictions import Predictions
+from workbench.core.records import Provenance
 from workbench.errors import DataError
 
 CLASSES = ("a", "b", "c")
@@ -36,6 +40,30 @@ def test_answers_are_those_of_logistic_regression_on_standardised_features() -> 
     agree = free.answers(weight=weight) == plain.predict((test.embedding - mean) / deviation)
     assert agree.mean() > 0.98
     assert (features.before == test.label).mean() > 0.6
+
+
+def test_of_two_classes_the_threshold_decides() -> None:
+    drawn = np.random.default_rng(5)
+    label = drawn.integers(0, 2, 400)
+    features = (label[:, None] * 0.7 + drawn.normal(size=(400, 4))).astype(np.float32)
+    share = np.where(drawn.random(400) < 0.5, 0.35, 0.7)
+    shares = np.stack([1 - share, share], 1)
+    low = Provenance(threshold=0.3)
+    answers = (share >= 0.3).astype(int)
+    plain = Predictions.from_arrays(label, shares, ("no", "yes"), embedding=features)
+    test = Predictions(plain.table.with_columns(predicted=pl.Series(answers)), plain.classes, low)
+    assert FrozenFeatures(test, plain).before.mean() > FrozenFeatures(plain, plain).before.mean() + 0.1
+    assert mean_answers([test, plain]).tolist() == answers.tolist()
+    assert "move the threshold with them" in remedies.calibrate(test).action
+
+
+def test_a_few_rows_among_many_are_fitted_to_the_end() -> None:
+    test, train = blobs(2000, 1), blobs(5000, 2)
+    features = FrozenFeatures(test, train)
+    weight = np.where(np.arange(5000) < 12, 2.0, 1.0)
+    from_start = last_layer(features.train, features.label, weight, features.penalty)
+    from_whole = features.answers(weight=weight)
+    assert (from_start.predict(features.test) == from_whole).all()
 
 
 def test_a_row_that_is_left_out_is_as_good_as_absent() -> None:

@@ -486,6 +486,34 @@ def test_a_slice_has_the_expression_that_selects_its_rows() -> None:
     assert counted >= 30
 
 
+def test_a_slice_is_open_at_its_ends_and_named_so_that_others_differ() -> None:
+    label = np.zeros(400, int)
+    epoch = 1.7e9 + np.arange(400.0)
+    run = run_of(label, sure(label, label), **{"t": epoch, "^c.*$": epoch, "brightness": epoch, "colour": epoch})
+    features = {feature.name: feature for feature in features_of(Known(run.predictions))}
+    assert len(set(features["t"].words)) == 5
+    later = run_of(label, sure(label, label), t=epoch + 399.5).predictions
+    last = select(later, Query(where=features["t"].where[-1]))
+    assert len(last) == 400  # all are later than any row that was seen
+    assert not features["^c.*$"].where  # Polars would read a pattern
+    for feature in features_of(Known(run.predictions, image_set(400))):
+        if feature.name in ("brightness", "colour") and not feature.words[0].startswith(feature.name):
+            assert not feature.where, feature.words  # the column of that name is another thing
+
+
+def test_poor_images_have_an_expression_where_looks_tell_them() -> None:
+    generator = np.random.default_rng(6)
+    shade = generator.uniform(40, 200, 900)
+    label, answer = failing(7, shade <= np.quantile(shade, 0.1), 0.8, 0.03)
+    pixels = [np.clip(generator.normal(one, 20, (16, 16, 3)), 0, 255).astype(np.uint8) for one in shade]
+    images = ImageSet(pixels, label, CLASSES, "test", "0" * 64)
+    run = run_of(label, sure(label, answer))
+    found = [one for one in find(replace(run, images=images)).of("quality", "slices") if "dark" in one.subject]
+    assert found
+    rows = select(with_looks(run.predictions, images), Query(where=found[0].where, order="index", descending=False))
+    assert sorted(found[0].rows.tolist()) == rows["index"].to_list()
+
+
 def test_a_slice_carries_what_weighting_its_train_rows_would_bring() -> None:
     inside = np.random.default_rng(4).random(3000) < 0.2
     label, answer = failing(5, inside)
@@ -497,7 +525,12 @@ def test_a_slice_carries_what_weighting_its_train_rows_would_bring() -> None:
     again = only(replace(run, forecasts=(replace(made, where=finding.where),)), "slices")
     assert again.forecast is not None
     assert again.forecast.to_json() == {"gain": made.gain, "low": made.low, "high": made.high, "basis": "a basis"}
-    assert again.action == f"{finding.action}; weight 9 train rows"
+    assert again.action == f"{finding.action}; to weight 9 train rows helps"
+    worse = forecast_of_answers("weight", "weight 9 train rows", "a basis", run.predictions, label, answer, trains=True)
+    nothing = forecast_of_answers("weight", "weight 9 train rows", "", run.predictions, answer, answer, trains=True)
+    for one, words in ((worse, "makes accuracy worse"), (nothing, "is not shown to help")):
+        advised = only(replace(run, forecasts=(replace(one, where=finding.where),)), "slices").action
+        assert advised.endswith(f"to weight 9 train rows {words}")
     table = find(replace(run, forecasts=(replace(made, where=finding.where),))).table().filter(kind="slices")
     assert table.select("where", "forecast", "forecast_low", "forecast_high").row(0) == (
         finding.where,

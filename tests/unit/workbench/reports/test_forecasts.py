@@ -13,7 +13,7 @@ import workbench
 from tests.factories import classifier, data_set, image_folder, image_set, predictions
 from workbench.__main__ import main
 from workbench.analysis.fixes import labels_and_weights
-from workbench.analysis.forecasts import MANIFEST, RepairForecast, forecast_of_answers, training_noise
+from workbench.analysis.forecasts import MANIFEST, SLICE, RepairForecast, forecast_of_answers, training_noise
 from workbench.analysis.retraining import Forecaster
 from workbench.core.predictions import Predictions
 from workbench.core.records import ImageSet
@@ -76,6 +76,17 @@ def test_fixes_are_set_beside_what_came_of_them(run: Run, tmp_path: Path) -> Non
     said = write_forecasts(run, tmp_path / "out", Repairs(fixes=fixes, after=run.predictions))
     assert any("train with the fixes (1 relabelled, 1 dropped, 0 weighted)" in line for line in said)
     assert any("within the forecast of the fixes" in line for line in said)
+    again = Repairs(fixes=tmp_path / "out" / "fixes_relabel.json")
+    with pytest.raises(DataError, match="name another folder"):
+        write_forecasts(run, tmp_path / "out", again, force=True)
+    part = dataclasses.replace(run.train.provenance, reading="upright")  # type: ignore[union-attr]
+    turned = Predictions(run.train.table, run.train.classes, part)  # type: ignore[union-attr]
+    said = write_forecasts(dataclasses.replace(run, train=turned), tmp_path / "turned", Repairs(weight=["label = 0"]))
+    assert any(line.startswith("no fixes to weight") and "does not read images" in line for line in said)
+    assert not list((tmp_path / "turned").glob("fixes_*"))
+    few = Predictions(run.train.take(np.arange(90)).lazy(), run.train.classes, run.train.provenance)  # type: ignore[union-attr]
+    said = write_forecasts(dataclasses.replace(run, train=few), tmp_path / "few", Repairs(weight=["label = 0"]))
+    assert any(line.endswith("these are 90 rows of a split of 120") for line in said)
 
 
 def test_slices_of_the_train_rows_are_weighted(run: Run, tmp_path: Path) -> None:
@@ -135,6 +146,7 @@ def test_without_train_rows_or_model_the_rest_runs(run: Run, tmp_path: Path) -> 
         ({"after": predictions(90, 3)}, "other classes"),
         ({"fixes": Path("absent.json")}, "absent.json"),
         ({"weight": ["label = 0"], "factor": 0}, "a factor above 0, at most 10, not 0"),
+        ({"weight": ["lens = 3"]}, "lens"),
     ],
 )
 def test_bad_input_is_refused_before_anything_is_written(asked, words: str, run: Run, tmp_path: Path) -> None:
@@ -186,6 +198,16 @@ def test_a_repair_that_would_help_is_a_finding() -> None:
     assert not finding.explains
     assert finding.forecast is not None
     assert (finding.forecast.gain, finding.forecast.low) == (one.gain, one.low)
+
+
+def test_more_of_a_class_names_its_errors_and_no_row_as_corrected() -> None:
+    run, one = planned(40, 5)
+    nothing = np.zeros(0, np.int64)
+    more = dataclasses.replace(one, kind="collect", fixed=nothing, broken=nothing, where='"label" = 1')
+    (finding,) = find(dataclasses.replace(run, forecasts=(more,))).of("repairs")
+    assert finding.sentence == "The learning curve of the last layer forecasts a gain: relabel some."
+    assert finding.rows.tolist() == [row for row in range(100) if row % 3 == 1]
+    assert not find(dataclasses.replace(run, forecasts=(dataclasses.replace(one, kind=SLICE),))).of("repairs")
 
 
 @pytest.mark.parametrize(("corrected", "broken", "noise"), [(5, 4, 0.0), (5, 20, 0.0), (40, 5, 0.03)])
