@@ -15,6 +15,21 @@ from workbench.errors import DataError
 FORMAT = 1  # of what `python -m training.run --fixes` reads
 
 
+def check_trainable(rows: Predictions) -> None:
+    """Raise `DataError` unless these are rows that training reads: of a known train split, read as it reads images."""
+    of = rows.provenance
+    if of.split != "train" or of.data is None:
+        raise DataError(
+            f"fixes: expected rows of the train split, not of the split {of.split!r}: predict the train split with "
+            "`python -m workbench predict --split train`, and decide there"
+        )
+    if of.reading is not None:
+        raise DataError(
+            f"fixes: training reads images in the default way, and these were read with {of.reading}: predict the "
+            "train split without these options"
+        )
+
+
 def fixes_of_labels(train: Predictions, label: IntArray, weight: FloatArray) -> dict[str, Any]:
     """The file of fixes that gives train rows other labels or weights ``(N,)``, the reverse of `labels_and_weights`.
 
@@ -24,12 +39,8 @@ def fixes_of_labels(train: Predictions, label: IntArray, weight: FloatArray) -> 
         If it is not known which data the rows are of, their images were read in a way in which training does not read
         them, nothing changes, or a row is both relabelled and weighted.
     """
-    of = train.provenance
+    check_trainable(train)
     changed, weighted = label != train.label, weight != 1
-    if of.data is None or of.split != "train":
-        raise DataError("it is not recorded which train split the rows are of: predict it (--split train)")
-    if of.reading is not None:
-        raise DataError(f"training does not read images as these were ({of.reading})")
     if not (changed | weighted).any() or bool((changed & weighted & (weight > 0)).any()):
         raise DataError("expected rows to relabel, to weight or to drop, each one of them")
     rows: list[dict[str, Any]] = []
@@ -41,7 +52,7 @@ def fixes_of_labels(train: Predictions, label: IntArray, weight: FloatArray) -> 
             rows.append({**row, "action": "relabel", "label": train.classes[label[place]]})
         else:
             rows.append({**row, "action": "weight", "weight": float(weight[place])})
-    return {"format": FORMAT, "data": of.data, "split": "train", "rows": rows}
+    return {"format": FORMAT, "data": train.provenance.data, "split": "train", "rows": rows}
 
 
 def labels_and_weights(values: Mapping[str, Any], train: Predictions) -> tuple[IntArray, FloatArray]:

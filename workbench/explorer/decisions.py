@@ -17,7 +17,7 @@ from workbench.core.kept import KeptFile
 from workbench.core.predictions import Predictions
 from workbench.core.records import IntArray
 from workbench.errors import DataError, OutputError
-from workbench.explorer.fixes import fixes_of, is_train_split
+from workbench.explorer.fixes import fixes_of
 from workbench.explorer.words import TAGS
 
 FILE, PATH = "decisions.json", "path"
@@ -281,7 +281,8 @@ class Decisions:
     @property
     def for_training(self) -> bool:
         """Whether these are rows of a train split, the only ones that training reads."""
-        return is_train_split(self._predictions)
+        of = self._predictions.provenance
+        return of.split == "train" and of.data is not None
 
     def fixes(self) -> dict[str, Any]:
         """What `python -m training.run --fixes` reads; see `fixes.fixes_of`, which raises what this does."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from workbench.analysis.fixes import FORMAT
+from workbench.analysis.fixes import FORMAT, check_trainable
 from workbench.core.predictions import Predictions
 from workbench.errors import DataError
 from workbench.explorer.words import AMBIGUOUS, IGNORE, WRONG
@@ -14,12 +14,6 @@ if TYPE_CHECKING:
     from workbench.explorer.decisions import Decision
 
 AMBIGUOUS_WEIGHT = 0.5
-
-
-def is_train_split(predictions: Predictions) -> bool:
-    """Whether the rows are of a train split whose data is known, the only ones that training reads."""
-    of = predictions.provenance
-    return of.split == "train" and of.data is not None
 
 
 def fixes_of(rows: Mapping[int, Decision], predictions: Predictions) -> dict[str, Any]:
@@ -31,19 +25,14 @@ def fixes_of(rows: Mapping[int, Decision], predictions: Predictions) -> dict[str
     Raises
     ------
     DataError
-        If these are not rows of the train split, the only ones that training reads, or there is nothing to fix.
+        If these are not rows that training reads (`analysis.fixes.check_trainable`), or there is nothing to fix.
     """
-    of = predictions.provenance
-    if not is_train_split(predictions):
-        raise DataError(
-            f"fixes: expected rows of the train split, not of the split {of.split!r}: predict the train split with "
-            "`python -m workbench predict --split train` and decide there"
-        )
+    check_trainable(predictions)
     found = [_fix(row, rows[row], predictions.classes) for row in sorted(rows)]
     fixes = [fix for fix in found if fix is not None]
     if not fixes:
         raise DataError("nothing to fix: tag rows as wrong label, ambiguous or ignore, or correct their label")
-    return {"format": FORMAT, "data": of.data, "split": "train", "rows": fixes}
+    return {"format": FORMAT, "data": predictions.provenance.data, "split": "train", "rows": fixes}
 
 
 def _fix(row: int, decision: Decision, classes: tuple[str, ...]) -> dict[str, Any] | None:

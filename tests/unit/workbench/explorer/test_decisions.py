@@ -1,3 +1,4 @@
+import dataclasses
 import errno
 import json
 from pathlib import Path
@@ -161,6 +162,11 @@ def test_fixes_are_for_train_rows_and_not_empty() -> None:
         test.fixes()
     with pytest.raises(DataError, match="nothing to fix"):
         Decisions(of()).fixes()
+    read = of()
+    turned = Decisions(Predictions(read.table, read.classes, dataclasses.replace(read.provenance, reading="orient")))
+    turned.change([1], add=[WRONG])
+    with pytest.raises(DataError, match="training reads images in the default way"):
+        turned.fixes()
 
 
 def test_the_table_has_names() -> None:

@@ -82,7 +82,7 @@ def test_fixes_are_set_beside_what_came_of_them(run: Run, tmp_path: Path) -> Non
     part = dataclasses.replace(run.train.provenance, reading="upright")  # type: ignore[union-attr]
     turned = Predictions(run.train.table, run.train.classes, part)  # type: ignore[union-attr]
     said = write_forecasts(dataclasses.replace(run, train=turned), tmp_path / "turned", Repairs(weight=["label = 0"]))
-    assert any(line.startswith("no fixes to weight") and "does not read images" in line for line in said)
+    assert any(line.startswith("no fixes to weight") and "these were read with upright" in line for line in said)
     assert not list((tmp_path / "turned").glob("fixes_*"))
     few = Predictions(run.train.take(np.arange(90)).lazy(), run.train.classes, run.train.provenance)  # type: ignore[union-attr]
     said = write_forecasts(dataclasses.replace(run, train=few), tmp_path / "few", Repairs(weight=["label = 0"]))
