@@ -38,7 +38,7 @@ def lines(run: Run, votes: NDArray[np.int64]) -> Iterator[Line]:
     yield from _labels(plain, run, majority != label)
     for finding in found.of("labels"):
         yield "labels, with human labels", finding.sentence, finding.checked
-    yield from _people(run, votes)
+    yield from _people(run, votes, found.of("people")[0].sentence)
     for finding in found.of("unsettled"):
         yield "unsettled", finding.sentence, finding.checked
     for finding in found.of("copies"):
@@ -55,14 +55,14 @@ def lines(run: Run, votes: NDArray[np.int64]) -> Iterator[Line]:
 
 def _labels(plain: Findings, run: Run, contested: NDArray[np.bool_]) -> Iterator[Line]:
     doubted = plain.of("labels")
-    said = doubted[0].sentence if doubted else "no finding: label smoothing makes the model expect such rows itself"
+    said = doubted[0].sentence if doubted else "no finding"
     suspects = label_suspects(run.predictions)["index"].to_numpy()
     share = contested[suspects].mean()
     yield "labels, without human labels", said, f"of its {len(suspects)} suspects the majority contests {share:.0%}"
 
 
-def _people(run: Run, votes: NDArray[np.int64]) -> Iterator[Line]:
-    """Called ambiguous by one half of each image's votes, checked by the other."""
+def _people(run: Run, votes: NDArray[np.int64], sentence: str) -> Iterator[Line]:
+    """The finding of all votes; called ambiguous by one half of each image's votes, checked by the other."""
     generator = np.random.default_rng(0)
     first = generator.hypergeometric(votes, votes.sum(1, keepdims=True) - votes, votes.sum(1, keepdims=True) // 2)
     first = np.minimum(first, votes)
@@ -72,7 +72,7 @@ def _people(run: Run, votes: NDArray[np.int64]) -> Iterator[Line]:
     against = 1 - second.max(1) / np.maximum(second.sum(1), 1)
     yield (
         "people",
-        finding.sentence,
+        sentence,
         f"called so by half of each image's votes; of the other half {against[inside].mean():.0%} are against the "
         f"majority there, {against[~inside].mean():.1%} elsewhere",
     )

@@ -22,6 +22,7 @@ from workbench import store
 from workbench.analysis.index import sample_errors
 from workbench.analysis.influence import influence, lead_scores, refit_without, residuals
 from workbench.core.predictions import Predictions
+from workbench.runs.origins import trained_part
 
 
 def main() -> None:
@@ -33,8 +34,10 @@ def main() -> None:
     given = options.parse_args()
     run = workbench.open_run("artifacts/resnet18_ln_cifar10", data=os.environ.get("CIFAR10_ROOT"))
     run = workbench.with_train(run, given.train)
-    test, train = run.predictions, run.train
-    if train is None or test.embedding is None or train.embedding is None:
+    if run.train is None:
+        raise SystemExit("expected train rows")
+    test, train = run.predictions, trained_part(run, run.train)
+    if test.embedding is None or train.embedding is None:
         raise SystemExit("expected embeddings of test and train rows")
     errors = test.index[~test.correct]
     with threadpool_limits(1):

@@ -9,8 +9,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from workbench.core.records import FloatArray
+from workbench.core.records import FloatArray, IntArray
 from workbench.errors import DataError, first_line
+
+DYNAMICS = "dynamics.parquet"  # beside a checkpoint
 
 
 def forgetting_events(correct: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -96,6 +98,22 @@ def read_dynamics(path: Path) -> pl.DataFrame:
     loss, correct = (frame[name].list.to_array(epochs).to_numpy().T for name in ("loss", "correct"))
     found = cartography(loss.astype(np.float64), correct.astype(bool)).insert_column(0, frame["index"])
     return found.with_columns(region(found))
+
+
+def trained_rows(path: Path) -> IntArray | None:
+    """Ids of the train rows that were trained on, int64 ``(n,)``: those with a loss, not the ones that validated.
+
+    None if ``path`` (a ``dynamics.parquet``) does not exist.
+
+    Raises
+    ------
+    DataError
+        If the file is damaged.
+    """
+    histories = read_histories(path, "train")
+    if histories is None:
+        return None
+    return histories.filter(pl.col("loss").is_not_null())["index"].to_numpy()
 
 
 HISTORY = ("predicted", "correct", "label_probability", "loss")

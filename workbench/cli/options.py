@@ -90,7 +90,7 @@ class ReportOptions:
     )
     layer: str | None = field(
         default=None,
-        metadata=_option("a layer of the model, best an early one such as layer1, whose clusters are tried as slices"),
+        metadata=_option("a layer of the model, best an early one such as stage1, whose clusters are tried as slices"),
     )
     validation: Path | None = field(
         default=None,

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench.analysis.calibration import check_other_rows
 from workbench.analysis.copies import join_copies
+from workbench.analysis.dynamics import DYNAMICS
 from workbench.analysis.forecasts import RepairForecast
 from workbench.analysis.pictures import Pictures, pictures
 from workbench.analysis.robustness import COLUMNS, Robustness
@@ -27,7 +28,6 @@ from workbench.runs.seeds import seeds_beside
 if TYPE_CHECKING:
     from workbench.models.classifier import Classifier
 
-DYNAMICS = "dynamics.parquet"
 MOST_ROWS, MOST_IMAGES = 200_000, 20_000
 NO_IMAGES = "the images are not at hand: name their folder or table (--data, data=)"
 OF_PEOPLE = ("votes", "votes_top", "votes_for_label", "votes_entropy", "votes_count", "soft_loss")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from workbench import store
+from workbench.analysis.dynamics import DYNAMICS, trained_rows
 from workbench.analysis.influence import TOP, Influence, influence
 from workbench.core.predictions import Predictions
 from workbench.core.records import ImageSet, IntArray
@@ -62,8 +63,20 @@ def train_of(run: Run, data: str | None = None) -> tuple[Predictions, ImageSet |
     return found, images_of(found, data)
 
 
+def trained_part(run: Run, train: Predictions) -> Predictions:
+    """The train rows of a run without those that validated, where the checkpoint's dynamics tell them apart."""
+    trained = None if run.checkpoint is None else trained_rows(run.checkpoint / DYNAMICS)
+    if trained is None:
+        return train
+    places = np.flatnonzero(np.isin(train.index, trained))
+    return Predictions(train.take(places).lazy(), train.classes, train.provenance)
+
+
 def origins(run: Run, rows: IntArray, *, top: int = TOP, data: str | None = None) -> Origins:
     """The train rows that speak for the predicted class over the true one, and against it, for misclassified rows.
+
+    Rows of the train split that validated are left out where ``dynamics.parquet`` beside the checkpoint records which
+    these are: they took no step.
 
     Parameters
     ----------
@@ -86,4 +99,5 @@ def origins(run: Run, rows: IntArray, *, top: int = TOP, data: str | None = None
         As `train_of` and `analysis.influence.influence`.
     """
     train, images = train_of(run, data)
-    return Origins(influence(run.predictions, train, np.asarray(rows, np.int64), top=top), train, images)
+    found = influence(run.predictions, trained_part(run, train), np.asarray(rows, np.int64), top=top)
+    return Origins(found, train, images)

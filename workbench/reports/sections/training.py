@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from workbench import figures
-from workbench.analysis.dynamics import read_dynamics
+from workbench.analysis.dynamics import DYNAMICS, read_dynamics
 from workbench.reports.bundle import Bundle
 from workbench.reports.material import Material
 from workbench.runs.training import training_curves
-
-DYNAMICS = "dynamics.parquet"
 
 
 def section(material: Material) -> Bundle:
