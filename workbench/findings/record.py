@@ -35,8 +35,8 @@ class Forecast:
     def verdict(self) -> str:
         """What the interval shows of the action, as the end of a sentence about it."""
         if self.low > 0:
-            return "helps"
-        return "makes accuracy worse" if self.high < 0 else "is not shown to help"
+            return "is forecast to help"
+        return "is forecast to make accuracy worse" if self.high < 0 else "is not shown to help"
 
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON values."""

@@ -525,10 +525,10 @@ def test_a_slice_carries_what_weighting_its_train_rows_would_bring() -> None:
     again = only(replace(run, forecasts=(replace(made, where=finding.where),)), "slices")
     assert again.forecast is not None
     assert again.forecast.to_json() == {"gain": made.gain, "low": made.low, "high": made.high, "basis": "a basis"}
-    assert again.action == f"{finding.action}; to weight 9 train rows helps"
+    assert again.action == f"{finding.action}; to weight 9 train rows is forecast to help"
     worse = forecast_of_answers("weight", "weight 9 train rows", "a basis", run.predictions, label, answer, trains=True)
     nothing = forecast_of_answers("weight", "weight 9 train rows", "", run.predictions, answer, answer, trains=True)
-    for one, words in ((worse, "makes accuracy worse"), (nothing, "is not shown to help")):
+    for one, words in ((worse, "is forecast to make accuracy worse"), (nothing, "is not shown to help")):
         advised = only(replace(run, forecasts=(replace(one, where=finding.where),)), "slices").action
         assert advised.endswith(f"to weight 9 train rows {words}")
     table = find(replace(run, forecasts=(replace(made, where=finding.where),))).table().filter(kind="slices")
