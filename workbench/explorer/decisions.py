@@ -282,7 +282,7 @@ class Decisions:
     def for_training(self) -> bool:
         """Whether these are rows of a train split, the only ones that training reads."""
         of = self._predictions.provenance
-        return of.split == "train" and of.data is not None
+        return of.split == "train" and of.data is not None and of.reading is None
 
     def fixes(self) -> dict[str, Any]:
         """What `python -m training.run --fixes` reads; see `fixes.fixes_of`, which raises what this does."""

@@ -165,6 +165,7 @@ def test_fixes_are_for_train_rows_and_not_empty() -> None:
     read = of()
     turned = Decisions(Predictions(read.table, read.classes, dataclasses.replace(read.provenance, reading="orient")))
     turned.change([1], add=[WRONG])
+    assert not turned.for_training
     with pytest.raises(DataError, match="training reads images in the default way"):
         turned.fixes()
 
